@@ -1,0 +1,61 @@
+from typing import Any
+
+
+class OrchestrationError(Exception):
+    """The workflow engine refused."""
+
+    status = 400
+
+    def extra(self) -> dict[str, Any]:
+        """Members of the problem beside its status and detail."""
+        return {}
+
+
+class InvalidInput(OrchestrationError):
+    """The input does not fit the schema."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__("The input is not valid.")
+        self.errors = errors
+
+    def extra(self) -> dict[str, Any]:
+        return {"errors": self.errors}
+
+
+class InvalidDefinition(InvalidInput):
+    """The definition has errors; each finding says where and what to do."""
+
+    def __init__(self, findings: list[Any]) -> None:
+        errors = [{"pointer": f"{f.file}:{f.line}:{f.column}", "message": f"{f.message} {f.fix or ''}".strip()} for f in findings]
+        super().__init__(errors)
+        self.args = ("The definition has errors.",)
+        self.findings = findings
+
+
+class UnknownDefinition(OrchestrationError):
+    """No definition of that name is here."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No definition is called {name!r} in this organization.")
+        self.name = name
+
+    def extra(self) -> dict[str, Any]:
+        return {"errors": [{"pointer": "/definition", "message": str(self)}]}
+
+
+class RunEnded(OrchestrationError):
+    """The run has ended; what it did stays as it is."""
+
+    status = 409
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The run has ended: it is {status}.")
+
+
+class NotUncertain(OrchestrationError):
+    """Only an uncertain step can be resolved."""
+
+    status = 409
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"Step {name} is {status}; only an uncertain step can be resolved.")
