@@ -1,0 +1,221 @@
+"""Who may do what: organizations, their members and roles, API tokens, and the trail of who did what."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.db import models, transaction
+from django.db.models import Q
+
+from accounts.clock import ClockTimestamp, database_clock
+from accounts.exceptions import AlreadyRevoked, TokenRefused, UnknownScope
+from accounts.public_ids import new_token_id
+
+TOKEN_PREFIX = "cs_"  # noqa: S105
+LAST_USED_STEP = timedelta(minutes=1)
+
+
+class User(AbstractUser):
+    """A person who signs in. What they may do hangs on their memberships, not on them."""
+
+
+class Organization(models.Model):
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Role(models.TextChoices):
+    VIEWER = "viewer"  # reads
+    OPERATOR = "operator"  # starts, cancels, resolves, delivers events
+    APPROVER = "approver"  # decides
+    BUILDER = "builder"  # saves definitions and agents
+    ADMIN = "admin"  # everything
+
+
+class MemberQuerySet(models.QuerySet["Member"]):
+    def active(self) -> MemberQuerySet:
+        return self.filter(is_active=True, user__is_active=True)
+
+    def visible_to(self, member: Member) -> MemberQuerySet:
+        return self.filter(organization_id=member.organization_id).select_related("user", "organization")
+
+
+class Member(models.Model):
+    """A user in an organization. Every verb of the product names a member as its actor."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="members")
+    roles = ArrayField(models.CharField(max_length=20, choices=Role.choices), default=list)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    objects = MemberQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (
+            models.UniqueConstraint(fields=("user", "organization"), name="one_membership_per_organization"),
+            models.CheckConstraint(condition=Q(roles__contained_by=Role.values), name="member_roles_are_known"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.organization.slug}"
+
+    @property
+    def name(self) -> str:
+        return self.user.username
+
+    def has_role(self, *roles: str) -> bool:
+        """Holds at least one of `roles`; an admin holds all. Without `roles`: any active member, as for reading."""
+        if not self.is_active:
+            return False
+        return not roles or Role.ADMIN in self.roles or not set(roles).isdisjoint(self.roles)
+
+
+class Scope(models.TextChoices):
+    READ = "read"
+    RUN = "run"
+    DECIDE = "decide"
+    BUILD = "build"
+    ADMIN = "admin"  # includes the others
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def visible_to(self, member: Member) -> ApiTokenQuerySet:
+        return self.filter(member=member)
+
+
+class ApiToken(models.Model):
+    """A key of a member for machines. Only the SHA-256 of it is kept: 256 random bits need no salt."""
+
+    public_id = models.CharField(max_length=40, unique=True, default=new_token_id, editable=False)
+    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, editable=False)  # what people recognize it by
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices), default=list, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (
+            models.CheckConstraint(condition=Q(scopes__contained_by=Scope.values), name="token_scopes_are_known"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def allows(self, scope: str) -> bool:
+        """A token without scopes has all rights of its member; with scopes only those."""
+        return not self.scopes or Scope.ADMIN in self.scopes or scope in self.scopes
+
+    @classmethod
+    @transaction.atomic
+    def issue(
+        cls, *, member: Member, name: str, scopes: Collection[str], expires_at: datetime | None, by: Member | None
+    ) -> tuple[ApiToken, str]:
+        """Make a token; the second value is its plain text, which is kept nowhere. `by` is None for a command."""
+        unknown = sorted(set(scopes) - set(Scope.values))
+        if unknown:
+            raise UnknownScope(f"{', '.join(unknown)} is no scope: {', '.join(Scope.values)} are.")
+        plaintext = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        token = cls.objects.create(
+            member=member,
+            name=name,
+            prefix=plaintext[:9],
+            digest=token_digest(plaintext),
+            scopes=sorted(set(scopes)),
+            expires_at=expires_at,
+        )
+        token._record("token.issue", by)
+        return token, plaintext
+
+    @classmethod
+    def authenticate(cls, plaintext: str) -> ApiToken:
+        """The token, its `member` with user and organization loaded. Raises TokenRefused and says why.
+
+        The lookup is by digest: how long it takes tells nothing about the token.
+        """
+        rows = cls.objects.select_related("member__user", "member__organization")
+        token = rows.filter(digest=token_digest(plaintext)).annotate(now=ClockTimestamp()).first()
+        if token is None:
+            raise TokenRefused("The token is unknown.")
+        if token.revoked_at is not None:
+            raise TokenRefused("The token was revoked.")
+        if token.expires_at is not None and token.expires_at <= token.now:
+            raise TokenRefused("The token has expired.")
+        if not (token.member.is_active and token.member.user.is_active):
+            raise TokenRefused("The member of this token is not active.")
+        if token.last_used_at is None or token.last_used_at < token.now - LAST_USED_STEP:
+            cls.objects.filter(pk=token.pk).update(last_used_at=ClockTimestamp())
+        return token
+
+    @transaction.atomic
+    def revoke(self, *, by: Member | None) -> None:
+        """Refuse the token from now on. Raises AlreadyRevoked."""
+        if not ApiToken.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=ClockTimestamp()):
+            raise AlreadyRevoked
+        self._record("token.revoke", by)
+
+    def _record(self, action: str, by: Member | None) -> None:
+        AuditEntry.objects.create(
+            organization_id=self.member.organization_id,
+            actor=by,
+            action=action,
+            target=self.public_id,
+            data={"name": self.name, "member": self.member.name, "scopes": self.scopes},
+        )
+
+
+def token_digest(plaintext: str) -> str:
+    return hashlib.sha256(plaintext.encode()).hexdigest()
+
+
+def expiry_in(duration: timedelta) -> datetime:
+    return database_clock() + duration
+
+
+class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    def visible_to(self, member: Member) -> AuditEntryQuerySet:
+        return self.filter(organization_id=member.organization_id).select_related("actor__user")
+
+
+class AuditEntry(models.Model):
+    """One line of the trail, written in the transaction of what it tells; never changed."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+    actor = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, related_name="+")  # null: a command, a clock
+    action = models.CharField(max_length=60)
+    target = models.CharField(max_length=200)
+    data = models.JSONField(default=dict)
+
+    objects = AuditEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        ordering = ("-pk",)
+        indexes = (
+            models.Index(fields=("organization", "-id"), name="audit_of_organization"),
+            models.Index(fields=("target",), name="audit_of_target"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target}"
