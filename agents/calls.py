@@ -1,0 +1,46 @@
+"""The plain values between the engine and whoever does a step: no model, no secret, no connection."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One try of one step. `attempt` counts from 1; `deadline_seconds` is for the whole call, None: the agent's own.
+
+    `idempotency_key` is the same in every try of the step. `canceled` is cheap and may be asked often.
+    """
+
+    input: Any
+    configuration: Mapping[str, Any]
+    attempt: int
+    idempotency_key: str
+    deadline_seconds: float | None
+    canceled: Callable[[], bool]
+    conversation: tuple[Message, ...] = ()
+    output_schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """`cost_usd` is our estimate, None if the model's price is unknown; `simulated`: no one was really paid."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    model: str
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    output: Any
+    usage: Usage | None = None
+    logs: tuple[str, ...] = ()

@@ -1,0 +1,218 @@
+"""The door to language models: any server that speaks OpenAI's chat completions. Source: docs/gateways.md."""
+
+import datetime
+import email.utils
+import functools
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx2
+import openai
+from django.conf import settings
+from openai.types.chat import ChatCompletion
+
+from agents.calls import Message, Usage
+from agents.exceptions import Canceled, Permanent, Temporary, TimedOut
+from agents.schemas import Finding, value_findings
+
+CONNECT_SECONDS = 10.0
+MAX_BYTES = 20_000_000
+BUSY = (openai.RateLimitError, openai.InternalServerError, openai.ConflictError)
+REPAIR = "That answer was not valid: {findings}. Answer again, with the JSON alone, exactly by the schema."
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question. `schema` asks for JSON that obeys it; without one the answer is text."""
+
+    messages: Sequence[Message]
+    model: str
+    idempotency_key: str
+    schema: Mapping[str, Any] | None = None
+    strict: bool = False
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """`output` is the JSON value asked for, or text. `usage` counts every request made for it."""
+
+    output: Any
+    usage: Usage
+    repaired: bool
+
+
+def complete(prompt: Prompt, *, deadline_seconds: float | None, canceled: Callable[[], bool]) -> Completion:
+    """Ask, and once more if the answer does not obey the schema. The deadline, in seconds, is for all of it.
+
+    Raises Temporary (unreachable, busy, or nonsense twice), TimedOut, Canceled, or Permanent (refused, bad request).
+    """
+    end = time.monotonic() + (settings.AGENT_CALL_TIMEOUT_SECONDS if deadline_seconds is None else deadline_seconds)
+    answer, usage = _ask(prompt, end, canceled)
+    output, found = _parsed(answer, prompt.schema)
+    if not found:
+        return Completion(output, usage, repaired=False)
+    again = replace(
+        prompt,
+        idempotency_key=f"{prompt.idempotency_key}-repair",
+        messages=[
+            *prompt.messages,
+            Message("assistant", answer),
+            Message("user", REPAIR.format(findings=_told(found))),
+        ],
+    )
+    answer, more = _ask(again, end, canceled)
+    output, found = _parsed(answer, prompt.schema)
+    if found:
+        raise Temporary(f"The model {usage.model} answered nonsense twice: {_told(found)}.")
+    return Completion(output, _sum(usage, more), repaired=True)
+
+
+def _ask(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> tuple[str, Usage]:
+    if canceled():
+        raise Canceled("The model was not asked: the call was asked to stop.")
+    try:
+        body = _request(prompt, end, canceled)
+        completion = ChatCompletion.model_validate_json(body)
+    except openai.APITimeoutError as error:
+        _in_time(end)
+        raise Temporary(f"{_where()} did not answer in time.") from error
+    except openai.APIConnectionError as error:
+        raise Temporary(f"{_where()} cannot be reached: {error.__cause__ or error}. See OPENAI_BASE_URL.") from error
+    except openai.APIStatusError as error:
+        raise _translated(error) from error
+    except (openai.APIError, httpx2.TransportError) as error:
+        _in_time(end)
+        raise Temporary(f"{_where()} broke off or answered nonsense: {error}") from error
+    except ValueError as error:
+        raise Temporary(f"{_where()} answered something that is not a chat completion.") from error
+    return _content(completion), _usage(completion, prompt.model)
+
+
+def _request(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> bytes:
+    """The body of the answer, read piece by piece, so that a trickling server cannot outlast the deadline."""
+    optional = {"temperature": prompt.temperature, "max_completion_tokens": prompt.max_output_tokens}
+    if prompt.schema is not None:
+        form = {"name": "output", "schema": prompt.schema, "strict": prompt.strict}
+        optional["response_format"] = {"type": "json_schema", "json_schema": form}
+    left = _in_time(end)
+    request = _client(settings.OPENAI_BASE_URL, _key()).chat.completions.with_streaming_response.create(
+        model=prompt.model,
+        messages=[{"role": message.role, "content": message.content} for message in prompt.messages],
+        extra_headers={"Idempotency-Key": prompt.idempotency_key},
+        timeout=openai.Timeout(left, connect=min(left, CONNECT_SECONDS)),
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+    body = bytearray()
+    with request as response:
+        for piece in response.iter_bytes():
+            body += piece
+            if canceled():
+                raise Canceled("The call was asked to stop while the model answered.")
+            if len(body) > MAX_BYTES:
+                raise Permanent(f"{_where()} answered with more than {MAX_BYTES} bytes.")
+            _in_time(end)
+    return bytes(body)
+
+
+@functools.lru_cache(maxsize=32)
+def _client(base_url: str, key: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)  # the engine retries, and counts
+
+
+def _key() -> str:
+    if not settings.OPENAI_API_KEY:
+        raise Permanent("OPENAI_API_KEY is not set: put the provider's key into .env and start again.")
+    return settings.OPENAI_API_KEY
+
+
+def _where() -> str:
+    return f"The model provider at {settings.OPENAI_BASE_URL}"
+
+
+def _in_time(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimedOut(f"{_where()} did not answer before the step's time-out.")
+    return left
+
+
+def _translated(error: openai.APIStatusError) -> Temporary | Permanent:
+    said = f"{_where()} answered {error.status_code}: {error.message:.300}"
+    if error.code == "insufficient_quota":
+        return Permanent(f"{said} Add credit to the account behind OPENAI_API_KEY.")
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        return Permanent(f"{said} Check OPENAI_API_KEY.")
+    if isinstance(error, BUSY) or error.status_code == 408:
+        return Temporary(said, retry_after=_retry_after(error.response.headers))
+    return Permanent(said)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from `retry-after-ms` or `Retry-After` as a number or an HTTP date; None if absent or unreadable."""
+    wish = headers.get("retry-after", "")
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        return max(0.0, float(wish))
+    except ValueError:
+        pass
+    try:
+        date = email.utils.parsedate_to_datetime(wish)
+    except ValueError:
+        return None
+    return max(0.0, (date - datetime.datetime.now(tz=date.tzinfo)).total_seconds())
+
+
+def _content(completion: ChatCompletion) -> str:
+    if not completion.choices:
+        raise Temporary(f"{_where()} answered without a choice.")
+    choice = completion.choices[0]
+    if choice.message.refusal:
+        raise Permanent(f"The model {completion.model} refused: {choice.message.refusal:.300}")
+    if choice.finish_reason == "content_filter":
+        raise Permanent(f"The answer of {completion.model} was withheld by the provider's content filter.")
+    if choice.finish_reason == "length":
+        raise Permanent(f"The answer of {completion.model} was cut off: raise configuration.max_output_tokens.")
+    return choice.message.content or ""
+
+
+def _usage(completion: ChatCompletion, asked: str) -> Usage:
+    tokens = completion.usage
+    read, written = (tokens.prompt_tokens, tokens.completion_tokens) if tokens else (0, 0)
+    price = settings.MODEL_PRICES_USD.get(completion.model) or settings.MODEL_PRICES_USD.get(asked)
+    return Usage(
+        input_tokens=read,
+        output_tokens=written,
+        cost_usd=(read * price[0] + written * price[1]) / 1_000_000 if price else None,
+        model=completion.model,
+        simulated=(completion.system_fingerprint or "").startswith("simulated"),
+    )
+
+
+def _sum(first: Usage, second: Usage) -> Usage:
+    known = first.cost_usd is not None and second.cost_usd is not None
+    return replace(
+        second,
+        input_tokens=first.input_tokens + second.input_tokens,
+        output_tokens=first.output_tokens + second.output_tokens,
+        cost_usd=first.cost_usd + second.cost_usd if known else None,
+    )
+
+
+def _parsed(answer: str, schema: Mapping[str, Any] | None) -> tuple[Any, list[Finding]]:
+    if schema is None:
+        return answer, []
+    try:
+        output = json.loads(answer)
+    except ValueError:
+        return None, [Finding("", f"not JSON: {answer[:80]!r}")]
+    return output, value_findings(output, schema)
+
+
+def _told(found: Sequence[Finding]) -> str:
+    return "; ".join(f"{each.pointer or '/'} {each.message}" for each in found[:5])

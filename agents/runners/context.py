@@ -1,0 +1,71 @@
+"""Agents of kind `context`: a prompt over the given context, answered by a language model."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+
+from agents.calls import Call, Message, Result
+from agents.gateways import model
+from agents.schemas import Finding, value_findings
+
+CONFIGURATION = {
+    "type": "object",
+    "required": ["instructions"],
+    "additionalProperties": False,
+    "properties": {
+        "instructions": {"type": "string", "minLength": 1},
+        "model": {"type": "string", "minLength": 1},
+        "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+        "max_output_tokens": {"type": "integer", "minimum": 1},
+        "strict": {"type": "boolean"},
+    },
+}
+
+
+def run(call: Call) -> Result:
+    """Without an output schema the output is {text}; with one it is what the model answered, checked."""
+    configuration = call.configuration
+    completion = model.complete(
+        model.Prompt(
+            messages=messages_of(call),
+            model=configuration.get("model") or settings.OPENAI_MODEL,
+            idempotency_key=call.idempotency_key,
+            schema=call.output_schema,
+            strict=configuration.get("strict", False),
+            temperature=configuration.get("temperature"),
+            max_output_tokens=configuration.get("max_output_tokens"),
+        ),
+        deadline_seconds=call.deadline_seconds,
+        canceled=call.canceled,
+    )
+    output = completion.output if call.output_schema is not None else {"text": completion.output}
+    logs = ("The first answer did not obey the schema; the second did.",) if completion.repaired else ()
+    return Result(output, usage=completion.usage, logs=logs)
+
+
+def messages_of(call: Call) -> list[Message]:
+    """Instructions, then the input, then the conversation so far."""
+    given = [Message("user", text)] if (text := _told(call.input)) else []
+    return [Message("system", call.configuration["instructions"]), *given, *call.conversation]
+
+
+def _told(value: Any) -> str:
+    """The fields beside `text` first, one a line; then the text, JSON if it is not text."""
+    if not isinstance(value, Mapping):
+        return _plain(value)
+    lines = [f"{name}: {_plain(field)}" for name, field in value.items() if name != "text"]
+    if "text" in value:
+        lines += ["", _plain(value["text"])] if lines else [_plain(value["text"])]
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def check(configuration: Mapping[str, Any]) -> list[Finding]:
+    return value_findings(configuration, CONFIGURATION)
