@@ -98,6 +98,18 @@ WORKER_DRAIN_SECONDS = env.float("WORKER_DRAIN_SECONDS", default=20.0)
 WORKER_SWEEP_SECONDS = env.float("WORKER_SWEEP_SECONDS", default=1.0)
 WORKER_LOST_LIMIT = env.int("WORKER_LOST_LIMIT", default=3)
 
+# --- Agents: the outside systems they reach; see docs/gateways.md
+AGENT_CALL_TIMEOUT_SECONDS = env.float("AGENT_CALL_TIMEOUT_SECONDS", default=60.0)
+OPENAI_API_KEY = env("OPENAI_API_KEY", default="")
+OPENAI_BASE_URL = env("OPENAI_BASE_URL", default="https://api.openai.com/v1")
+OPENAI_MODEL = env("OPENAI_MODEL", default="gpt-5-mini")
+# Dollars a million tokens, read and written; an estimate for models named here, none for others.
+MODEL_PRICES_USD = {"gpt-5": [1.25, 10], "gpt-5-mini": [0.25, 2], "gpt-5-nano": [0.05, 0.4]}
+MODEL_PRICES_USD.update(env.json("MODEL_PRICES_USD", default={}))
+# By the name that an agent's `connection` gives; empty: our own database, as a role that may only read the demo's KPIs.
+AGENT_DATABASES = {"supabase": env("SUPABASE_DB_URL", default="")}
+AGENT_DATABASE_POOL_SIZE = env.int("AGENT_DATABASE_POOL_SIZE", default=4)
+
 # --- People
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "/accounts/login/"
