@@ -17,7 +17,6 @@ from ruamel.yaml.events import (
     DocumentStartEvent,
     Event,
     MappingEndEvent,
-    MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
@@ -87,7 +86,9 @@ def read(text: str, file: str) -> tuple[Node, list[Finding]]:
     """The document and what is wrong in it short of being unreadable. Raises Unreadable."""
     if len(text) > LONGEST_TEXT:
         raise Unreadable(
-            Finding(file, 1, 1, "too-large", f"The text has {len(text)} characters.", f"At most {LONGEST_TEXT} are read.")
+            Finding(
+                file, 1, 1, "too-large", f"The text has {len(text)} characters.", f"At most {LONGEST_TEXT} are read."
+            )
         )
     if text.lstrip().startswith("{"):
         # JSON may be indented with tabs, YAML may not
@@ -127,10 +128,14 @@ class _Reader:
         for event in self.events:
             if isinstance(event, DocumentStartEvent):
                 if root is not None:
-                    self.refuse(event, "syntax", "There is a second document in this text.", "Keep one; take `---` out.")
+                    self.refuse(
+                        event, "syntax", "There is a second document in this text.", "Keep one; take `---` out."
+                    )
                 root = self.node(next(self.events), 0)
         if root is None:
-            raise Unreadable(Finding(self.file, 1, 1, "syntax", "The text is empty.", "Write name: and steps: at least."))
+            raise Unreadable(
+                Finding(self.file, 1, 1, "syntax", "The text is empty.", "Write name: and steps: at least.")
+            )
         return root, self.findings
 
     def node(self, event: Event, depth: int) -> Node:
