@@ -4,6 +4,7 @@ Three walls, each enough alone: the login may do nothing but SELECT on its schem
 the statement runs as a server-side cursor, which PostgreSQL grants to exactly one SELECT. Source: docs/gateways.md.
 """
 
+import atexit
 import datetime
 import decimal
 import json
@@ -79,6 +80,10 @@ def conninfo(name: str) -> str:
     """Where a connection leads: its URL in the settings, or, if that is empty, our own database as the reading role."""
     if url := settings.AGENT_DATABASES[name]:
         return psycopg.conninfo.make_conninfo(url, connect_timeout=CONNECT_SECONDS)
+    return own_conninfo()
+
+
+def own_conninfo() -> str:
     own = own_database.settings_dict
     parts = {"dbname": own["NAME"], "host": own["HOST"], "port": own["PORT"]}
     return psycopg.conninfo.make_conninfo(
@@ -110,6 +115,16 @@ def _pool(name: str) -> psycopg_pool.ConnectionPool:
                 open=True,
             )
         return _pools[target]
+
+
+def close_pools() -> None:
+    """Give every connection back; the next query opens new ones."""
+    with _pools_lock:
+        while _pools:
+            _pools.popitem()[1].close()
+
+
+atexit.register(close_pools)
 
 
 def _read(

@@ -1,0 +1,151 @@
+import socket
+
+import pytest
+
+from agents import specs
+from agents.calls import Message
+from agents.exceptions import Canceled, Permanent, Temporary, TimedOut
+from agents.runners import context
+from agents.seeding import LIBRARY
+
+SUMMARIZER = specs.check(specs.read((LIBRARY / "summarizer.yaml").read_text()))
+FIGURES = {
+    "month": "2026-10",
+    "rows": [
+        {
+            "kpi": "revenue",
+            "title": "Revenue",
+            "amount": 121000.5,
+            "unit": "EUR",
+            "target": None,
+            "change_percent": -2.5,
+        }
+    ],
+}
+
+
+@pytest.fixture
+def summarize(call):
+    def run(**fields):
+        asked = {"input": {"text": FIGURES, "style": "executive"}, "output_schema": SUMMARIZER["output"], **fields}
+        return context.run(call(configuration=SUMMARIZER["configuration"], **asked))
+
+    return run
+
+
+def fault(provider, kind, **more):
+    provider.post("/_control", json={"fault": kind, **more}).raise_for_status()
+
+
+def test_a_report_holds_the_given_figures_and_says_it_is_simulated(provider, summarize):
+    result = summarize()
+
+    assert result.output["title"] == "Summary 2026-10"
+    assert result.output["highlights"] == ["Revenue: 121,000.5 EUR (change -2.5 %)"]
+    assert "Simulated" in result.output["markdown"]
+    assert "Revenue: 121,000.5 EUR" in result.output["markdown"]
+    assert result.usage.simulated
+    assert result.usage.model == "simulated-gpt-5-mini"
+    assert result.usage.input_tokens > 0
+    expected = (result.usage.input_tokens * 0.25 + result.usage.output_tokens * 2) / 1_000_000
+    assert result.usage.cost_usd == pytest.approx(expected)
+
+
+def test_the_conversation_follows_the_input(provider, summarize):
+    talk = (Message("assistant", "A draft."), Message("user", "Please name the target."))
+    result = summarize(conversation=talk)
+
+    sent = provider.get("/_journal").json()["requests"][0]["messages"]
+    assert [each["role"] for each in sent] == ["system", "user", "assistant", "user"]
+    assert "Please name the target." in result.output["markdown"]
+
+
+def test_without_a_schema_the_answer_is_text(provider, summarize):
+    assert "Revenue" in summarize(output_schema=None).output["text"]
+
+
+def test_every_try_of_a_step_carries_its_key(provider, summarize):
+    summarize()
+    summarize(attempt=2)
+
+    assert provider.get("/_journal").json()["idempotency_keys"] == {"step-1": 2}
+
+
+def test_a_busy_provider_says_when_to_come_back(provider, summarize):
+    fault(provider, "429", seconds=7)
+
+    with pytest.raises(Temporary) as caught:
+        summarize()
+    assert caught.value.retry_after == 7.0
+
+
+@pytest.mark.parametrize("kind", ["500", "drop", "garbage"])
+def test_a_broken_provider_is_temporary(provider, summarize, kind):
+    fault(provider, kind)
+
+    with pytest.raises(Temporary):
+        summarize()
+    assert summarize().output["title"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("refuse", "refused"),
+        ("filter", "content filter"),
+        ("length", "max_output_tokens"),
+        ("401", "Check OPENAI_API_KEY"),
+        ("quota", "Add credit"),
+    ],
+)
+def test_a_refusal_is_final_and_says_what_to_do(provider, summarize, kind, words):
+    fault(provider, kind)
+
+    with pytest.raises(Permanent, match=words):
+        summarize()
+
+
+@pytest.mark.parametrize("kind", ["slow", "trickle"])
+def test_the_deadline_is_for_the_whole_call(provider, summarize, kind):
+    fault(provider, kind, seconds=5)
+
+    with pytest.raises(TimedOut):
+        summarize(deadline_seconds=0.3)
+
+
+def test_nonsense_is_repaired_once(provider, summarize):
+    fault(provider, "nonsense")
+    result = summarize()
+
+    assert result.output["title"]
+    assert len(result.logs) == 1
+    assert provider.get("/_journal").json()["idempotency_keys"] == {"step-1": 1, "step-1-repair": 1}
+
+
+def test_nonsense_twice_is_temporary(provider, summarize):
+    fault(provider, "nonsense", times=2)
+
+    with pytest.raises(Temporary, match="nonsense twice"):
+        summarize()
+
+
+def test_a_provider_that_is_down_is_temporary(provider, summarize, settings):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings.OPENAI_BASE_URL = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+        with pytest.raises(Temporary, match="OPENAI_BASE_URL"):
+            summarize()
+
+
+def test_without_a_key_nothing_is_sent(provider, summarize, settings):
+    settings.OPENAI_API_KEY = ""
+
+    with pytest.raises(Permanent, match="OPENAI_API_KEY"):
+        summarize()
+    assert provider.get("/_journal").json()["requests"] == []
+
+
+def test_a_stopped_call_is_not_sent(provider, summarize):
+    with pytest.raises(Canceled):
+        summarize(canceled=lambda: True)
+    assert provider.get("/_journal").json()["requests"] == []
