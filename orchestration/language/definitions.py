@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 from . import schemas
 from .documents import Node, Unreadable, read
@@ -37,7 +36,7 @@ LATEST = "This version does not have it."
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """What a definition may rely on. `operations`: {name: {"parameters": schema, "output": schema or None}} of a tool."""
+    """What a definition may rely on. `operations`: {name: {"parameters": schema, "output": schema | None}}."""
 
     kind: str
     input_schema: Any = None
@@ -77,9 +76,8 @@ def compile_definition(
 
 
 def seconds(duration: str) -> float:
-    match = re.fullmatch(r"([0-9.]+)([a-z]+)", duration)
-    assert match is not None
-    return round(float(match[1]) * UNIT_SECONDS[match[2]], 6)
+    number = duration.rstrip("".join(UNIT_SECONDS))
+    return round(float(number) * UNIT_SECONDS[duration[len(number) :]], 6)
 
 
 Steps = Mapping[str, Mapping[str, Any]]
@@ -111,7 +109,7 @@ class _Compiler:
         for error in Draft202012Validator(SCHEMA).iter_errors(self.root.value):
             self.shape_finding(error)
 
-    def shape_finding(self, error: ValidationError) -> None:
+    def shape_finding(self, error: Any) -> None:
         path = list(error.absolute_path)
         schema = error.schema if isinstance(error.schema, Mapping) else {}
         if error.validator == "additionalProperties":
@@ -319,6 +317,7 @@ class _Compiler:
             filled = schemas.with_holes(value, self.schema_of)
         except ExpressionError:
             return
+        error: Any  # the stubs know its members as perhaps unset
         for error in schemas.literal_errors(schema, filled):
             path: Where = ["steps", name, "with", *error.absolute_path]
             if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
@@ -662,14 +661,14 @@ def _named(path: Where) -> str:
     return f"{names[-1]}: " if names else ""
 
 
-def _shape_message(error: ValidationError) -> str:
+def _shape_message(error: Any) -> str:
     if error.validator == "type":
         wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
         return f"this must be {wanted}"
-    return error.message
+    return str(error.message)
 
 
-def _shape_fix(error: ValidationError) -> str:
+def _shape_fix(error: Any) -> str:
     if error.validator == "enum":
         return did_you_mean(str(error.instance), [str(value) for value in error.validator_value])
     return "See the reference of the language."

@@ -1,14 +1,14 @@
-"""YAML text to nodes that know their place. YAML 1.2 core schema: `yes` and `12:30` are text; JSON is read by the same rules.
+"""YAML text to nodes that know their place, by the YAML 1.2 core schema: `yes` and `12:30` are text. JSON is read too.
 
-ruamel.yaml gives the events of a YAML 1.2 parser; the nodes are made here, because its own constructors resolve timestamps,
-merge keys and tags that the core schema has not, and expand aliases without a limit.
+ruamel.yaml gives the events of a YAML 1.2 parser; the nodes are made here, because its own constructors resolve
+timestamps, merge keys and tags that the core schema has not, and expand aliases without a limit.
 """
 
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -44,7 +44,7 @@ PLAIN_TAGS = frozenset({f"{CORE}{name}" for name in ("null", "bool", "int", "flo
 
 @dataclass(slots=True)
 class Node:
-    """`value` is plain JSON. `keys` and `fields` of an object, `items` of a list; `size` counts nodes, aliases expanded."""
+    """`value` is plain JSON. `keys` and `fields` of an object, `items` of a list; `size` with aliases expanded."""
 
     value: Any
     line: int
@@ -144,8 +144,9 @@ class _Reader:
             self.refuse(event, "too-large", "The document nests too deeply.", f"At most {DEEPEST} levels are read.")
         if isinstance(event, AliasEvent):
             return self.alias(event)
-        if event.anchor:
-            self.anchors[event.anchor] = None
+        anchor: str | None = getattr(event, "anchor", None)
+        if anchor:
+            self.anchors[anchor] = None
         self.check_tag(event)
         if isinstance(event, ScalarEvent):
             node = self.scalar(event)
@@ -153,8 +154,8 @@ class _Reader:
             node = self.sequence(event, depth)
         else:
             node = self.mapping(event, depth)
-        if event.anchor:
-            self.anchors[event.anchor] = node
+        if anchor:
+            self.anchors[anchor] = node
         if node.size > MOST_NODES or self.nodes > MOST_NODES:
             self.refuse(event, "too-large", f"More than {MOST_NODES} values.", "Aliases count as often as they stand.")
         return node
@@ -164,7 +165,6 @@ class _Reader:
         if node is None:
             message = f"The alias *{event.anchor} has no finished anchor before it."
             self.refuse(event, "syntax", message, f"Write &{event.anchor} at an earlier value.")
-        assert node is not None
         self.nodes += node.size
         if self.nodes > MOST_NODES:
             self.refuse(event, "too-large", f"More than {MOST_NODES} values.", "Aliases count as often as they stand.")
@@ -252,7 +252,7 @@ class _Reader:
     def find(self, node: Node, rule: str, message: str, fix: str) -> None:
         self.findings.append(Finding(self.file, node.line, node.column, rule, message, fix))
 
-    def refuse(self, event: Event, rule: str, message: str, fix: str) -> None:
+    def refuse(self, event: Event, rule: str, message: str, fix: str) -> NoReturn:
         mark = event.start_mark
         raise Unreadable(Finding(self.file, mark.line + 1, mark.column + 1, rule, message, fix))
 

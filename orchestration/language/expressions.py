@@ -1,7 +1,7 @@
 """CEL expressions and `${{ }}` templates over JSON, and the typing of JSON by its schema.
 
-CEL does not mix ints and doubles, and JSON does not tell them apart; so a value whose schema says `number` becomes a float and
-every other whole number an int (`Typing`) before an expression sees it. What comes back is plain JSON again.
+CEL does not mix ints and doubles, and JSON does not tell them apart; so a value whose schema says `number` becomes a
+float and every other whole number an int (`Typing`) before an expression sees it. What comes back is plain JSON again.
 Only what an expression reads is converted for it: about 5 µs an evaluation however large the run's outputs are.
 """
 
@@ -141,7 +141,8 @@ class Expression:
         return Names(roots, frozenset(of["output"]), frozenset(of["status"]), frozenset(of["decision"]))
 
     def evaluate(self, context: Mapping[str, Any]) -> Any:
-        """The value as plain JSON. `context` holds typed JSON (see `Typing`); it is not changed. Raises ExpressionError."""
+            message = f"`{self.expression.source}`: a condition must be true or false, not {_kind(value)}"
+            raise ExpressionError(message)
         if self._path is not None and (value := _follow(context, self._path)) is not _ABSENT:
             return self._plain(value)
         variables = _pruned(self._wanted, context)
@@ -174,9 +175,7 @@ class Condition:
     def evaluate(self, context: Mapping[str, Any]) -> bool:
         value = self.expression.evaluate(context)
         if not isinstance(value, bool):
-            raise ExpressionError(
-                f"`{self.expression.source}`: a condition must be true or false, this is {_kind(value)}"
-            )
+            raise ExpressionError(f"`{self.expression.source}`: a condition must be true or false, not {_kind(value)}")
         return value
 
 
@@ -280,7 +279,7 @@ def names_read(expression: str) -> Names:
 
 
 def typed(value: Any, schema: Any = None) -> Any:
-    """`value` with numbers as its JSON Schema says; prefer a kept `Typing(schema)`. Raises ExpressionError beyond 64 bits."""
+    """`value` with numbers as its schema says (better: keep a `Typing`). Raises ExpressionError beyond 64 bits."""
     try:
         return Typing(schema).apply(value)
     except TypingError as exc:

@@ -1,7 +1,8 @@
 """What a CEL expression reads, found by its tokens: the CEL library parses, but shows no tree.
 
-`scan` never decides whether an expression is valid; the library does that. It finds the paths (`steps.x.output.rows`), the
-functions, and where in the text each stands, so that findings can point at it and an evaluation converts only what is read.
+`scan` never decides whether an expression is valid; the library does that. It finds the paths (`steps.x.output.rows`),
+the functions, and where in the text each stands, so that findings can point at it and an evaluation converts only what
+is read.
 """
 
 import re

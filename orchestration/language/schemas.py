@@ -205,9 +205,9 @@ def _not(validator: Validator, argument: Any, instance: Any, schema: Any) -> Ite
 def _if(validator: Validator, argument: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not validator.evolve(schema=argument).is_valid(instance):
         if "else" in schema:
-            yield from validator.descend(instance, schema["else"], schema_path="else")
+            yield from validator.evolve(schema=schema["else"]).iter_errors(instance)
     elif "then" in schema and _Certain(argument).is_valid(instance):
-        yield from validator.descend(instance, schema["then"], schema_path="then")
+        yield from validator.evolve(schema=schema["then"]).iter_errors(instance)
 
 
 def _one_of(validator: Validator, argument: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
@@ -217,10 +217,11 @@ def _one_of(validator: Validator, argument: Any, instance: Any, schema: Any) -> 
         yield ValidationError(f"{instance!r} fits more than one of the given schemas")
 
 
-# jsonschema calls keywords with itself; these two see the templates of a value as filled well, or not at all
+_extend: Any = extend
+# these two validators see the templates of a value as filled well, or not at all
 _ALL: dict[str, Keyword] = dict(Draft202012Validator.VALIDATORS)
-_Certain: Any = extend(Draft202012Validator, {name: _certainly(function) for name, function in _ALL.items()})
+_Certain: Any = _extend(Draft202012Validator, {name: _certainly(function) for name, function in _ALL.items()})
 _SPECIAL: dict[str, Keyword] = {"not": _not, "if": _if, "oneOf": _one_of}
-_Possible: Any = extend(
+_Possible: Any = _extend(
     Draft202012Validator, {name: _possibly(name, _SPECIAL.get(name, function)) for name, function in _ALL.items()}
 )

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestration.language import AgentFacts, compile_definition
+
+FLAGSHIP = (Path(__file__).parents[2] / "orchestration/library/kpi-tracking.yaml").read_text(encoding="utf-8")
+FIGURES = {"type": "object", "properties": {"rows": {"type": "array"}}, "additionalProperties": False}
+MONTH = {"type": "object", "required": ["month"], "properties": {"month": {"type": "string"}}}
+AGENTS = {
+    "echo": AgentFacts("tool"),
+    "supabase-agent": AgentFacts("tool", operations={"kpi_by_month": {"parameters": MONTH, "output": FIGURES}}),
+    "summarizer": AgentFacts(
+        "context",
+        {"type": "object", "required": ["text"]},
+        {"type": "object", "properties": {"markdown": {"type": "string"}}},
+    ),
+}
+
+
+def compiled(text):
+    return compile_definition(text, file="f.yaml", agents=AGENTS, policies=["default", "finance-sign-off"])
+
+
+def test_the_flagship_compiles():
+    result = compiled(FLAGSHIP)
+    assert result.findings == []
+    figures, check, summary = result.plan["steps"]
+    assert figures["retry"] == {"attempts": 4, "backoff": 2.0, "factor": 2.0, "max": 60.0, "jitter": 0.2}
+    assert check["approval"]["retry"] == ["figures"]
+    assert check["approval"]["behind"] == ["summary"]
+    assert check["approval"]["deadline"] == {"after": 259200.0, "then": "abort"}
+    assert check["approval"]["payload_schema"] == FIGURES
+    assert (summary["reads"], result.plan["output_reads"]) == (["check"], ["summary"])
+
+
+def definition(*lines):
+    return "\n".join(["name: d", "steps:", *lines])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", [(1, 1, "syntax")]),
+        ("name: d\nname: e\nsteps: {a: {agent: echo}}", [(2, 1, "duplicate-key")]),
+        ("name: d", [(1, 1, "missing-key")]),
+        (definition("  a: {agent: eco}"), [(3, 14, "unknown-agent")]),
+        (definition("  a: {agent: echo, map: 1}"), [(3, 20, "not-in-this-version")]),
+        (definition("  a: {agent: echo, tiemout: 1s}"), [(3, 20, "unknown-key")]),
+        (definition("  a: {agent: echo, timeout: 5}"), [(3, 29, "duration")]),
+        (definition("  a: {agent: echo, needs: [b, a]}"), [(3, 27, "cycle"), (3, 28, "unknown-step")]),
+        (definition("  a: {agent: echo, with: {x: '${{ steps.a.output }}'}}"), [(3, 41, "reads-without-need")]),
+        (definition("  a: {agent: echo, if: 1 +}"), [(3, 27, "expression")]),
+        (definition("  a: {agent: echo, with: {x: '${{ inptu.a }}'}}"), [(3, 35, "unknown-name")]),
+        (definition("  a: {agent: supabase-agent, with: {operation: x}}"), [(3, 48, "unknown-operation")]),
+        (definition("  a: {agent: supabase-agent, with: {operation: kpi_by_month, month: 5}}"), [(3, 69, "with")]),
+        (definition("  a: {approval: {title: t, policy: x}}"), [(3, 36, "unknown-policy")]),
+        (definition("  a: {approval: {title: t, deadline: {after: 1d, then: retry}}}"), [(3, 56, "deadline")]),
+        (definition("  a: {approval: {title: t, choices: [retry]}}"), [(3, 37, "choices")]),
+        (definition("  a: {approval: {title: t, retry: [a]}}"), [(3, 36, "retry")]),
+        (definition("  a: {approval: {title: t, show: 1, editable: rows}}"), [(3, 47, "pointer")]),
+    ],
+)
+def test_each_finding_names_its_place(text, found):
+    result = compiled(text)
+    assert [(one.line, one.column, one.rule) for one in result.findings] == found
+    assert result.plan is None
+    assert all(one.message and one.fix for one in result.findings)
+
+
+def test_a_field_the_output_schema_does_not_have_is_found():
+    result = compiled(FLAGSHIP.replace('output.markdown }}"}\n', 'output.markdwon }}"}\n', 1))
+    assert [(one.rule, one.fix) for one in result.findings] == [("unknown-field", "Did you mean markdown?")]
+
+
+def test_aliases_cannot_explode():
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    assert [one.rule for one in compiled(bomb).findings] == ["too-large"]
+
+
+def test_reading_a_needed_status_keeps_a_step_from_being_skipped():
+    result = compiled(definition("  a: {agent: echo}", "  b: {agent: echo, needs: a, if: steps.a.status == 'failed'}"))
+    assert [step["reads_status"] for step in result.plan["steps"]] == [False, True]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, len(FLAGSHIP)), st.integers(0, 40), st.text(":{}[]&*!$\"'\n -abc0", max_size=6))
+def test_a_mutated_definition_gives_findings_never_an_error(at, cut, put):
+    result = compiled(FLAGSHIP[:at] + put + FLAGSHIP[at + cut :])
+    assert (result.plan is None) == bool(result.findings)
