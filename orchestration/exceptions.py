@@ -26,7 +26,10 @@ class InvalidDefinition(InvalidInput):
     """The definition has errors; each finding says where and what to do."""
 
     def __init__(self, findings: list[Any]) -> None:
-        errors = [{"pointer": f"{f.file}:{f.line}:{f.column}", "message": f"{f.message} {f.fix or ''}".strip()} for f in findings]
+        errors = [
+            {"pointer": f"{f.file}:{f.line}:{f.column}", "message": f"{f.message} {f.fix or ''}".strip()}
+            for f in findings
+        ]
         super().__init__(errors)
         self.args = ("The definition has errors.",)
         self.findings = findings

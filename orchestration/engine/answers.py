@@ -1,0 +1,195 @@
+"""Takes up what people and children said. Each is one guarded move of a waiting step, so taking it up twice does nothing."""
+
+import json
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, transaction
+
+from accounts import audit
+from accounts.models import Member
+from approvals.models import Request
+from orchestration.engine.connection import rows, value
+from orchestration.engine.hints import hints
+from orchestration.engine.outcomes import Outcome, encode, store_payloads
+from orchestration.engine.plans import plan_of
+from orchestration.exceptions import NotUncertain, RunEnded
+from orchestration.models import Run, Step
+
+log = structlog.get_logger(__name__)
+FLUSH = "select verdict from engine_flush_v1(null, %s::jsonb, 0, null, true)"
+LARGEST_SWEEP = 200
+
+
+def settle(step: tuple[int, int, int], was: str, outcome: Outcome) -> bool:
+    """Move a step that nobody runs. False if it has moved on meanwhile. Ready steps are hinted to the workers."""
+    item = encode(step, was, outcome)
+    if item.payloads:
+        store_payloads(list(item.payloads))
+    verdicts = {verdict for (verdict,) in rows(FLUSH, [f'[{{"n":1,{item.text}}}]'])}
+    hints.changed([step[0]])
+    for verdict in verdicts:
+        if verdict.startswith("ready:"):
+            hints.work(verdict.removeprefix("ready:"))
+    return verdicts.isdisjoint({"late", "busy"})
+
+
+# --- people
+
+
+def take_up_decisions() -> int:
+    """Apply decided and expired requests to the steps that wait for them; how many."""
+    taken = 0
+    for request in Request.objects.unacknowledged()[:LARGEST_SWEEP]:
+        try:
+            _take_up(request)
+            request.acknowledge()
+            taken += 1
+        except DatabaseError as exc:  # this one comes again; the others go on
+            log.error("answer_not_taken_up", request=request.public_id, error=str(exc).strip())
+    return taken
+
+
+def _take_up(request: Request) -> None:
+    asked = request.context
+    step = (asked["run_id"], asked["key"], asked["fence"])
+    by = request.decided_by.name if request.decided_by else None
+    decision = {
+        "choice": request.choice,
+        "note": request.note,
+        "form": None,
+        "by": by,
+        "request": request.public_id,
+        "choices": request.choices,
+        "digest": request.answer_digest,
+    }
+    note = {"request": request.public_id, "choice": request.choice, "by": by, "note": request.note}
+    if request.choice == "continue":
+        settle(
+            step, "waiting", Outcome("completed", output=request.answer, fields={"decision": decision, "note": note})
+        )
+    elif request.choice == "retry":
+        _open_round(step, decision, note)
+    else:
+        _abort(step, decision, note)
+
+
+def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str, Any]) -> None:
+    run, key, fence = step
+    gate = Step.objects.filter(run_id=run, key=key).values_list("position", "run__definition_version_id").first()
+    if gate is None:
+        return
+    plan = plan_of(gate[1])
+    approval = plan.steps[gate[0]].approval or {}
+    positions = [plan.position_of[name] for name in approval["retry"]] + [gate[0]]
+    feedback = {name: decision[name] for name in ("note", "form", "by")}
+    rows(
+        "select engine_reopen_v1(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)",
+        [run, key, fence, positions, json.dumps(decision), json.dumps(note), json.dumps(feedback)],
+    )
+    hints.changed([run])
+    for queue in settings.WORKER_QUEUES:
+        hints.work(queue)
+
+
+def _abort(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str, Any]) -> None:
+    outcome = Outcome("completed", fields={"decision": decision, "note": note})
+    gate = f'{{"n":0,{encode(step, "waiting", outcome).text}}}'
+    rows("select engine_cancel_v1(%s, 'rejected', %s::jsonb, %s::jsonb)", [step[0], json.dumps(note), gate])
+    hints.changed([step[0]])
+
+
+def cancel(run: Run, *, by: Member | None, reason: str) -> str:
+    """Cancel a run; its status afterwards. Calling it again while it is canceling changes nothing. Raises RunEnded."""
+    note = {"reason": reason, "by": by.name if by else None}
+    with transaction.atomic():
+        status = value("select engine_cancel_v1(%s, 'canceled', %s::jsonb)", [run.pk, json.dumps(note)])
+        if status is None:
+            run.refresh_from_db(fields=["status"])
+            raise RunEnded(run.status)
+        audit.record(organization=run.organization, actor=by, action="run.cancel", target=run.public_id, data=note)
+    hints.changed([run.pk])
+    tidy_up()
+    return str(status)
+
+
+def tidy_up() -> None:
+    """Withdraw the requests of canceled runs, and cancel their children: after the cancel's commit, never inside it."""
+    for run in Run.objects.filter(tidy=True)[:LARGEST_SWEEP]:
+        steps = Step.objects.filter(run=run, kind="approval", status=Step.Status.CANCELED).values_list(
+            "name", flat=True
+        )
+        Request.withdraw([f"run:{run.pk}:{name}" for name in steps])
+        for child in Run.objects.filter(parent_run_id=run.pk, ended_at=None):
+            value(
+                "select engine_cancel_v1(%s, 'canceled', %s::jsonb)",
+                [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
+            )
+        Run.objects.filter(pk=run.pk, tidy=True).update(tidy=False)
+
+
+def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reason: str) -> None:
+    """A person says what became of an uncertain step: completed, failed, or again (it did not happen; run it again).
+
+    Raises NotUncertain.
+    """
+    note = {"reason": reason, "by": by.name}
+    found = {
+        "completed": Outcome("completed", output=output, fields={"note": note}),
+        "failed": Outcome(
+            "failed",
+            fields={
+                "note": note,
+                "error": {"class": "permanent", "message": reason or f"{by.name} says that it failed."},
+            },
+        ),
+        "again": Outcome("ready", fields={"note": note}),
+    }[outcome]
+    with transaction.atomic():
+        if not settle((step.run_id, step.key, step.fence), "uncertain", found):
+            raise NotUncertain(step.name, Step.objects.get(run=run, key=step.key).status)
+        audit.record(
+            organization=run.organization,
+            actor=by,
+            action="step.resolve",
+            target=run.public_id,
+            data={"step": step.name, "outcome": outcome, **note},
+        )
+
+
+# --- children
+
+
+def tell_parents() -> int:
+    """Give ended children's outcomes to the steps that wait for them. A child's end never locks its parent; this does."""
+    told = 0
+    ended = Run.objects.filter(told_at=None, parent_run_id__gt=0, ended_at__isnull=False)
+    for child in ended.only(
+        "pk", "public_id", "status", "output", "output_digest", "error", "parent_run_id", "parent_key"
+    )[:LARGEST_SWEEP]:
+        parent = (
+            Step.objects.filter(run_id=child.parent_run_id, key=child.parent_key)
+            .values_list("run_id", "key", "fence")
+            .first()
+        )
+        if parent is not None:
+            settle(parent, "waiting", _of_child(child))
+        rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
+        told += 1
+    return told
+
+
+def _of_child(child: Run) -> Outcome:
+    note = {"child": child.public_id}
+    if child.status == Run.Status.COMPLETED:
+        output = child.output
+        if child.output_digest is not None:
+            fields = {"note": note, "output_digest": bytes(child.output_digest).hex()}
+            return Outcome("completed", fields=fields)
+        return Outcome("completed", output=output, fields={"note": note})
+    message = (child.error or {}).get("message") or f"Its run {child.public_id} is {child.status}."
+    return Outcome(
+        "failed",
+        fields={"note": note, "error": {"class": f"child_{child.status}", "message": message, "run": child.public_id}},
+    )

@@ -1,0 +1,91 @@
+"""Hints leave from a thread of their own: a broker that hangs holds up nobody, and what it loses a sweep finds."""
+
+import atexit
+import json
+import os
+import threading
+from collections.abc import Iterable
+from functools import partial
+
+import redis
+import structlog
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+log = structlog.get_logger(__name__)
+CHANGED = "countersign:changed"  # channel: JSON list of run ids with new events
+PAUSE_SECONDS = 0.01  # gathers what comes together into one message
+
+
+class Hints:
+    """What is to be said, coalesced; the thread starts with the first word, once in each process."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._some = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._queues: dict[str, int] = {}
+        self._runs: set[int] = set()
+        self._thread: threading.Thread | None = None
+
+    def work(self, queue: str, messages: int = 1) -> None:
+        """There is work in this queue, for about so many workers."""
+        with self._ready():
+            self._queues[queue] = max(self._queues.get(queue, 0), messages)
+
+    def changed(self, runs: Iterable[int]) -> None:
+        """These runs have new events."""
+        with self._ready():
+            self._runs.update(runs)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until all is said, at most so long."""
+        self._idle.wait(seconds)
+
+    def _ready(self) -> threading.Lock:
+        if self._pid != os.getpid():  # after a fork the parent's thread is not here
+            self._start()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
+            self._thread.start()
+            atexit.register(partial(self.drain, 1.0))
+        self._idle.clear()
+        self._some.set()
+        return self._lock
+
+    def _run(self) -> None:
+        client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
+        while True:
+            if not self._queues and not self._runs:
+                self._idle.set()
+            self._some.wait()
+            self._some.clear()
+            with self._lock:
+                queues, self._queues = self._queues, {}
+                runs, self._runs = self._runs, set()
+            try:
+                if runs:
+                    client.publish(CHANGED, json.dumps(sorted(runs)))
+                for queue, messages in sorted(queues.items()):
+                    for _ in range(messages):
+                        current_app.send_task(
+                            "orchestration.work", [queue], queue=queue, expires=60, retry=False, ignore_result=True
+                        )
+            except (redis.RedisError, OperationalError, OSError) as exc:
+                log.warning("hint_lost", error=str(exc), queues=sorted(queues), runs=len(runs))
+            threading.Event().wait(PAUSE_SECONDS)
+
+
+hints = Hints()
+
+
+def hint_after_commit(queues: Iterable[str], runs: Iterable[int] = ()) -> None:
+    """Say it when the transaction at hand has committed."""
+    transaction.on_commit(lambda: (hints.changed(runs), *(hints.work(queue) for queue in queues)), robust=True)

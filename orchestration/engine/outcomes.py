@@ -1,0 +1,154 @@
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration.engine.connection import decoded, rows
+
+INLINE_BYTES = 4_096  # a larger value lies in a row of its own, by its digest
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A step that this process owns under `fence`. Facts of the run are None if its walker has them already."""
+
+    run: int
+    key: int
+    fence: int
+    attempt: int
+    position: int
+    name: str
+    round: int
+    index: int | None
+    kind: str
+    agent_version: int | None
+    feedback: Any
+    reads: list[dict[str, Any]]
+    definition_version: int
+    public_id: str
+    organization: int
+    started_by: int | None
+    depth: int
+    input: str | None
+    failed: bool
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> "Claim":
+        """From a row of `engine_flush` of verdict claimed."""
+        run, key, fence, attempt, position, name, round_, index, kind, agent, feedback, reads, *facts = row[2:]
+        return cls(
+            run,
+            key,
+            fence,
+            attempt,
+            position,
+            name,
+            round_,
+            index,
+            kind,
+            agent,
+            decoded(feedback),
+            decoded(reads) or [],
+            *facts,
+        )
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same in every try of the step, another in its next round."""
+        return f"{self.public_id}:{self.name}:{self.round}" + ("" if self.index is None else f":{self.index}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a claimed or waiting step.
+
+    `becomes` is completed, failed, skipped, canceled, uncertain, ready or waiting. `fields` are those of an item of
+    `engine_settle`: error, waits_for, wake (seconds), decision, usage, child, deliverable, note, unlost.
+    `prepare` makes rows that belong to the outcome in its transaction (a question, a child) and returns more fields.
+    """
+
+    becomes: str
+    output: Any = None
+    input: Any = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[], Mapping[str, Any]] | None = None
+
+
+def failed(error_class: str, message: str, *, given: Any = None, **fields: Any) -> Outcome:
+    """Error classes are those of the definition language: temporary, permanent, timeout, expression, child_failed, …"""
+    return Outcome(
+        "failed", input=given, fields={"error": {"class": error_class, "message": message[:2_000]}, **fields}
+    )
+
+
+class NotRecordable(ValueError):
+    """A value that PostgreSQL's JSON cannot hold: a zero character, NaN, or what is no JSON at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An outcome as `engine_settle` takes it, `text`, without its number; and the large values, by digest."""
+
+    text: str
+    payloads: tuple[tuple[bytes, str], ...]
+
+
+def encode(step: tuple[int, int, int], was: str, outcome: Outcome, *, follow: bool = False, **more: Any) -> Item:
+    """`step` is (run, key, fence). Raises NotRecordable."""
+    run, key, fence = step
+    head = {
+        "run": run,
+        "key": key,
+        "fence": fence,
+        "was": was,
+        "outcome": outcome.becomes,
+        "follow": follow,
+        **outcome.fields,
+        **more,
+    }
+    parts = [dump(head)[1:-1]]
+    payloads: list[tuple[bytes, str]] = []
+    for name, content in (("input", outcome.input), ("output", outcome.output)):
+        if content is None:
+            continue
+        text = dump(content)
+        if len(text) <= INLINE_BYTES:
+            parts.append(f'"{name}":{text}')
+        else:
+            digest = hashlib.sha256(text.encode()).digest()
+            payloads.append((digest, text))
+            parts.append(f'"{name}_digest":"{digest.hex()}"')
+    return Item(",".join(parts), tuple(payloads))
+
+
+def dump(content: Any) -> str:
+    try:
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise NotRecordable(f"The result is no JSON: {exc}") from exc
+    if "\\u0000" in text and "\0" in str(json.loads(text)):
+        raise NotRecordable("The result holds a zero character, which the database cannot store.")
+    if "\\ud" in text:
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError as exc:
+            raise NotRecordable(
+                "The result holds half a character (a lone surrogate), which the database cannot store."
+            ) from exc
+    return text
+
+
+def store_payloads(payloads: list[tuple[bytes, str]]) -> None:
+    """Before the batch that names them, in the order of their digests: two batches never wait for each other in a circle."""
+    ordered = sorted(dict(payloads).items())
+    rows(
+        "insert into orchestration_payload as p (digest, body, size, used_at)"
+        " select d, b::jsonb, length(b), clock_timestamp() from unnest(%s::bytea[], %s::text[]) as given(d, b)"
+        " on conflict (digest) do update set used_at = excluded.used_at where p.used_at < clock_timestamp() - interval '1 hour'",
+        [[digest for digest, _ in ordered], [text for _, text in ordered]],
+    )
+
+
+def load_payload(digest: bytes) -> Any:
+    return decoded(rows("select body from orchestration_payload where digest = %s", [digest])[0][0])

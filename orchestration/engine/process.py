@@ -1,0 +1,236 @@
+import os
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import structlog
+from django.conf import settings
+from django.db import Error, connection
+
+from orchestration.engine.connection import assert_isolation, rows, use_own_connection, value
+from orchestration.engine.outcomes import Claim, failed
+from orchestration.engine.recorder import Recorder
+from orchestration.engine.sweeper import Sweeper
+from orchestration.engine.walker import Walker, agent_of, call_seconds, plan_of
+
+log = structlog.get_logger(__name__)
+STEPS_IN_A_ROW, SECONDS_IN_A_ROW = 50, 2.0  # then a walker gives its run back, if others wait
+HUNG_GRACE_SECONDS = 5.0  # after a call's own deadline, before it is given up
+
+
+def boot_clock() -> float:
+    """Seconds that go on while the machine sleeps, where there is such a clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(slots=True)
+class InHand:
+    claim: Claim
+    since: float
+    limit: float
+
+
+class Lease(threading.Thread):
+    """Renews the process's lease, one update a heartbeat. Once declared dead it never lives again: it takes a new row."""
+
+    def __init__(self, process: "Process") -> None:
+        super().__init__(name="lease", daemon=True)
+        self.process = process
+        self._renewed_at = 0.0
+
+    def may_begin(self) -> bool:
+        """Whether a third of the lease is left, counted from before its last heartbeat was sent."""
+        return boot_clock() - self._renewed_at < settings.WORKER_LEASE_SECONDS * 2 / 3
+
+    def take(self) -> None:
+        sent = boot_clock()
+        self.process.worker_id = value(
+            "insert into orchestration_worker (host, pid, started_at, lease_until)"
+            " values (%s, %s, clock_timestamp(), clock_timestamp() + make_interval(secs => %s)) returning id",
+            [socket.gethostname()[:200], os.getpid(), settings.WORKER_LEASE_SECONDS],
+        )
+        self._renewed_at = sent
+
+    def run(self) -> None:
+        use_own_connection()
+        while not self.process.stopped.wait(settings.WORKER_HEARTBEAT_SECONDS):
+            try:
+                self._renew()
+            except Error as exc:
+                log.warning("heartbeat_failed", error=str(exc).strip())
+                connection.close()
+        connection.close()
+
+    def _renew(self) -> None:
+        sent = boot_clock()
+        alive = rows(
+            "update orchestration_worker set lease_until = clock_timestamp() + make_interval(secs => %s)"
+            " where id = %s and dead_at is null returning id",
+            [settings.WORKER_LEASE_SECONDS, self.process.worker_id],
+        )
+        if alive:
+            self._renewed_at = sent
+        else:
+            log.warning("declared_dead", worker=self.process.worker_id)
+            self.take()
+
+    def give_up(self) -> None:
+        rows(
+            "update orchestration_worker set dead_at = clock_timestamp() where id = %s and dead_at is null",
+            [self.process.worker_id],
+        )
+
+
+class Process:
+    """The engine of one worker process: a recorder, walkers, a sweeper and a lease, each a thread."""
+
+    def __init__(self) -> None:
+        self.worker_id = 0
+        self.stopped = threading.Event()
+        self.draining = threading.Event()
+        self.lease = Lease(self)
+        self.recorder = Recorder(self)
+        self.sweeper = Sweeper(self)
+        self._lock = threading.Lock()
+        self._free: deque[Walker] = deque()
+        self._walkers = 0
+        self._hung = 0
+        self._in_hand: dict[Walker, InHand] = {}
+        self._row: dict[Walker, tuple[int, int, float]] = {}  # run, steps walked of it, since when
+        self._empty = threading.Event()
+        self._empty.set()
+
+    def start(self) -> None:
+        """Raises RuntimeError if the database is not fit for the engine."""
+        assert_isolation()
+        self.lease.take()
+        connection.close()
+        for thread in (self.lease, self.recorder, self.sweeper):
+            thread.start()
+        self.recorder.look()
+        log.info(
+            "engine_started", worker=self.worker_id, threads=settings.WORKER_THREADS, queues=settings.WORKER_QUEUES
+        )
+
+    def stop(self) -> None:
+        """Drain: claim nothing more, let calls end within the grace time, hand back the rest, give the lease up."""
+        self.draining.set()
+        self._empty.wait(settings.WORKER_DRAIN_SECONDS)
+        for walker in list(self._in_hand):
+            walker.canceled.set()
+        self._empty.wait(1.0)
+        self.stopped.set()
+        self.recorder.look()
+        self.recorder.join(5.0)
+        try:
+            use_own_connection()
+            self.recorder.hand_back(
+                {(hand.claim.run, hand.claim.key, hand.claim.fence) for hand in self._in_hand.values()}
+            )
+            self.lease.give_up()
+            connection.close()
+        except Error as exc:
+            log.warning("lease_not_given_up", error=str(exc).strip())
+        log.info("engine_stopped", worker=self.worker_id)
+
+    # --- walkers
+
+    def free_walkers(self) -> int:
+        with self._lock:
+            return len(self._free) + settings.WORKER_THREADS + self._hung - self._walkers
+
+    def take_walker(self) -> Walker:
+        """A free walker, made now if all made so far are at work."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            self._walkers += 1
+            walker = Walker(self, self._walkers)
+        walker.start()
+        return walker
+
+    def begin(self, walker: Walker, claim: Claim) -> None:
+        seconds = settings.AGENT_CALL_TIMEOUT_SECONDS
+        if claim.kind == "agent":
+            seconds = call_seconds(plan_of(claim.definition_version).steps[claim.position])
+        now = time.monotonic()
+        with self._lock:
+            self._in_hand[walker] = InHand(claim, now, seconds + HUNG_GRACE_SECONDS)
+            run, steps, since = self._row.get(walker, (0, 0, now))
+            self._row[walker] = (claim.run, steps + 1, since) if run == claim.run else (claim.run, 1, now)
+            self._empty.clear()
+        walker.mailbox.put(claim)
+
+    def finish(self, walker: Walker) -> None:
+        """The walker's outcome is recorded and it got no next step."""
+        with self._lock:
+            if self._in_hand.pop(walker, None) is None:
+                self._hung -= 1  # it was given up, and came back
+            self._row.pop(walker, None)
+            self._free.append(walker)
+            if not self._in_hand:
+                self._empty.set()
+
+    def goes_on(self, walker: Walker, claim: Claim) -> bool:
+        """Whether the walker stays with its run: not for ever while others wait."""
+        if self.draining.is_set():
+            return False
+        _, steps, since = self._row.get(walker, (0, 0, 0.0))
+        return not self.recorder.more or (steps < STEPS_IN_A_ROW and time.monotonic() - since < SECONDS_IN_A_ROW)
+
+    def in_hand(self) -> set[tuple[int, int, int]]:
+        with self._lock:
+            return {(hand.claim.run, hand.claim.key, hand.claim.fence) for hand in self._in_hand.values()}
+
+    # --- calls that must stop
+
+    def runs_in_hand(self) -> list[int]:
+        with self._lock:
+            return sorted({hand.claim.run for hand in self._in_hand.values()})
+
+    def ask_to_stop(self, runs: set[int]) -> None:
+        with self._lock:
+            walkers = [walker for walker, hand in self._in_hand.items() if hand.claim.run in runs]
+        for walker in walkers:
+            walker.canceled.set()
+
+    def give_up_hung(self) -> None:
+        """A call long past its deadline is recorded as timed out; what its thread brings later is late."""
+        now = time.monotonic()
+        with self._lock:
+            hung = [(walker, hand) for walker, hand in self._in_hand.items() if now - hand.since > hand.limit]
+            for walker, _ in hung:
+                del self._in_hand[walker]
+                self._hung += 1
+        for walker, hand in hung:
+            walker.canceled.set()
+            agent = agent_of(hand.claim.agent_version).slug if hand.claim.agent_version else hand.claim.kind
+            log.error("call_hung", run=hand.claim.public_id, step=hand.claim.name, agent=agent)
+            seconds = hand.limit - HUNG_GRACE_SECONDS
+            self.recorder.ended(
+                None, hand.claim, failed("timeout", f"{agent} did not answer within {seconds:g} s, nor stop.")
+            )
+
+
+process: Process | None = None
+
+
+def start_process() -> None:
+    """Start the engine of this worker process, once."""
+    global process
+    process = Process()
+    process.start()
+
+
+def stop_process() -> None:
+    if process is not None:
+        process.stop()
+
+
+def look() -> None:
+    """A hint came: sweep, and claim. Does nothing where no engine runs."""
+    if process is not None:
+        process.sweeper.wake_within(0.0)
+        process.recorder.look()

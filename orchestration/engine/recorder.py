@@ -1,0 +1,296 @@
+import itertools
+import queue
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from django.conf import settings
+from django.db import DataError, Error, InterfaceError, OperationalError, connection, transaction
+
+from orchestration.engine.connection import rows, use_own_connection
+from orchestration.engine.hints import hints
+from orchestration.engine.outcomes import Claim, Item, NotRecordable, Outcome, encode, failed, store_payloads
+
+if TYPE_CHECKING:
+    from orchestration.engine.process import Process
+    from orchestration.engine.walker import Walker
+
+log = structlog.get_logger(__name__)
+FLUSH = "select * from engine_flush_v1(%s, %s::jsonb, %s, %s::text[], %s)"
+LARGEST_BATCH = 200
+PATIENCE_SECONDS = (
+    0.05  # an item whose run is locked elsewhere goes into the next batches for so long, then waits alone
+)
+LOCKED_PAUSE_SECONDS = 0.002
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+
+
+@dataclass(slots=True, eq=False)
+class Ended:
+    """A try that is to be recorded. `outcome` None: there is nothing to record, the walker is free."""
+
+    number: int
+    walker: "Walker | None"
+    claim: Claim
+    outcome: Outcome | None
+    follow: bool
+    item: Item | None
+    since: float
+
+    @property
+    def text(self) -> str:
+        if self.item is None:
+            raise ValueError("nothing is to be recorded")
+        return f'{{"n":{self.number},{self.item.text}}}'
+
+
+class Recorder(threading.Thread):
+    """The one thread of a process that ends steps and claims the next: all that came since its last commit goes into one round
+    trip and one commit. Alone there is nothing to wait for; under load the batches grow by themselves."""
+
+    def __init__(self, process: "Process") -> None:
+        super().__init__(name="recorder", daemon=True)
+        self.process = process
+        self.inbox: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()  # None: look for work, or stop
+        self.more = False  # steps may be ready that nobody took
+        self._numbers = itertools.count(1)
+        self._locked: list[Ended] = []
+        self._elsewhere = False  # what is ready belongs to runs that another process has locked at this moment
+        self._patient = PatientRecorder(self)
+
+    # --- called by other threads
+
+    def ended(self, walker: "Walker | None", claim: Claim, outcome: Outcome | None) -> None:
+        """Hand in what became of a claimed step; `walker` gets its next one, sooner or later."""
+        follow = walker is not None and outcome is not None and self.process.goes_on(walker, claim)
+        item = None
+        if outcome is not None:
+            step = (claim.run, claim.key, claim.fence)
+            try:
+                item = encode(step, "running", outcome, follow=follow)
+            except NotRecordable as exc:
+                outcome = failed("permanent", str(exc))
+                item = encode(step, "running", outcome, follow=follow)
+        self.inbox.put(Ended(next(self._numbers), walker, claim, outcome, follow, item, time.monotonic()))
+
+    def look(self) -> None:
+        """Steps may have become ready: claim for the walkers that are free."""
+        self.more = True
+        self.inbox.put(None)
+
+    # --- its own thread
+
+    def run(self) -> None:
+        use_own_connection()
+        self._patient.start()
+        while not self.process.stopped.is_set():
+            batch = self._gather()
+            if batch or self._wanted():
+                self._record(batch)
+        connection.close()
+
+    def _gather(self) -> list[Ended]:
+        """What came since the last commit; waits for the first, unless there is something to do at once."""
+        batch, self._locked = self._locked, []
+        came: list[Ended | None] = []
+        try:
+            if batch or (self._elsewhere and self._wanted()):
+                came.append(self.inbox.get(timeout=LOCKED_PAUSE_SECONDS))
+            elif not self._wanted():
+                came.append(self.inbox.get())
+            while len(batch) + len(came) < LARGEST_BATCH:
+                came.append(self.inbox.get_nowait())
+        except queue.Empty:
+            pass
+        return batch + [ended for ended in came if ended is not None]
+
+    def _wanted(self) -> int:
+        return self.process.free_walkers() if self.more and not self.process.draining.is_set() else 0
+
+    def _record(self, batch: list[Ended]) -> None:
+        alone = [ended for ended in batch if ended.outcome is not None and ended.outcome.prepare is not None]
+        self.freed([ended for ended in batch if ended.item is None])
+        together = [ended for ended in batch if ended.item is not None and ended not in alone]
+        if together or self._wanted():
+            self.flush_or_recover(together)
+        for ended in alone:
+            self.flush_or_recover([ended])
+
+    def flush_or_recover(self, batch: list[Ended], *, patient: bool = False) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self.process.stopped.is_set():
+            try:
+                self.flush(batch, patient=patient)
+                return
+            except (OperationalError, InterfaceError) as exc:
+                log.warning("connection_lost", error=str(exc).strip(), steps=len(batch))
+                time.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                batch = self._recovered(batch)
+            except Error as exc:
+                self._one_by_one(batch, exc)
+                return
+
+    def flush(self, batch: list[Ended], *, patient: bool) -> None:
+        """One round trip. Outcomes with rows of their own (`prepare`) come alone, in a transaction with them."""
+        payloads = [payload for ended in batch if ended.item for payload in ended.item.payloads]
+        if payloads:
+            store_payloads(payloads)
+        wanted = 0 if patient else self._wanted()
+        prepare = batch[0].outcome.prepare if len(batch) == 1 and batch[0].outcome else None
+        if prepare is None:
+            self._dispatch(batch, self._call(batch, wanted, patient), wanted)
+            return
+        try:
+            with transaction.atomic():
+                outcome = batch[0].outcome
+                claim = batch[0].claim
+                batch[0].item = encode((claim.run, claim.key, claim.fence), "running", outcome, **prepare())  # type: ignore[arg-type]
+                found = self._call(batch, 0, patient)
+                if any(row[1] in ("late", "canceled", "busy") for row in found):
+                    raise _TakenBack
+        except _TakenBack:
+            # What was prepared is gone. A run that is canceling holds nothing open: the step just ends.
+            if any(row[1] == "canceled" for row in found):
+                batch[0].outcome = Outcome("canceled")
+                batch[0].item = encode((claim.run, claim.key, claim.fence), "running", batch[0].outcome)
+                self._locked.append(batch[0])
+                return
+        self._dispatch(batch, found, 0)
+
+    def _call(self, batch: list[Ended], wanted: int, patient: bool) -> list[tuple[Any, ...]]:
+        items = "[" + ",".join(ended.text for ended in batch) + "]"
+        return rows(FLUSH, [self.process.worker_id, items, wanted, settings.WORKER_QUEUES, patient])
+
+    def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int) -> None:
+        """Give each walker that handed something in the next step of its run, and the free ones what was claimed beside."""
+        busy = {row[0] for row in found if row[1] == "busy"}
+        claims = [Claim.of(row) for row in found if row[1] == "claimed"]
+        left = {row[1].removeprefix("ready:"): row[0] for row in found if row[1].startswith("ready:")}
+        for ended in batch:
+            if ended.number not in busy:
+                continue
+            if time.monotonic() - ended.since < PATIENCE_SECONDS:
+                self._locked.append(ended)
+            else:
+                self._patient.waiting.put(ended)
+        done = [ended for ended in batch if ended.number not in busy]
+        by_run: dict[int, deque[Walker]] = {}
+        for ended in done:
+            if ended.follow and ended.walker is not None:
+                by_run.setdefault(ended.claim.run, deque()).append(ended.walker)
+        followed = set()
+        beside = []
+        for claim in claims:
+            walkers = by_run.get(claim.run)
+            if walkers:
+                walker = walkers.popleft()
+                followed.add(walker)
+                self.process.begin(walker, claim)
+            else:
+                beside.append(claim)
+        self.freed([ended for ended in done if ended.walker not in followed])
+        for claim in beside:
+            self.process.begin(self.process.take_walker(), claim)
+        if wanted:
+            self._elsewhere = any(row[1] == "elsewhere" for row in found)
+            self.more = self._elsewhere or len(beside) >= wanted
+        if left:
+            self._leave(left)
+        changed = {ended.claim.run for ended in done} | {claim.run for claim in beside}
+        if changed:
+            hints.changed(changed)
+        self._wake_sweeper(done)
+
+    def _leave(self, left: dict[str, int]) -> None:
+        """Steps that became ready here and were left to the queues: for the free walkers here, and for other workers."""
+        self.more = True
+        for name, count in left.items():
+            if count > 1 or not self.process.free_walkers():
+                hints.work(name, messages=min(4, 1 + count // settings.WORKER_THREADS))
+
+    def freed(self, batch: list[Ended]) -> None:
+        for ended in batch:
+            if ended.walker is not None:
+                self.process.finish(ended.walker)
+                if ended.outcome is not None and not ended.follow:
+                    self.more = True
+
+    def _wake_sweeper(self, batch: list[Ended]) -> None:
+        wakes = [ended.outcome.fields["wake"] for ended in batch if ended.outcome and "wake" in ended.outcome.fields]
+        if wakes:
+            self.process.sweeper.wake_within(min(wakes))
+
+    # --- when something fails
+
+    def _one_by_one(self, batch: list[Ended], exc: Exception) -> None:
+        """A batch never spreads an error. What fails alone fails its step, in words that cannot fail again."""
+        if len(batch) > 1:
+            for ended in batch:
+                self.flush_or_recover([ended])
+            return
+        if not batch:
+            log.error("claim_failed", error=str(exc))
+            self.more = False
+            return
+        (ended,) = batch
+        log.error("not_recorded", run=ended.claim.public_id, step=ended.claim.name, error=str(exc))
+        if ended.outcome is not None and ended.outcome.becomes == "failed" and ended.outcome.output is None:
+            self.freed(batch)
+            return
+        why = "The result cannot be stored" if isinstance(exc, DataError) else "The outcome could not be recorded"
+        ended.outcome = failed("permanent", f"{why}: {type(exc).__name__}")
+        ended.item = encode((ended.claim.run, ended.claim.key, ended.claim.fence), "running", ended.outcome)
+        self.flush_or_recover([ended])
+
+    def _recovered(self, batch: list[Ended]) -> list[Ended]:
+        """What of a batch is still to be written, after a commit whose outcome is not known.
+
+        Taking the worker's row FOR UPDATE waits for a flush that the server is still working on; only then the rows
+        tell what was ended. A claim whose answer was lost is handed back.
+        """
+        connection.close()
+        try:
+            with transaction.atomic():
+                rows("select from orchestration_worker where id = %s for update", [self.process.worker_id])
+                owned = set(
+                    rows(
+                        "select run_id, key, fence from orchestration_step where owner = %s and status = 'running'",
+                        [self.process.worker_id],
+                    )
+                )
+        except (OperationalError, InterfaceError):
+            return batch
+        open_still = [ended for ended in batch if (ended.claim.run, ended.claim.key, ended.claim.fence) in owned]
+        open_numbers = {ended.number for ended in open_still}
+        self.freed([ended for ended in batch if ended.number not in open_numbers])
+        self.more = True
+        self.hand_back(owned - self.process.in_hand() - {(e.claim.run, e.claim.key, e.claim.fence) for e in open_still})
+        return open_still
+
+    def hand_back(self, steps: set[tuple[int, int, int]]) -> None:
+        outcome = Outcome("ready", fields={"unlost": True})
+        items = [f'{{"n":0,{encode(step, "running", outcome).text}}}' for step in sorted(steps)]
+        if items:
+            rows(FLUSH, [self.process.worker_id, f"[{','.join(items)}]", 0, settings.WORKER_QUEUES, False])
+
+
+class PatientRecorder(threading.Thread):
+    """A second connection for items whose run is locked elsewhere for long: each waits for its lock alone."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(name="patient-recorder", daemon=True)
+        self.recorder = recorder
+        self.waiting: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        use_own_connection()
+        while True:
+            self.recorder.flush_or_recover([self.waiting.get()], patient=True)
+
+
+class _TakenBack(Exception):
+    """The flush did not take the outcome, so what was prepared for it is rolled back."""

@@ -1,0 +1,86 @@
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from django.conf import settings
+from django.db import Error, connection
+
+from approvals.models import Request
+from orchestration.engine import answers
+from orchestration.engine.connection import decoded, rows, use_own_connection, value
+
+if TYPE_CHECKING:
+    from orchestration.engine.process import Process
+
+log = structlog.get_logger(__name__)
+SWEEP = "select engine_sweep_v1(%s, %s, %s)"
+PARTITIONS_EVERY_SECONDS = 600.0
+
+
+class Sweeper(threading.Thread):
+    """Repairs from the rows alone, on a thread of each worker process, busy or not. It sleeps until the nearest timer."""
+
+    def __init__(self, process: "Process") -> None:
+        super().__init__(name="sweeper", daemon=True)
+        self.process = process
+        self._wake = threading.Event()
+        self._at = 0.0
+        self._partitions_at = 0.0
+
+    def wake_within(self, seconds: float) -> None:
+        """Sweep no later than that."""
+        self._at = min(self._at, time.monotonic() + seconds)
+        self._wake.set()
+
+    def run(self) -> None:
+        use_own_connection()
+        while not self.process.stopped.is_set():
+            pause = settings.WORKER_SWEEP_SECONDS
+            try:
+                pause = self.sweep()
+            except Error as exc:
+                log.warning("sweep_failed", error=str(exc).strip())
+                connection.close()
+            self._sleep(pause)
+        connection.close()
+
+    def _sleep(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+        while (left := self._at - time.monotonic()) > 0 and not self.process.stopped.is_set():
+            self._wake.wait(left)
+            self._wake.clear()
+
+    def sweep(self) -> float:
+        """One sweep; seconds until the next is due."""
+        found = decoded(
+            value(SWEEP, [self.process.worker_id, settings.WORKER_LEASE_SECONDS, settings.WORKER_LOST_LIMIT])
+        )
+        if (found["deadline"] or 1.0) <= 0:
+            Request.expire_due()
+            found["answers"] = True
+        if found["answers"]:
+            answers.take_up_decisions()
+        if found["untold"]:
+            answers.tell_parents()
+        if found["untidy"]:
+            answers.tidy_up()
+        if found["ready"] or found["swept"] or found["answers"] or found["untold"]:
+            self.process.recorder.look()
+        self._stop_canceled()
+        self.process.give_up_hung()
+        self._make_partitions()
+        timers = [seconds for seconds in (found["wake"], found["deadline"]) if seconds is not None]
+        return max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers]))
+
+    def _stop_canceled(self) -> None:
+        runs = self.process.runs_in_hand()
+        if runs:
+            canceling = rows("select id from orchestration_run where id = any(%s) and status = 'canceling'", [runs])
+            if canceling:
+                self.process.ask_to_stop({run for (run,) in canceling})
+
+    def _make_partitions(self) -> None:
+        if time.monotonic() >= self._partitions_at:
+            rows("select engine_partitions_v1()")
+            self._partitions_at = time.monotonic() + PARTITIONS_EVERY_SECONDS

@@ -1,0 +1,347 @@
+import queue
+import random
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from django.conf import settings
+from django.utils.functional import cached_property
+
+from accounts.clock import database_clock
+from accounts.models import Member, Organization
+from accounts.public_ids import new_public_id
+from agents import exceptions as agent_errors
+from agents.calls import Call, Message, Result
+from agents.models import AgentVersion
+from approvals.digests import digest_of
+from approvals.models import Policy, Request
+from orchestration.engine.connection import decoded, returned_connection, rows, value
+from orchestration.engine.outcomes import Claim, Outcome, dump, failed, load_payload
+from orchestration.engine.plans import AgentFacts, Plan, StepPlan, agent_of, plan_of
+from orchestration.engine.starts import start_version
+from orchestration.language.expressions import ExpressionError, TypingError
+from orchestration.models import Definition, Step
+from orchestration.orchestrator import Delegated
+
+if TYPE_CHECKING:
+    from orchestration.engine.process import Process
+
+log = structlog.get_logger(__name__)
+DEEPEST = 16  # a run that starts a run that starts a run …
+
+
+class Walker(threading.Thread):
+    """Does one claimed step after the other. It owns no connection while it calls, and never waits for a batch to be written
+    but for its own next step."""
+
+    def __init__(self, process: "Process", number: int) -> None:
+        super().__init__(name=f"walker-{number}", daemon=True)
+        self.process = process
+        self.mailbox: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
+        self.run_facts: RunFacts | None = None
+        self.canceled = threading.Event()
+
+    def run(self) -> None:
+        while (claim := self.mailbox.get()) is not None:
+            if claim.input is not None or self.run_facts is None or self.run_facts.run != claim.run:
+                self.run_facts = RunFacts(claim)
+            self.canceled.clear()
+            outcome = self._outcome(claim, self.run_facts)
+            self.process.recorder.ended(self, claim, outcome)
+
+    def _outcome(self, claim: Claim, facts: "RunFacts") -> Outcome | None:
+        if not self.process.lease.may_begin():
+            return Outcome("ready", fields={"unlost": True})
+        try:
+            return Execution(claim, facts, self.canceled.is_set).outcome()
+        except Exception as exc:  # noqa: BLE001  the top of a thread: whatever an agent or we do wrong ends this step only
+            log.exception("step_crashed", run=claim.public_id, step=claim.name)
+            return failed("permanent", f"{type(exc).__name__}: {exc}")
+
+
+class RunFacts:
+    """What stays the same for all steps of a run."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.run = claim.run
+        self.plan: Plan = plan_of(claim.definition_version)
+        self._input = claim.input
+        self.url = f"{settings.BASE_URL}/runs/{claim.public_id}/"
+
+    @cached_property
+    def input(self) -> Any:
+        return self.plan.typing.apply(decoded(self._input))
+
+
+class Execution:
+    """One try of one claimed step, from its row to what became of it."""
+
+    def __init__(self, claim: Claim, facts: RunFacts, canceled: Any) -> None:
+        self.claim = claim
+        self.facts = facts
+        self.plan = facts.plan
+        self.canceled = canceled
+
+    def outcome(self) -> Outcome | None:
+        """None if the step was taken back to wait for another decision: then there is nothing to record."""
+        try:
+            if self.claim.kind == "output":
+                return self._run_output()
+            step = self.plan.steps[self.claim.position]
+            context = self._context()
+            if step.condition is not None and not step.condition.evaluate(context):
+                return Outcome("skipped", fields={"note": {"reason": "its `if` is false"}})
+            if step.kind == "approval":
+                return self._ask(step, context)
+            for position in self.plan.gates_before(step):
+                if self._differs_from_decided(position):
+                    self._reopen_gate(position)
+                    return None
+            return self._call(step, context)
+        except (ExpressionError, TypingError) as exc:
+            return failed("expression", str(exc))
+
+    def _run_output(self) -> Outcome:
+        if self.claim.failed or self.plan.output is None:
+            return Outcome("skipped")
+        return Outcome("completed", output=self.plan.output.evaluate(self._context()))
+
+    def _context(self) -> dict[str, Any]:
+        claim = self.claim
+        return {
+            "input": self.facts.input,
+            "steps": {self.plan.steps[read["p"]].name: self._read(read) for read in claim.reads},
+            "run": {
+                "id": claim.public_id,
+                "started_by": member_name(claim.started_by),
+                "organization": organization_slug(claim.organization),
+                "url": self.facts.url,
+            },
+            "round": claim.round,
+            "attempt": claim.attempt,
+            "index": claim.index,
+            "feedback": claim.feedback,
+        }
+
+    def _read(self, read: Mapping[str, Any]) -> dict[str, Any]:
+        output = read["o"]
+        if read["x"] is not None:
+            with returned_connection():
+                output = load_payload(bytes.fromhex(read["x"]))
+        typing = self.plan.steps[read["p"]].typing
+        completed = read["s"] == Step.Status.COMPLETED
+        return {"output": typing.apply(output) if completed else None, "status": read["s"], "decision": read["d"]}
+
+    # --- an agent's step
+
+    def _call(self, step: StepPlan, context: dict[str, Any]) -> Outcome:
+        agent = agent_of(self.claim.agent_version or 0)
+        given = step.given.evaluate(context) if step.given else {}
+        if errors := agent.input_errors(given):
+            return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
+        try:
+            result = agent.runner(self._as_call(step, agent, given, context))
+        except agent_errors.Canceled:
+            return Outcome("canceled", input=given)
+        except agent_errors.Permanent as exc:
+            return failed("permanent", str(exc), given=given)
+        except agent_errors.TimedOut as exc:
+            return self._try_again(step, failed("timeout", str(exc), given=given), None)
+        except agent_errors.Temporary as exc:
+            return self._try_again(step, failed("temporary", str(exc), given=given), exc.retry_after)
+        if isinstance(result, Delegated):
+            return self._start_child(result, given)
+        if errors := agent.output_errors(given, result.output):
+            return failed("permanent", f"{agent.slug} answered against its schema: {listed(errors)}", given=given)
+        return self._completed(step, context, given, result)
+
+    def _as_call(self, step: StepPlan, agent: AgentFacts, given: Any, context: dict[str, Any]) -> Call:
+        return Call(
+            input=given,
+            configuration=agent.configuration,
+            attempt=self.claim.attempt,
+            idempotency_key=self.claim.idempotency_key,
+            deadline_seconds=call_seconds(step),
+            canceled=self.canceled,
+            conversation=self._conversation(step, context),
+            output_schema=agent.output_schema(given),
+        )
+
+    def _conversation(self, step: StepPlan, context: dict[str, Any]) -> tuple[Message, ...]:
+        """The definition's own conversation; without one, the note of the reviewer who sent the work back."""
+        if step.conversation is not None:
+            return tuple(
+                Message(message["role"], message["content"]) for message in step.conversation.evaluate(context)
+            )
+        if self.claim.feedback is None:
+            return ()
+        return (Message("user", f"A reviewer sent this back with the note: {self.claim.feedback['note']}"),)
+
+    def _completed(self, step: StepPlan, context: dict[str, Any], given: Any, result: Result) -> Outcome:
+        fields: dict[str, Any] = {}
+        if result.usage is not None:
+            fields["usage"] = {name: getattr(result.usage, name) for name in result.usage.__slots__}
+        if result.logs:
+            fields["note"] = {"logs": list(result.logs)}
+        if step.deliverable is not None:
+            texts = step.deliverable.evaluate({**context, "output": step.typing.apply(result.output)})
+            fields["deliverable"] = {"id": new_public_id("dlv"), **{name: str(text) for name, text in texts.items()}}
+        return Outcome("completed", output=result.output, input=given, fields=fields)
+
+    def _try_again(self, step: StepPlan, outcome: Outcome, retry_after: float | None) -> Outcome:
+        seconds = retry_delay(step.retry, self.claim.attempt)
+        if seconds is None:
+            return outcome
+        wait = {"waits_for": "retry", "wake": max(seconds, retry_after or 0.0)}
+        return Outcome("waiting", input=outcome.input, fields={**outcome.fields, **wait})
+
+    def _start_child(self, wanted: Delegated, given: Any) -> Outcome:
+        claim = self.claim
+        if claim.depth >= DEEPEST:
+            return failed(
+                "permanent", f"Runs start runs {DEEPEST} deep here; the definition seems to call itself.", given=given
+            )
+        with returned_connection():
+            version = (
+                Definition.objects.filter(organization_id=claim.organization, slug=wanted.definition)
+                .values_list("current_version_id", flat=True)
+                .first()
+            )
+            if version is None:
+                return failed("permanent", f"No definition is called {wanted.definition!r} here.", given=given)
+            errors = plan_of(version).input_errors(wanted.input)
+            if errors:
+                return failed(
+                    "permanent", f"{wanted.definition} does not take this input: {listed(errors)}", given=given
+                )
+
+        def prepare() -> dict[str, Any]:
+            parent = (claim.run, claim.key)
+            child = start_version(
+                version, claim.organization, wanted.input, by=claim.started_by, parent=parent, depth=claim.depth + 1
+            )
+            return {
+                "child": child,
+                "note": {"child": value("select public_id from orchestration_run where id = %s", [child])},
+            }
+
+        return Outcome("waiting", input=given, fields={"waits_for": "child"}, prepare=prepare)
+
+    # --- a checkpoint
+
+    def _ask(self, step: StepPlan, context: dict[str, Any]) -> Outcome:
+        """The request is made in the transaction that lets the step wait."""
+        claim, approval = self.claim, step.approval or {}
+        payload = step.show.evaluate(context) if step.show else None
+        title = str(step.title.evaluate(context)) if step.title else step.name
+        deadline = approval["deadline"]
+        with returned_connection():
+            policy = Policy.objects.get(organization_id=claim.organization, slug=approval["policy"])
+            behind = self._digests_behind(claim.position)
+
+        def prepare() -> dict[str, Any]:
+            request = Request.ask(
+                organization=Organization(pk=claim.organization),
+                subject=f"run:{claim.run}:{claim.name}",
+                title=title,
+                payload=payload,
+                choices=list(approval["choices"]),
+                editable=list(approval["editable"]),
+                payload_schema=approval["payload_schema"],
+                policy=policy,
+                requested_by=Member(pk=claim.started_by) if claim.started_by else None,
+                definition_digest=self.plan.digest,
+                steps=behind,
+                deadline_at=database_clock() + timedelta(seconds=deadline["after"]) if deadline else None,
+                deadline_choice=deadline["then"] if deadline else None,
+                context={
+                    "run": claim.public_id,
+                    "definition": self.plan.slug,
+                    "step": claim.name,
+                    "round": claim.round,
+                    "url": self.facts.url,
+                    "run_id": claim.run,
+                    "key": claim.key,
+                    "fence": claim.fence,
+                },
+            )
+            return {"note": {"request": request.public_id, "title": title}}
+
+        return Outcome(
+            "waiting", input={"title": title, "show": payload}, fields={"waits_for": "approval"}, prepare=prepare
+        )
+
+    def _digests_behind(self, gate: int) -> list[list[str]]:
+        """[[step, its pinned agent version's digest]], of the steps that need this gate directly, in order."""
+        names = [step.name for step in self.plan.steps.values() if self.plan.steps[gate].name in step.needs]
+        pinned = dict(
+            rows(
+                "select distinct on (name) name, agent_version_id from orchestration_step where run_id = %s and name = any(%s) order by name, round desc",
+                [self.claim.run, names],
+            )
+        )
+        digests = dict(
+            AgentVersion.objects.filter(pk__in=[version for version in pinned.values() if version]).values_list(
+                "pk", "digest"
+            )
+        )
+        return [[name, digests.get(pinned[name], "")] for name in sorted(names)]
+
+    def _differs_from_decided(self, gate: int) -> bool:
+        """Whether what would run is not what was decided: the digest is made anew and compared with the one after edits."""
+        read = next(read for read in self.claim.reads if read["p"] == gate)
+        decision = read["d"]
+        if decision is None or "digest" not in decision:
+            return False  # no one was asked: the gate was skipped, and its `status` is read by this step's `if`
+        payload = read["o"]
+        with returned_connection():
+            if read["x"] is not None:
+                payload = load_payload(bytes.fromhex(read["x"]))
+            steps = self._digests_behind(gate)
+        return decision["digest"] != digest_of(payload, decision["choices"], self.plan.digest, steps)
+
+    def _reopen_gate(self, gate: int) -> None:
+        name = self.plan.steps[gate].name
+        note = {"reason": f"what {name} let through is not what was decided", "step": name}
+        with returned_connection():
+            gate_key = value(
+                "select key from orchestration_step where run_id = %s and position = %s order by round desc limit 1",
+                [self.claim.run, gate],
+            )
+            rows(
+                "select engine_reopen_v1(%s, %s, null, %s, null, %s::jsonb, null, %s, %s)",
+                [self.claim.run, gate_key, [gate], dump(note), self.claim.key, self.claim.fence],
+            )
+
+
+def call_seconds(step: StepPlan) -> float:
+    return step.timeout or settings.AGENT_CALL_TIMEOUT_SECONDS
+
+
+def retry_delay(retry: Mapping[str, Any] | None, attempt: int) -> float | None:
+    """Seconds until the next try, None if `attempt` was the last. Jitter spreads by its share to both sides."""
+    if retry is None or attempt >= retry["attempts"]:
+        return None
+    plain = min(retry["max"], retry["backoff"] * retry["factor"] ** (attempt - 1))
+    return float(plain * (1 + retry["jitter"] * random.uniform(-1, 1)))  # noqa: S311  spreads load, keeps no secret
+
+
+def listed(errors: list[dict[str, str]]) -> str:
+    return "; ".join(f"{error['pointer']}: {error['message']}" for error in errors[:5])
+
+
+@lru_cache(maxsize=4096)
+def member_name(member: int | None) -> str | None:
+    if member is None:
+        return None
+    with returned_connection():
+        return str(Member.objects.values_list("user__username", flat=True).get(pk=member))
+
+
+@lru_cache(maxsize=1024)
+def organization_slug(organization: int) -> str:
+    with returned_connection():
+        return str(Organization.objects.values_list("slug", flat=True).get(pk=organization))

@@ -1,0 +1,136 @@
+import hashlib
+from typing import Any, Self
+
+import rfc8785
+from django.db import models, transaction
+
+from accounts import audit
+from accounts.models import Member, Organization
+from orchestration.language import Compiled
+
+
+class DefinitionQuerySet(models.QuerySet["Definition"]):
+    def visible_to(self, member: Member) -> Self:
+        return self.filter(organization=member.organization)
+
+    def for_list(self) -> Self:
+        return self.select_related("current_version").order_by("slug")
+
+
+class Definition(models.Model):
+    """A workflow's name; its current version is what a new run begins with."""
+
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="definitions")
+    slug = models.SlugField(max_length=100)
+    description = models.TextField(blank=True)
+    current_version = models.ForeignKey("DefinitionVersion", models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = DefinitionQuerySet.as_manager()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["organization", "slug"], name="definition_slug_once"),)
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @classmethod
+    @transaction.atomic
+    def save_version(
+        cls, *, organization: Organization, text: str, compiled: Compiled, by: Member | None
+    ) -> "DefinitionVersion":
+        """Keep a checked text as the newest version. The same text as the current one makes no new version."""
+        plan = compiled.plan
+        if plan is None:
+            raise ValueError("only a plan without errors can be kept")
+        cls.objects.get_or_create(organization=organization, slug=plan["name"])
+        definition = cls.objects.select_for_update(no_key=True).get(organization=organization, slug=plan["name"])
+        current = definition.current_version
+        if current is not None and current.text == text and current.plan == plan:
+            return current
+        version = DefinitionVersion.objects.create(
+            definition=definition,
+            number=current.number + 1 if current else 1,
+            text=text,
+            plan=plan,
+            layout=layout(plan),
+            digest=hashlib.sha256(rfc8785.dumps(plan)).hexdigest(),
+            created_by=by,
+        )
+        definition.current_version = version
+        definition.description = plan.get("description") or ""
+        definition.save(update_fields=["current_version", "description"])
+        audit.record(
+            organization=organization,
+            actor=by,
+            action="definition.save",
+            target=definition.slug,
+            data={"number": version.number, "digest": version.digest},
+        )
+        return version
+
+
+class DefinitionVersion(models.Model):
+    """An immutable checked text with its compiled plan. `layout` is the rows a run of it starts with."""
+
+    definition = models.ForeignKey(Definition, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    text = models.TextField()
+    plan = models.JSONField()
+    layout = models.JSONField()
+    digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(Member, models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["definition", "number"], name="definition_number_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.definition_id} v{self.number}"
+
+
+def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The step rows of a new run, as `engine_start` inserts them.
+
+    A definition with an `output` gets one row more, of kind `output` and without a name: it needs all steps that no
+    other needs and is considered whatever became of them, so that the run's output is computed as a step is.
+    """
+    key_of = {step["name"]: step["key"] for step in plan["steps"]}
+    needs = {step["key"]: [key_of[name] for name in step["needs"]] for step in plan["steps"]}
+    rows = [
+        {
+            "key": step["key"],
+            "name": step["name"],
+            "kind": step["kind"],
+            "agent": step["agent"],
+            "open_needs": len(step["needs"]),
+            "reads": sorted({key_of[name] for name in [*step["reads"], *gates_among(plan, step)]}),
+            "tolerant": step["reads_status"],
+            "repeatable": step["repeatable"],
+        }
+        for step in plan["steps"]
+    ]
+    if plan["output"] is not None:
+        last = len(rows) + 1
+        needs[last] = [key for key in needs if not any(key in others for others in needs.values())]
+        rows.append(
+            {
+                "key": last,
+                "name": "",
+                "kind": "output",
+                "agent": None,
+                "open_needs": len(needs[last]),
+                "reads": sorted(key_of[name] for name in plan["output_reads"]),
+                "tolerant": True,
+                "repeatable": True,
+            }
+        )
+    for row in rows:
+        row["dependants"] = sorted(key for key, wanted in needs.items() if row["key"] in wanted)
+    return rows
+
+
+def gates_among(plan: dict[str, Any], step: dict[str, Any]) -> list[str]:
+    """The checkpoints that this step needs directly: it reads their decision to compare digests before it starts."""
+    gates = {other["name"] for other in plan["steps"] if other["kind"] == "approval"}
+    return [name for name in step["needs"] if name in gates]

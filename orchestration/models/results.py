@@ -1,0 +1,48 @@
+from typing import Self
+
+from django.db import models
+from django.db.models.functions import Now
+
+from accounts.models import Member
+from orchestration.models.runs import Run
+
+
+class Payload(models.Model):
+    """A value of more than a few KB, by the SHA-256 of its JSON; `used_at` tells the collection what is still in use."""
+
+    digest = models.BinaryField(primary_key=True)
+    body = models.JSONField()
+    size = models.IntegerField()
+    used_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.digest.hex()
+
+
+class DeliverableQuerySet(models.QuerySet["Deliverable"]):
+    def visible_to(self, member: Member) -> Self:
+        return self.filter(run__organization_id=member.organization_id)
+
+    def for_list(self) -> Self:
+        return self.select_related("run").order_by("-id")
+
+
+class Deliverable(models.Model):
+    """A named result that people read. A step's next round makes the next version of it."""
+
+    public_id = models.CharField(max_length=40, unique=True)
+    run = models.ForeignKey(Run, models.DO_NOTHING, related_name="deliverables", db_constraint=False)
+    key = models.IntegerField()  # the step's row
+    name = models.CharField(max_length=100)
+    version = models.IntegerField()
+    title = models.TextField()
+    content = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = DeliverableQuerySet.as_manager()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["run", "name", "version"], name="deliverable_version_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"

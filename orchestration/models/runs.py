@@ -1,0 +1,172 @@
+from typing import Any, Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+from accounts.models import Member, Organization
+from orchestration.models.definitions import DefinitionVersion
+
+# Rows of the hot tables carry no foreign keys in the database: they cost 28 % of the throughput, and only the
+# engine's functions write them.
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def visible_to(self, member: Member) -> Self:
+        return self.filter(organization_id=member.organization_id)
+
+    def for_list(self) -> Self:
+        return self.select_related("definition_version__definition", "started_by__user").order_by("-id")
+
+
+class Run(models.Model):
+    """One execution pinned to one version. `seq` is the number of its newest event; the engine's functions write it."""
+
+    class Status(models.TextChoices):
+        PLANNING = "planning"  # being checked and laid out -> running, failed
+        RUNNING = "running"  # -> waiting, paused, canceling, completed, failed
+        WAITING = "waiting"  # nothing moves without a person, a clock, a child or a limit -> running, paused, canceling
+        PAUSED = "paused"  # by a person -> running, canceling
+        CANCELING = "canceling"  # calls that are under way may end -> canceled, rejected
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELED = "canceled"
+        REJECTED = "rejected"  # aborted at a gate
+
+    ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED, Status.REJECTED)
+
+    public_id = models.CharField(max_length=40, unique=True)
+    organization = models.ForeignKey(Organization, models.DO_NOTHING, db_constraint=False, db_index=False)
+    definition_version = models.ForeignKey(DefinitionVersion, models.DO_NOTHING, db_constraint=False, db_index=False)
+    status = models.CharField(max_length=12, choices=Status.choices)
+    ending = models.CharField(max_length=12, null=True)  # noqa: DJ001  what canceling ends in
+    seq = models.IntegerField()
+    open_steps = models.IntegerField()
+    moving_steps = models.IntegerField()  # ready or running
+    input = models.JSONField(null=True)
+    output = models.JSONField(null=True)
+    output_digest = models.BinaryField(null=True)
+    error = models.JSONField(null=True)
+    fair_key = models.TextField()
+    priority = models.SmallIntegerField(default=0)
+    depth = models.SmallIntegerField(default=0)
+    parent_run_id = models.BigIntegerField(null=True)
+    parent_key = models.IntegerField(null=True)
+    told_at = models.DateTimeField(null=True)  # when the parent's step took this run's end up
+    tidy = models.BooleanField(default=False)  # its requests are still to be withdrawn
+    started_by = models.ForeignKey(Member, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("organization", "-id"), name="run_of_organization"),
+            models.Index(
+                fields=("id",),
+                name="run_untold",
+                condition=models.Q(told_at=None, parent_run_id__gt=0, ended_at__isnull=False),
+            ),
+            models.Index(fields=("id",), name="run_untidy", condition=models.Q(tidy=True)),
+            models.Index(
+                fields=("parent_run_id",), name="run_children", condition=models.Q(parent_run_id__gt=0, ended_at=None)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in self.ENDED
+
+
+class Step(models.Model):
+    """One node of a run, in one round. `key` numbers the rows of a run; `position` is the place in the definition."""
+
+    class Status(models.TextChoices):
+        BLOCKED = "blocked"  # waits for what it needs -> ready, skipped, canceled
+        READY = "ready"  # anyone may claim it -> running, canceled
+        RUNNING = "running"  # owned -> completed, failed, skipped, waiting, ready, uncertain, canceled
+        WAITING = "waiting"  # for what `waits_for` says -> completed, failed, ready, canceled
+        UNCERTAIN = "uncertain"  # may have happened: a person says -> completed, failed, ready, canceled
+        COMPLETED = "completed"
+        FAILED = "failed"
+        SKIPPED = "skipped"
+        CANCELED = "canceled"
+
+    ENDED = (Status.COMPLETED, Status.FAILED, Status.SKIPPED, Status.CANCELED)
+
+    pk = models.CompositePrimaryKey("run_id", "key")
+    run = models.ForeignKey(Run, models.DO_NOTHING, related_name="steps", db_constraint=False, db_index=False)
+    key = models.IntegerField()
+    position = models.IntegerField()
+    name = models.CharField(max_length=100)  # "" for the run's own output
+    round = models.IntegerField(default=1)
+    index = models.IntegerField(null=True)
+    kind = models.CharField(max_length=20)
+    queue = models.CharField(max_length=40)
+    status = models.CharField(max_length=12, choices=Status.choices)
+    waits_for = models.CharField(max_length=12, null=True)  # noqa: DJ001  approval, time, event, child, limit, retry
+    fence = models.BigIntegerField(default=0)
+    attempt = models.IntegerField(default=0)
+    lost = models.IntegerField(default=0)  # tries in a row that ended with their worker
+    owner = models.BigIntegerField(null=True)
+    open_needs = models.IntegerField()
+    failed_needs = models.IntegerField(default=0)
+    dependants = ArrayField(models.IntegerField())
+    reads = ArrayField(models.IntegerField())
+    tolerant = models.BooleanField()
+    repeatable = models.BooleanField()
+    agent_version_id = models.BigIntegerField(null=True)
+    priority = models.SmallIntegerField(default=0)
+    rank = models.BigIntegerField(default=0)
+    wake_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    input = models.JSONField(null=True)
+    input_digest = models.BinaryField(null=True)
+    output = models.JSONField(null=True)
+    output_digest = models.BinaryField(null=True)
+    error = models.JSONField(null=True)
+    decision = models.JSONField(null=True)
+    feedback = models.JSONField(null=True)
+    usage = models.JSONField(null=True)
+    child_run_id = models.BigIntegerField(null=True)
+
+    class Meta:
+        managed = False  # partitioned by range of the run's id: migration 0002 makes the table
+        db_table = "orchestration_step"
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.key} {self.name}"
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def after(self, run: Run, seq: int) -> Self:
+        return self.filter(run=run, seq__gt=seq).order_by("seq")
+
+
+class Event(models.Model):
+    """An append-only fact of a run, numbered 1, 2, 3… per run, written in the transaction that made it true."""
+
+    pk = models.CompositePrimaryKey("run_id", "seq")
+    run = models.ForeignKey(Run, models.DO_NOTHING, related_name="events", db_constraint=False, db_index=False)
+    seq = models.IntegerField()
+    at = models.DateTimeField()
+    type = models.CharField(max_length=60)
+    key = models.IntegerField(null=True)
+    data = models.JSONField(null=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        managed = False  # partitioned like the steps
+        db_table = "orchestration_event"
+
+    def __str__(self) -> str:
+        return f"{self.run_id}#{self.seq} {self.type}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"seq": self.seq, "type": self.type, "at": self.at, **(self.data or {})}

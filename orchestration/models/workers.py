@@ -1,0 +1,30 @@
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Worker(models.Model):
+    """One life of a worker process, with its lease. Once `dead_at` is set it never lives again: the process takes a new row."""
+
+    host = models.CharField(max_length=200)
+    pid = models.IntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    lease_until = models.DateTimeField()
+    dead_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("lease_until",), name="worker_living", condition=models.Q(dead_at=None)),)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid} ({self.pk})"
+
+
+class FairShare(models.Model):
+    """The rank last given to a key in a queue (start-time fair queuing)."""
+
+    pk = models.CompositePrimaryKey("queue", "fair_key")
+    queue = models.CharField(max_length=40)
+    fair_key = models.TextField()
+    rank = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.queue}/{self.fair_key}"
