@@ -80,7 +80,7 @@ def test_environment(postgres: Postgres, redis_url: str, data: Path) -> dict[str
         "BASE_URL": "http://localhost:8000",
         "OPENAI_API_KEY": "simulated",
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
-        "PYTHONDEVMODE": "",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
     }
 
 
