@@ -1,0 +1,111 @@
+"""A reviewer's edits of a payload: JSON Pointers (RFC 6901) to new values, existing places only."""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import rfc8785
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import _WrappedReferencingError
+from referencing import Registry
+
+from approvals.difference import escape
+from approvals.exceptions import Finding, InvalidAnswer
+
+INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+BAD_ESCAPE = re.compile(r"~(?![01])")
+
+
+class NoSuchPlace(LookupError):
+    """The pointer names no existing place."""
+
+
+def edited(payload: Any, edits: Mapping[str, Any], *, editable: Sequence[str], schema: Any) -> Any:
+    """A copy of `payload` with `edits` made, checked against `schema` (None: not known). Raises InvalidAnswer."""
+    errors = [error for pointer in edits if (error := _refusal(payload, pointer, edits, editable)) is not None]
+    if errors:
+        raise InvalidAnswer(errors)
+    answer = copy.deepcopy(payload)
+    for pointer, value in edits.items():
+        answer = _replaced(answer, tokens_of(pointer), copy.deepcopy(value))
+    if edits and schema is not None:
+        errors = list(_schema_errors(answer, schema))
+        if errors:
+            raise InvalidAnswer(errors)
+    return answer
+
+
+def storable(value: Any) -> bool:
+    """Whether `value` is JSON that both the digest and the database can hold exactly."""
+    try:
+        return b"\\u0000" not in rfc8785.dumps(value).replace(b"\\\\", b"")
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError):
+        return False
+
+
+def tokens_of(pointer: str) -> list[str]:
+    """The keys a pointer names, from the root; [] is the whole. Raises NoSuchPlace for what is no pointer."""
+    if pointer == "":
+        return []
+    if not pointer.startswith("/") or BAD_ESCAPE.search(pointer):
+        raise NoSuchPlace(pointer)
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/")]
+
+
+def _refusal(payload: Any, pointer: str, edits: Mapping[str, Any], editable: Sequence[str]) -> Finding | None:
+    try:
+        tokens = tokens_of(pointer)
+    except NoSuchPlace:
+        return {"pointer": pointer, "message": "This is no JSON Pointer, such as /rows/0/amount."}
+    if not any(_is_at_or_below(tokens, tokens_of(root)) for root in editable):
+        return {"pointer": pointer, "message": f"This may not be edited. Editable: {', '.join(editable) or 'nothing'}."}
+    try:
+        _found(payload, tokens)
+    except NoSuchPlace:
+        return {"pointer": pointer, "message": "The payload has no such place; edits change existing places only."}
+    if any(other != pointer and _is_at_or_below(tokens, tokens_of(other)) for other in _pointers(edits)):
+        return {"pointer": pointer, "message": "Another edit replaces what holds this place; send one of the two."}
+    return None
+
+
+def _pointers(edits: Mapping[str, Any]) -> Iterator[str]:
+    return (pointer for pointer in edits if pointer == "" or (pointer[0] == "/" and not BAD_ESCAPE.search(pointer)))
+
+
+def _is_at_or_below(tokens: Sequence[str], root: Sequence[str]) -> bool:
+    return tokens[: len(root)] == root
+
+
+def _found(value: Any, tokens: Sequence[str]) -> Any:
+    for token in tokens:
+        value = value[_key(value, token)]
+    return value
+
+
+def _key(value: Any, token: str) -> str | int:
+    if isinstance(value, dict) and token in value:
+        return token
+    if isinstance(value, list) and INDEX.fullmatch(token) and int(token) < len(value):
+        return int(token)
+    raise NoSuchPlace(token)
+
+
+def _replaced(whole: Any, tokens: Sequence[str], value: Any) -> Any:
+    if not tokens:
+        return value
+    parent = _found(whole, tokens[:-1])
+    parent[_key(parent, tokens[-1])] = value
+    return whole
+
+
+def _schema_errors(answer: Any, schema: Any) -> Iterator[Finding]:
+    validator = Draft202012Validator(schema, registry=Registry())  # an empty registry: no reference is fetched
+    try:
+        for error in validator.iter_errors(answer):
+            yield {
+                "pointer": "".join(f"/{escape(str(key))}" for key in error.absolute_path),
+                "message": error.message[:500],
+            }
+    except _WrappedReferencingError as exc:
+        yield {"pointer": "", "message": f"The schema of the payload names {exc.ref!r}, which is not in it."}

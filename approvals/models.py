@@ -1,0 +1,447 @@
+"""One question to people, and its answer. Nothing here knows who asks: `subject` is the asker's own key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models, transaction
+from django.db.models import Q
+from django.db.models.fields.json import KT
+
+from accounts import audit
+from accounts.clock import ClockTimestamp, database_clock
+from accounts.models import Member, Organization, Role
+from accounts.public_ids import new_public_id
+from approvals import effects
+from approvals.difference import difference
+from approvals.digests import digest_of
+from approvals.editing import edited, storable
+from approvals.exceptions import AlreadyEnded, Finding, InvalidAnswer, NotAllowed, StaleDigest
+
+CONTINUE, RETRY, ABORT = "continue", "retry", "abort"
+LONGEST_CHOICE = 100
+LONGEST_NOTE = 20_000
+
+
+def default_choices() -> list[str]:
+    return [CONTINUE, RETRY, ABORT]
+
+
+def new_request_id() -> str:
+    return new_public_id("req")
+
+
+class PolicyQuerySet(models.QuerySet["Policy"]):
+    def visible_to(self, member: Member) -> PolicyQuerySet:
+        return self.filter(organization_id=member.organization_id)
+
+
+class Policy(models.Model):
+    """Who may answer."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="policies")
+    slug = models.SlugField()
+    roles = ArrayField(models.CharField(max_length=20, choices=Role.choices))  # one of them is enough
+    not_the_requester = models.BooleanField(default=False)
+
+    objects = PolicyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "policies"
+        ordering = ("slug",)
+        constraints = (
+            models.UniqueConstraint(fields=("organization", "slug"), name="one_policy_of_a_name"),
+            models.CheckConstraint(
+                condition=Q(roles__contained_by=Role.values) & ~Q(roles=[]), name="policy_roles_are_known"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"  # -> decided, expired, withdrawn
+    DECIDED = "decided"  # final: a person answered
+    EXPIRED = "expired"  # final: the deadline answered with its choice
+    WITHDRAWN = "withdrawn"  # final: the asker no longer wants to know
+
+
+ANSWERED = (Status.DECIDED, Status.EXPIRED)
+
+
+class RequestQuerySet(models.QuerySet["Request"]):
+    def pending(self) -> RequestQuerySet:
+        return self.filter(status=Status.PENDING)
+
+    def unacknowledged(self) -> RequestQuerySet:
+        """Answered, and the asker has not taken it up yet."""
+        return self.filter(status__in=ANSWERED, acknowledged_at=None)
+
+    def visible_to(self, member: Member) -> RequestQuerySet:
+        return self.filter(organization_id=member.organization_id)
+
+    def of_run(self, run: str) -> RequestQuerySet:
+        """Those whose asker put `run` into their context."""
+        return self.alias(context_run=KT("context__run")).filter(context_run=run)
+
+    def for_inbox(self) -> RequestQuerySet:
+        return self.select_related("policy", "requested_by__user", "decided_by__user")
+
+
+class Request(models.Model):
+    """What will happen, and the answer. `digest` names it: a decision names the digest it saw."""
+
+    public_id = models.CharField(max_length=40, unique=True, default=new_request_id, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="requests")
+    subject = models.CharField(max_length=300)  # the same for each round of one question
+    context = models.JSONField(default=dict)  # words and links for people: definition, run, step, url
+    title = models.TextField()
+    payload = models.JSONField(null=True)
+    choices = ArrayField(models.CharField(max_length=LONGEST_CHOICE), default=default_choices)
+    editable = ArrayField(models.TextField(), default=list)  # JSON Pointers
+    payload_schema = models.JSONField(null=True)
+    policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="requests")
+    requested_by = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, related_name="requests")
+    digest = models.CharField(max_length=64)
+    digest_parts = models.JSONField()  # {definition, steps}: what is in the digest besides payload and choices
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    deadline_at = models.DateTimeField(null=True)
+    deadline_choice = models.CharField(max_length=LONGEST_CHOICE, null=True)  # noqa: DJ001  null with no deadline
+    created_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+    decided_at = models.DateTimeField(null=True)
+    acknowledged_at = models.DateTimeField(null=True)
+    choice = models.CharField(max_length=LONGEST_CHOICE, null=True)  # noqa: DJ001  null until answered
+    answer = models.JSONField(null=True)  # the payload after edits
+    answer_digest = models.CharField(max_length=64, null=True)  # noqa: DJ001  null until answered
+    note = models.TextField(default="")
+    decided_by = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, related_name="+")
+
+    objects = RequestQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (
+            models.UniqueConstraint(fields=("subject",), condition=Q(status="pending"), name="one_pending_request"),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="request_status_is_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=("pending", "withdrawn"), decided_at=None, choice=None, answer_digest=None)
+                | Q(
+                    status__in=("decided", "expired"),
+                    decided_at__isnull=False,
+                    choice__isnull=False,
+                    answer_digest__isnull=False,
+                ),
+                name="answered_has_its_answer",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="decided", decided_by__isnull=False)
+                | (~Q(status="decided") & Q(decided_by__isnull=True)),
+                name="decided_has_its_decider",
+            ),
+            models.CheckConstraint(
+                condition=Q(deadline_at=None, deadline_choice=None)
+                | Q(deadline_at__isnull=False, deadline_choice__isnull=False),
+                name="deadline_has_its_choice",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="pending") | Q(acknowledged_at=None), name="pending_is_not_acknowledged"
+            ),
+        )
+        indexes = (
+            models.Index(fields=("organization", "-id"), name="requests_of_organization"),
+            models.Index(fields=("organization", "-id"), condition=Q(status="pending"), name="requests_pending"),
+            models.Index(KT("context__run"), name="requests_of_run"),
+            models.Index(fields=("subject", "digest"), name="requests_of_subject"),
+            models.Index(
+                fields=("deadline_at",),
+                condition=Q(status="pending", deadline_at__isnull=False),
+                name="requests_overdue",
+            ),
+            models.Index(
+                fields=("id",),
+                condition=Q(status__in=("decided", "expired"), acknowledged_at=None),
+                name="requests_unacknowledged",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.public_id})"
+
+    # --- reads
+
+    @property
+    def run(self) -> str | None:
+        return self.context.get("run")
+
+    @property
+    def step(self) -> str | None:
+        return self.context.get("step")
+
+    @property
+    def url(self) -> str | None:
+        return self.context.get("url")
+
+    def can_be_decided_by(self, member: Member, *, at: datetime) -> bool:
+        """Whether an answer of `member` at `at` (the database's time) would be more than refused or late."""
+        return not self._ended_as(at) and not self._refusal(member)
+
+    # --- verbs
+
+    @classmethod
+    def ask(
+        cls,
+        *,
+        organization: Organization,
+        subject: str,
+        title: str,
+        payload: Any,
+        choices: Sequence[str],
+        editable: Sequence[str],
+        payload_schema: Mapping[str, Any] | bool | None,
+        policy: Policy,
+        requested_by: Member | None,
+        definition_digest: str,
+        steps: Iterable[Sequence[str]],
+        deadline_at: datetime | None,
+        deadline_choice: str | None,
+        context: Mapping[str, Any],
+    ) -> Request:
+        """Put the question, inside the asker's transaction. `steps` are (name, agent version's digest) behind the gate.
+
+        Raises IntegrityError while another request of `subject` is pending (`one_pending_request`).
+        """
+        steps = sorted(list(step) for step in steps)
+        return cls.objects.create(
+            organization=organization,
+            subject=subject,
+            title=title,
+            payload=payload,
+            choices=list(choices),
+            editable=list(editable),
+            payload_schema=payload_schema,
+            policy=policy,
+            requested_by=requested_by,
+            digest=digest_of(payload, choices, definition_digest, steps),
+            digest_parts={"definition": definition_digest, "steps": steps},
+            deadline_at=deadline_at,
+            deadline_choice=deadline_choice,
+            context=dict(context),
+        )
+
+    def decide(
+        self,
+        *,
+        by: Member,
+        choice: str,
+        digest: str,
+        note: str = "",
+        edits: Mapping[str, Any] | None = None,
+        door: str = "api",
+    ) -> Request:
+        """Answer; the only writer of one. Gives the row as it is then. It locks this request only, never a run.
+
+        Refusals, in this order: NotAllowed, AlreadyEnded (the answer is kept as a late decision), StaleDigest,
+        InvalidAnswer. All four are raised after the transaction, so that the evidence stays.
+        """
+        words = _Words(choice, digest, note, edits or {}, door)
+        with transaction.atomic():
+            row = Request.objects.select_for_update(no_key=True, of=("self",)).for_inbox().get(pk=self.pk)
+            at = database_clock()  # after the lock: an answer that waited past the deadline is late
+            by = Member.objects.select_related("user").get(pk=by.pk)
+            refusal = row._refusal(by)
+            if refusal:
+                raise NotAllowed(refusal)
+            ended_as = row._ended_as(at)
+            if not ended_as:
+                row._answer(by, words, at)
+            elif not words.findings():
+                row._keep(by, words, at, late=True)
+        if ended_as:
+            raise AlreadyEnded(ended_as=ended_as)
+        return row
+
+    @classmethod
+    def expire_due(cls, *, limit: int = 100) -> int:
+        """Answer overdue requests with their deadline's choice, one transaction each; those locked wait for the next
+        call. How many."""
+        for expired in range(limit):
+            if not cls._expire_one(database_clock()):
+                return expired
+        return limit
+
+    @classmethod
+    @transaction.atomic
+    def withdraw(cls, subjects: Collection[str]) -> int:
+        """The asker no longer wants to know. How many were pending; those answered stay as they are."""
+        asked = cls.objects.pending().filter(subject__in=subjects).order_by("pk")
+        keys = list(asked.select_for_update(no_key=True).values_list("pk", flat=True))  # in one order: no deadlock
+        return (
+            cls.objects.pending().filter(pk__in=keys).update(status=Status.WITHDRAWN, acknowledged_at=ClockTimestamp())
+        )
+
+    def acknowledge(self) -> bool:
+        """The asker has taken the answer up. False if it had before, or if there is none."""
+        return bool(Request.objects.unacknowledged().filter(pk=self.pk).update(acknowledged_at=ClockTimestamp()))
+
+    # --- privates
+
+    def _refusal(self, member: Member) -> str:
+        """Why `member` may not answer, or ""."""
+        if member.organization_id != self.organization_id:
+            return "This request belongs to another organization."
+        if not member.has_role(*self.policy.roles):
+            return f"The policy {self.policy.slug} lets only {' or '.join(self.policy.roles)} decide."
+        if self.policy.not_the_requester and member.pk == self.requested_by_id:
+            return f"The policy {self.policy.slug} does not let the one who started it decide."
+        return ""
+
+    def _ended_as(self, at: datetime) -> str:
+        if self.status == Status.PENDING and self.deadline_at is not None and at >= self.deadline_at:
+            return Status.EXPIRED
+        return "" if self.status == Status.PENDING else self.status
+
+    def _answer(self, by: Member, words: _Words, at: datetime) -> None:
+        if isinstance(words.digest, str) and words.digest and words.digest != self.digest:
+            raise StaleDigest(expected=self.digest, payload=self.payload, difference=self._since(words.digest))
+        errors = words.findings() or words.mismatches(self.choices)
+        if errors:
+            raise InvalidAnswer(errors)
+        answer = edited(self.payload, words.edits, editable=self.editable, schema=self.payload_schema)
+        self._end(Status.DECIDED, at, choice=words.choice, answer=answer, note=words.note, decided_by=by)
+        self._keep(by, words, at, late=False)
+        effects.announce_decision(self.pk, self.subject)
+
+    def _since(self, seen: str) -> list[dict[str, Any]] | None:
+        earlier = Request.objects.filter(
+            organization_id=self.organization_id, subject=self.subject, digest=seen
+        ).first()
+        return None if earlier is None else difference(earlier.payload, self.payload)
+
+    def _keep(self, by: Member, words: _Words, at: datetime, *, late: bool) -> None:
+        self.decisions.create(
+            member=by,
+            choice=words.choice,
+            note=words.note,
+            edits=dict(words.edits),
+            digest_seen=words.digest,
+            door=words.door,
+            at=at,
+            late=late,
+        )
+        audit.record(
+            organization=self.organization,
+            actor=by,
+            action="approval.late" if late else "approval.decide",
+            target=self.public_id,
+            data={"choice": words.choice, "digest": words.digest, "door": words.door, "edited": list(words.edits)},
+        )
+
+    @classmethod
+    @transaction.atomic
+    def _expire_one(cls, now: datetime) -> bool:
+        """`now` was read before the lock, which is safe here: what was overdue then is overdue."""
+        overdue = cls.objects.pending().filter(deadline_at__lte=now).order_by("deadline_at", "pk")
+        row = overdue.select_for_update(no_key=True, skip_locked=True).first()
+        if row is None:
+            return False
+        assert row.deadline_choice is not None  # noqa: S101  by the constraint deadline_has_its_choice
+        row._end(Status.EXPIRED, now, choice=row.deadline_choice, answer=row.payload, note="", decided_by=None)
+        effects.announce_decision(row.pk, row.subject)
+        audit.record(
+            organization=row.organization,
+            actor=None,
+            action="approval.expire",
+            target=row.public_id,
+            data={"choice": row.choice, "digest": row.digest},
+        )
+        return True
+
+    def _end(
+        self, status: Status, at: datetime, *, choice: str, answer: Any, note: str, decided_by: Member | None
+    ) -> None:
+        """The row is locked; the guard in the WHERE is the second lock on the same door."""
+        fields: dict[str, Any] = {
+            "status": status,
+            "decided_at": at,
+            "choice": choice,
+            "answer": answer,
+            "answer_digest": self._digest_with(answer),
+            "note": note,
+            "decided_by": decided_by,
+        }
+        if not Request.objects.pending().filter(pk=self.pk).update(**fields):
+            raise AlreadyEnded(ended_as=self.status)
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def _digest_with(self, answer: Any) -> str:
+        return digest_of(answer, self.choices, self.digest_parts["definition"], self.digest_parts["steps"])
+
+
+class _Words:
+    """What someone answered, before it is known to make sense: every door may hand in anything."""
+
+    def __init__(self, choice: Any, digest: Any, note: Any, edits: Any, door: str) -> None:
+        self.choice = choice
+        self.digest = digest
+        self.note = note
+        self.edits = edits
+        self.door = door
+
+    def findings(self) -> list[Finding]:
+        """What cannot even be kept: wrong types, too long, not storable."""
+        found = [
+            ("/choice", _is_text(self.choice, LONGEST_CHOICE), "choice is needed, one of the request's choices."),
+            ("/digest", _is_text(self.digest, 64), "digest is needed: the 64 hex digits of what you have seen."),
+            ("/note", self.note == "" or _is_text(self.note, LONGEST_NOTE), f"A text of up to {LONGEST_NOTE} signs."),
+            (
+                "/edits",
+                isinstance(self.edits, Mapping) and storable(self.edits),
+                "An object of JSON Pointers and new values; whole numbers up to 2**53, no NUL.",
+            ),
+        ]
+        return [{"pointer": pointer, "message": message} for pointer, fine, message in found if not fine]
+
+    def mismatches(self, choices: Sequence[str]) -> list[Finding]:
+        """What can be kept, but is no answer to this request."""
+        if self.choice not in choices:
+            return [{"pointer": "/choice", "message": f"Choose one of {', '.join(choices)}."}]
+        if self.choice not in (RETRY, ABORT):
+            return []
+        errors: list[Finding] = []
+        if not self.note.strip():
+            errors.append({"pointer": "/note", "message": f"A note is needed with {self.choice}: why?"})
+        if self.edits:
+            errors.append({"pointer": "/edits", "message": f"Edits have no effect with {self.choice}; leave them out."})
+        return errors
+
+
+def _is_text(value: Any, longest: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= longest and storable(value)
+
+
+class Decision(models.Model):
+    """One person's answer as it was given. `late`: after the end, kept as evidence, never effective."""
+
+    request = models.ForeignKey(Request, on_delete=models.PROTECT, related_name="decisions")
+    member = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, related_name="decisions")
+    choice = models.CharField(max_length=LONGEST_CHOICE)
+    note = models.TextField(default="")
+    edits = models.JSONField(default=dict)
+    digest_seen = models.CharField(max_length=64)
+    door = models.CharField(max_length=20)
+    at = models.DateTimeField()
+    late = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (
+            models.UniqueConstraint(fields=("request",), condition=Q(late=False), name="one_effective_decision"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.choice} on {self.request_id}"
