@@ -1,6 +1,7 @@
-"""Takes up what people and children said. Each is one guarded move of a waiting step, so taking it up twice does nothing."""
+"""Takes up what people and children said: one guarded move of a waiting step each, so that twice does nothing."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -12,13 +13,26 @@ from accounts.models import Member
 from approvals.models import Request
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import hints
-from orchestration.engine.outcomes import Outcome, encode, store_payloads
+from orchestration.engine.outcomes import Claim, Outcome, encode, failed, store_payloads
 from orchestration.engine.plans import plan_of
+from orchestration.engine.walker import Execution, RunFacts
 from orchestration.exceptions import NotUncertain, RunEnded
+from orchestration.language.expressions import ExpressionError, TypingError
 from orchestration.models import Run, Step
 
 log = structlog.get_logger(__name__)
 FLUSH = "select verdict from engine_flush_v1(null, %s::jsonb, 0, null, true)"
+# A waiting step as `engine_flush` gives a claimed one.
+CLAIM = """
+select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind, s.agent_version_id,
+       s.feedback,
+       (select jsonb_agg(jsonb_build_object('p', o.position, 's', o.status, 'o', o.output,
+                                            'x', encode(o.output_digest, 'hex'), 'd', o.decision))
+        from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
+       r.definition_version_id, r.public_id, r.organization_id, r.started_by_id, r.depth, r.input, r.error is not null
+from orchestration_step s join orchestration_run r on r.id = s.run_id
+where s.run_id = %s and s.key = %s and s.fence = %s and s.status = 'waiting'
+"""
 LARGEST_SWEEP = 200
 
 
@@ -75,6 +89,20 @@ def _take_up(request: Request) -> None:
         _abort(step, decision, note)
 
 
+def _passed(step: tuple[int, int, int], answer: Any, decision: dict[str, Any], note: dict[str, Any]) -> Outcome:
+    """The gate's output is the payload after edits; its deliverable, if it has one, is made of that."""
+    outcome = Outcome("completed", output=answer, fields={"decision": decision, "note": note})
+    found = rows(CLAIM, step)
+    if not found:
+        return outcome  # it has moved on: settling it will find the same
+    claim = Claim.of(found[0])
+    try:
+        deliverable = Execution(claim, RunFacts(claim), bool).deliverable(answer)
+    except (ExpressionError, TypingError) as exc:
+        return failed("expression", str(exc), decision=decision, note=note)
+    return replace(outcome, fields={**outcome.fields, **deliverable})
+
+
 def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str, Any]) -> None:
     run, key, fence = step
     gate = Step.objects.filter(run_id=run, key=key).values_list("position", "run__definition_version_id").first()
@@ -101,7 +129,7 @@ def _abort(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str,
 
 
 def cancel(run: Run, *, by: Member | None, reason: str) -> str:
-    """Cancel a run; its status afterwards. Calling it again while it is canceling changes nothing. Raises RunEnded."""
+    """Cancel a run; its status afterwards. Again while it is canceling: nothing changes. Raises RunEnded."""
     note = {"reason": reason, "by": by.name if by else None}
     with transaction.atomic():
         status = value("select engine_cancel_v1(%s, 'canceled', %s::jsonb)", [run.pk, json.dumps(note)])
@@ -162,19 +190,15 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
 
 
 def tell_parents() -> int:
-    """Give ended children's outcomes to the steps that wait for them. A child's end never locks its parent; this does."""
+    """Give ended children's outcomes to the steps that wait for them: a child's own end never locks its parent."""
     told = 0
     ended = Run.objects.filter(told_at=None, parent_run_id__gt=0, ended_at__isnull=False)
-    for child in ended.only(
-        "pk", "public_id", "status", "output", "output_digest", "error", "parent_run_id", "parent_key"
-    )[:LARGEST_SWEEP]:
-        parent = (
-            Step.objects.filter(run_id=child.parent_run_id, key=child.parent_key)
-            .values_list("run_id", "key", "fence")
-            .first()
-        )
-        if parent is not None:
-            settle(parent, "waiting", _of_child(child))
+    for child in ended[:LARGEST_SWEEP]:
+        for parent in rows(
+            "select run_id, key, fence from orchestration_step where run_id = %s and key = %s",
+            [child.parent_run_id, child.parent_key],
+        ):
+            settle((parent[0], parent[1], parent[2]), "waiting", _of_child(child))
         rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
         told += 1
     return told

@@ -26,7 +26,7 @@ def use_own_connection() -> None:
 
 
 def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """All rows of one statement on this thread's connection; outside a transaction it is its own round trip and commit."""
+    """All rows of one statement on this thread's connection; outside a transaction, one round trip and commit."""
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall()) if cursor.description else []

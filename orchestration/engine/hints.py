@@ -88,4 +88,10 @@ hints = Hints()
 
 def hint_after_commit(queues: Iterable[str], runs: Iterable[int] = ()) -> None:
     """Say it when the transaction at hand has committed."""
-    transaction.on_commit(lambda: (hints.changed(runs), *(hints.work(queue) for queue in queues)), robust=True)
+
+    def say() -> None:
+        hints.changed(runs)
+        for queue in queues:
+            hints.work(queue)
+
+    transaction.on_commit(say, robust=True)

@@ -140,12 +140,13 @@ def dump(content: Any) -> str:
 
 
 def store_payloads(payloads: list[tuple[bytes, str]]) -> None:
-    """Before the batch that names them, in the order of their digests: two batches never wait for each other in a circle."""
+    """Before the batch that names them, ordered by digest: two batches never wait for each other in a circle."""
     ordered = sorted(dict(payloads).items())
     rows(
         "insert into orchestration_payload as p (digest, body, size, used_at)"
         " select d, b::jsonb, length(b), clock_timestamp() from unnest(%s::bytea[], %s::text[]) as given(d, b)"
-        " on conflict (digest) do update set used_at = excluded.used_at where p.used_at < clock_timestamp() - interval '1 hour'",
+        " on conflict (digest) do update set used_at = excluded.used_at"
+        " where p.used_at < clock_timestamp() - interval '1 hour'",
         [[digest for digest, _ in ordered], [text for _, text in ordered]],
     )
 

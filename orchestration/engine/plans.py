@@ -76,13 +76,15 @@ class AgentFacts:
 
     def output_schema(self, given: Any) -> Mapping[str, Any] | None:
         """The operation's own schema, where the input names an operation that has one."""
-        return self._schema(given)[0]
+        schema: Mapping[str, Any] | None = self._schema(given)[0]
+        return schema
 
     def _schema(self, given: Any) -> tuple[Any, Validator | None]:
-        named = (
-            self._operations.get(given.get("operation", "")) if self._operations and isinstance(given, dict) else None
-        )
-        return named if named and named[1] is not None else self._output
+        if self._operations and isinstance(given, dict):
+            named: tuple[Any, Validator | None] = self._operations.get(given.get("operation", ""), (None, None))
+            if named[1] is not None:
+                return named
+        return self._output
 
 
 @lru_cache(maxsize=512)

@@ -11,9 +11,10 @@ from django.db import Error, connection
 
 from orchestration.engine.connection import assert_isolation, rows, use_own_connection, value
 from orchestration.engine.outcomes import Claim, failed
+from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.recorder import Recorder
 from orchestration.engine.sweeper import Sweeper
-from orchestration.engine.walker import Walker, agent_of, call_seconds, plan_of
+from orchestration.engine.walker import Walker, call_seconds
 
 log = structlog.get_logger(__name__)
 STEPS_IN_A_ROW, SECONDS_IN_A_ROW = 50, 2.0  # then a walker gives its run back, if others wait
@@ -33,7 +34,7 @@ class InHand:
 
 
 class Lease(threading.Thread):
-    """Renews the process's lease, one update a heartbeat. Once declared dead it never lives again: it takes a new row."""
+    """Renews the process's lease, one update a heartbeat. A life declared dead is over: it takes a new row."""
 
     def __init__(self, process: "Process") -> None:
         super().__init__(name="lease", daemon=True)
@@ -42,7 +43,7 @@ class Lease(threading.Thread):
 
     def may_begin(self) -> bool:
         """Whether a third of the lease is left, counted from before its last heartbeat was sent."""
-        return boot_clock() - self._renewed_at < settings.WORKER_LEASE_SECONDS * 2 / 3
+        return bool(boot_clock() - self._renewed_at < settings.WORKER_LEASE_SECONDS * 2 / 3)
 
     def take(self) -> None:
         sent = boot_clock()
@@ -139,7 +140,7 @@ class Process:
 
     def free_walkers(self) -> int:
         with self._lock:
-            return len(self._free) + settings.WORKER_THREADS + self._hung - self._walkers
+            return int(len(self._free) + settings.WORKER_THREADS + self._hung - self._walkers)
 
     def take_walker(self) -> Walker:
         """A free walker, made now if all made so far are at work."""

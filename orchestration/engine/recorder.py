@@ -48,8 +48,11 @@ class Ended:
 
 
 class Recorder(threading.Thread):
-    """The one thread of a process that ends steps and claims the next: all that came since its last commit goes into one round
-    trip and one commit. Alone there is nothing to wait for; under load the batches grow by themselves."""
+    """The one thread of a process that ends steps and claims the next.
+
+    All that came since its last commit goes into one round trip and one commit. Alone there is nothing to wait for;
+    under load the batches grow by themselves.
+    """
 
     def __init__(self, process: "Process") -> None:
         super().__init__(name="recorder", daemon=True)
@@ -166,7 +169,7 @@ class Recorder(threading.Thread):
         return rows(FLUSH, [self.process.worker_id, items, wanted, settings.WORKER_QUEUES, patient])
 
     def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int) -> None:
-        """Give each walker that handed something in the next step of its run, and the free ones what was claimed beside."""
+        """Give each walker that handed something in the next step of its run, and free ones what was claimed beside."""
         busy = {row[0] for row in found if row[1] == "busy"}
         claims = [Claim.of(row) for row in found if row[1] == "claimed"]
         left = {row[1].removeprefix("ready:"): row[0] for row in found if row[1].startswith("ready:")}
@@ -197,7 +200,7 @@ class Recorder(threading.Thread):
             self.process.begin(self.process.take_walker(), claim)
         if wanted:
             self._elsewhere = any(row[1] == "elsewhere" for row in found)
-            self.more = self._elsewhere or len(beside) >= wanted
+            self.more = self._elsewhere or len(claims) >= wanted
         if left:
             self._leave(left)
         changed = {ended.claim.run for ended in done} | {claim.run for claim in beside}
@@ -206,7 +209,7 @@ class Recorder(threading.Thread):
         self._wake_sweeper(done)
 
     def _leave(self, left: dict[str, int]) -> None:
-        """Steps that became ready here and were left to the queues: for the free walkers here, and for other workers."""
+        """Steps became ready here and were left to the queues: for the free walkers here, and for other workers."""
         self.more = True
         for name, count in left.items():
             if count > 1 or not self.process.free_walkers():
@@ -221,6 +224,8 @@ class Recorder(threading.Thread):
 
     def _wake_sweeper(self, batch: list[Ended]) -> None:
         wakes = [ended.outcome.fields["wake"] for ended in batch if ended.outcome and "wake" in ended.outcome.fields]
+        if any(ended.claim.depth for ended in batch):
+            wakes.append(0.0)  # its run may have ended, and another waits for it
         if wakes:
             self.process.sweeper.wake_within(min(wakes))
 

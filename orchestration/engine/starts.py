@@ -28,7 +28,10 @@ def start(*, organization: Organization, definition: str, given: Any, by: Member
 def start_version(
     version: int, organization: int, given: Any, *, by: int | None, parent: Sequence[int] = (), depth: int = 0
 ) -> int:
-    """The new run's id. `parent` is (run, key) of the step that waits for it. One statement; hints follow the commit."""
+    """The new run's id. `parent` is (run, key) of the step that waits for it. Raises InvalidInput.
+
+    One statement; hints follow the commit.
+    """
     errors = plan_of(version).input_errors(given)
     if errors:
         raise InvalidInput(errors)

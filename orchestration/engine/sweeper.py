@@ -19,7 +19,7 @@ PARTITIONS_EVERY_SECONDS = 600.0
 
 
 class Sweeper(threading.Thread):
-    """Repairs from the rows alone, on a thread of each worker process, busy or not. It sleeps until the nearest timer."""
+    """Repairs from the rows alone, on a thread of each worker process, busy or not; sleeps until the nearest timer."""
 
     def __init__(self, process: "Process") -> None:
         super().__init__(name="sweeper", daemon=True)
@@ -71,7 +71,7 @@ class Sweeper(threading.Thread):
         self.process.give_up_hung()
         self._make_partitions()
         timers = [seconds for seconds in (found["wake"], found["deadline"]) if seconds is not None]
-        return max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers]))
+        return float(max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers])))
 
     def _stop_canceled(self) -> None:
         runs = self.process.runs_in_hand()

@@ -1,7 +1,7 @@
 import queue
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from orchestration.engine.connection import decoded, returned_connection, rows, 
 from orchestration.engine.outcomes import Claim, Outcome, dump, failed, load_payload
 from orchestration.engine.plans import AgentFacts, Plan, StepPlan, agent_of, plan_of
 from orchestration.engine.starts import start_version
-from orchestration.language.expressions import ExpressionError, TypingError
+from orchestration.language.expressions import ExpressionError, TypingError, as_text
 from orchestration.models import Definition, Step
 from orchestration.orchestrator import Delegated
 
@@ -34,8 +34,7 @@ DEEPEST = 16  # a run that starts a run that starts a run …
 
 
 class Walker(threading.Thread):
-    """Does one claimed step after the other. It owns no connection while it calls, and never waits for a batch to be written
-    but for its own next step."""
+    """Does one claimed step after the other. It holds no connection while it calls."""
 
     def __init__(self, process: "Process", number: int) -> None:
         super().__init__(name=f"walker-{number}", daemon=True)
@@ -57,7 +56,7 @@ class Walker(threading.Thread):
             return Outcome("ready", fields={"unlost": True})
         try:
             return Execution(claim, facts, self.canceled.is_set).outcome()
-        except Exception as exc:  # noqa: BLE001  the top of a thread: whatever an agent or we do wrong ends this step only
+        except Exception as exc:
             log.exception("step_crashed", run=claim.public_id, step=claim.name)
             return failed("permanent", f"{type(exc).__name__}: {exc}")
 
@@ -79,7 +78,7 @@ class RunFacts:
 class Execution:
     """One try of one claimed step, from its row to what became of it."""
 
-    def __init__(self, claim: Claim, facts: RunFacts, canceled: Any) -> None:
+    def __init__(self, claim: Claim, facts: RunFacts, canceled: Callable[[], bool]) -> None:
         self.claim = claim
         self.facts = facts
         self.plan = facts.plan
@@ -186,10 +185,18 @@ class Execution:
             fields["usage"] = {name: getattr(result.usage, name) for name in result.usage.__slots__}
         if result.logs:
             fields["note"] = {"logs": list(result.logs)}
-        if step.deliverable is not None:
-            texts = step.deliverable.evaluate({**context, "output": step.typing.apply(result.output)})
-            fields["deliverable"] = {"id": new_public_id("dlv"), **{name: str(text) for name, text in texts.items()}}
+        fields |= self._deliverable(step, context, result.output)
         return Outcome("completed", output=result.output, input=given, fields=fields)
+
+    def deliverable(self, output: Any) -> dict[str, Any]:
+        """The field of the outcome that makes this step's deliverable of `output`; empty if it has none."""
+        return self._deliverable(self.plan.steps[self.claim.position], self._context(), output)
+
+    def _deliverable(self, step: StepPlan, context: dict[str, Any], output: Any) -> dict[str, Any]:
+        if step.deliverable is None:
+            return {}
+        texts = step.deliverable.evaluate({**context, "output": step.typing.apply(output)})
+        return {"deliverable": {"id": new_public_id("dlv"), **{name: as_text(text) for name, text in texts.items()}}}
 
     def _try_again(self, step: StepPlan, outcome: Outcome, retry_after: float | None) -> Outcome:
         seconds = retry_delay(step.retry, self.claim.attempt)
@@ -279,7 +286,8 @@ class Execution:
         names = [step.name for step in self.plan.steps.values() if self.plan.steps[gate].name in step.needs]
         pinned = dict(
             rows(
-                "select distinct on (name) name, agent_version_id from orchestration_step where run_id = %s and name = any(%s) order by name, round desc",
+                "select distinct on (name) name, agent_version_id from orchestration_step"
+                " where run_id = %s and name = any(%s) order by name, round desc",
                 [self.claim.run, names],
             )
         )
@@ -291,7 +299,7 @@ class Execution:
         return [[name, digests.get(pinned[name], "")] for name in sorted(names)]
 
     def _differs_from_decided(self, gate: int) -> bool:
-        """Whether what would run is not what was decided: the digest is made anew and compared with the one after edits."""
+        """Whether what would run is not what was decided: the digest, made anew, against that after edits."""
         read = next(read for read in self.claim.reads if read["p"] == gate)
         decision = read["d"]
         if decision is None or "digest" not in decision:
@@ -301,7 +309,7 @@ class Execution:
             if read["x"] is not None:
                 payload = load_payload(bytes.fromhex(read["x"]))
             steps = self._digests_behind(gate)
-        return decision["digest"] != digest_of(payload, decision["choices"], self.plan.digest, steps)
+        return bool(decision["digest"] != digest_of(payload, decision["choices"], self.plan.digest, steps))
 
     def _reopen_gate(self, gate: int) -> None:
         name = self.plan.steps[gate].name

@@ -8,7 +8,7 @@ from orchestration.models.runs import Run
 
 
 class Payload(models.Model):
-    """A value of more than a few KB, by the SHA-256 of its JSON; `used_at` tells the collection what is still in use."""
+    """A value of more than a few KB, by the SHA-256 of its JSON; `used_at` tells the collection what is in use."""
 
     digest = models.BinaryField(primary_key=True)
     body = models.JSONField()

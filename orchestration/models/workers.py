@@ -3,7 +3,7 @@ from django.db.models.functions import Now
 
 
 class Worker(models.Model):
-    """One life of a worker process, with its lease. Once `dead_at` is set it never lives again: the process takes a new row."""
+    """One life of a worker process, with its lease. Once `dead_at` is set it is over: the process takes a new row."""
 
     host = models.CharField(max_length=200)
     pid = models.IntegerField()

@@ -25,7 +25,7 @@ POLL_SECONDS = 0.001
 
 
 class Command(BaseCommand):
-    """Measures the engine on an empty database: real Celery workers, real commits, every step recorded with its events."""
+    """Real Celery workers, real commits, every step recorded with its events, as in production."""
 
     help = "Measure the engine on an empty database with worker processes of its own."
     requires_system_checks: list[str] = []
@@ -89,7 +89,7 @@ class Bench:
             "--without-gossip",
             "--without-mingle",
         ]
-        return subprocess.Popen(command, env=os.environ, cwd=settings.BASE_DIR, stdout=sys.stderr)  # noqa: S603  our own command
+        return subprocess.Popen(command, env=os.environ, cwd=settings.BASE_DIR, stdout=sys.stderr)
 
     def wait_for_workers(self, workers: int) -> None:
         self._until(
@@ -133,7 +133,7 @@ class Bench:
         return time.monotonic() - began
 
     def assert_complete(self) -> None:
-        """Every run completed, with every step done and its events numbered 1 to n: figures of lost work are worth nothing."""
+        """Every run completed, every step done, events numbered 1 to n: figures of lost work are worth nothing."""
         ((wrong,),) = rows(
             "select count(*) from orchestration_run r where status <> 'completed' or seq <> "
             "(select count(*) from orchestration_event e where e.run_id = r.id) or seq <> "
