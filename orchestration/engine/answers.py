@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 FLUSH = "select verdict from engine_flush_v1(null, %s::jsonb, 0, null, true)"
 # A waiting step as `engine_flush` gives a claimed one.
 CLAIM = """
-select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind, s.agent_version_id,
-       s.feedback,
+select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind,
+       s.agent_version_id, s.feedback,
        (select jsonb_agg(jsonb_build_object('p', o.position, 's', o.status, 'o', o.output,
                                             'x', encode(o.output_digest, 'hex'), 'd', o.decision))
         from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
@@ -80,9 +80,7 @@ def _take_up(request: Request) -> None:
     }
     note = {"request": request.public_id, "choice": request.choice, "by": by, "note": request.note}
     if request.choice == "continue":
-        settle(
-            step, "waiting", Outcome("completed", output=request.answer, fields={"decision": decision, "note": note})
-        )
+        settle(step, "waiting", _passed(step, request.answer, decision, note))
     elif request.choice == "retry":
         _open_round(step, decision, note)
     else:
