@@ -7,8 +7,8 @@ from typing import Any
 
 import rfc8785
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import _WrappedReferencingError
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from approvals.difference import escape
 from approvals.exceptions import Finding, InvalidAnswer
@@ -107,5 +107,5 @@ def _schema_errors(answer: Any, schema: Any) -> Iterator[Finding]:
                 "pointer": "".join(f"/{escape(str(key))}" for key in error.absolute_path),
                 "message": error.message[:500],
             }
-    except _WrappedReferencingError as exc:
+    except Unresolvable as exc:
         yield {"pointer": "", "message": f"The schema of the payload names {exc.ref!r}, which is not in it."}
