@@ -59,7 +59,6 @@ def query(asked: Query, *, deadline_seconds: float | None, canceled: Callable[[]
         with pool.connection(timeout=max(0.001, min(POOL_WAIT_SECONDS, end - time.monotonic()))) as connection:
             return _read(connection, asked, end, canceled)
     except psycopg_pool.PoolTimeout as error:
-        _in_time(asked, end)
         raise Temporary(
             f"No connection to {asked.connection} for operation {asked.operation}: unreachable, refused, or all "
             f"{settings.AGENT_DATABASE_POOL_SIZE} connections of this process are busy. See SUPABASE_DB_URL."
@@ -84,10 +83,12 @@ def conninfo(name: str) -> str:
 
 
 def own_conninfo() -> str:
-    own = own_database.settings_dict
-    parts = {"dbname": own["NAME"], "host": own["HOST"], "port": own["PORT"]}
+    own = own_database.get_connection_params()
+    parts = {
+        name: own[name] for name in ("dbname", "host", "hostaddr", "port", "sslmode", "sslrootcert") if name in own
+    }
     return psycopg.conninfo.make_conninfo(
-        **{key: value for key, value in parts.items() if value},
+        **parts,
         user=READER_ROLE,
         password=reader_password(),
         connect_timeout=CONNECT_SECONDS,

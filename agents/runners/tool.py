@@ -134,7 +134,7 @@ def _operation_findings(operation: Mapping[str, Any]) -> list[Finding]:
         for name in ("operation", "rows")
         if name in declared
     ]
-    return found + _sql_findings(operation["sql"], set(declared))
+    return found or _sql_findings(operation["sql"], set(declared))
 
 
 def _sql_findings(sql: str, declared: set[str]) -> list[Finding]:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from accounts.models import AuditEntry
 from agents import seeding, specs
 from agents.exceptions import InvalidSpec
 from agents.models import Agent, AgentVersion
@@ -65,7 +66,7 @@ def test_the_same_spec_makes_no_new_version(organization):
     assert (first.pk, first.number, changed.number) == (again.pk, 1, 2)
     agent = Agent.objects.get()
     assert (agent.current_version_id, agent.title) == (changed.pk, "Mine")
-    assert organization.auditentry_set.filter(action="agent.save_version").count() == 2
+    assert AuditEntry.objects.filter(organization=organization, action="agent.save_version").count() == 2
 
 
 def test_a_kind_is_for_life(organization):
