@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import transaction
 
 from accounts import audit
 from accounts.models import Member
@@ -55,13 +55,13 @@ def settle(step: tuple[int, int, int], was: str, outcome: Outcome) -> bool:
 def take_up_decisions() -> int:
     """Apply decided and expired requests to the steps that wait for them; how many."""
     taken = 0
-    for request in Request.objects.unacknowledged()[:LARGEST_SWEEP]:
+    for request in Request.objects.unacknowledged().for_inbox().order_by("pk")[:LARGEST_SWEEP]:
         try:
             _take_up(request)
             request.acknowledge()
             taken += 1
-        except DatabaseError as exc:  # this one comes again; the others go on
-            log.error("answer_not_taken_up", request=request.public_id, error=str(exc).strip())
+        except Exception:  # at the top of the sweep: this one comes again, the others go on
+            log.exception("answer_not_taken_up", request=request.public_id)
     return taken
 
 

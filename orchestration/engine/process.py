@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from orchestration.engine.connection import assert_isolation, rows, use_own_connection, value
+from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import Claim, failed
 from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.recorder import Recorder
@@ -134,6 +135,7 @@ class Process:
             connection.close()
         except Error as exc:
             log.warning("lease_not_given_up", error=str(exc).strip())
+        hints.drain(1.0)
         log.info("engine_stopped", worker=self.worker_id)
 
     # --- walkers

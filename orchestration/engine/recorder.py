@@ -1,4 +1,5 @@
 import itertools
+import os
 import queue
 import threading
 import time
@@ -89,10 +90,14 @@ class Recorder(threading.Thread):
     def run(self) -> None:
         use_own_connection()
         self._patient.start()
-        while not self.process.stopped.is_set():
-            batch = self._gather()
-            if batch or self._wanted():
-                self._record(batch)
+        try:
+            while not (self.process.stopped.is_set() and self.inbox.empty() and not self._locked):
+                batch = self._gather()
+                if batch or self._wanted():
+                    self._record(batch)
+        except Exception:  # the top of the thread: without it nothing is recorded, and the lease must not go on
+            log.exception("recorder_crashed")
+            os._exit(os.EX_SOFTWARE)
         connection.close()
 
     def _gather(self) -> list[Ended]:
@@ -124,13 +129,14 @@ class Recorder(threading.Thread):
 
     def flush_or_recover(self, batch: list[Ended], *, patient: bool = False) -> None:
         pause = FIRST_PAUSE_SECONDS
-        while not self.process.stopped.is_set():
+        while True:
             try:
                 self.flush(batch, patient=patient)
                 return
             except (OperationalError, InterfaceError) as exc:
                 log.warning("connection_lost", error=str(exc).strip(), steps=len(batch))
-                time.sleep(pause)
+                if self.process.stopped.wait(pause):
+                    return
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 batch = self._recovered(batch)
             except Error as exc:
@@ -212,7 +218,7 @@ class Recorder(threading.Thread):
         """Steps became ready here and were left to the queues: for the free walkers here, and for other workers."""
         self.more = True
         for name, count in left.items():
-            if count > 1 or not self.process.free_walkers():
+            if count > 1 or self.process.draining.is_set() or not self.process.free_walkers():
                 hints.work(name, messages=min(4, 1 + count // settings.WORKER_THREADS))
 
     def freed(self, batch: list[Ended]) -> None:
@@ -280,7 +286,9 @@ class Recorder(threading.Thread):
         outcome = Outcome("ready", fields={"unlost": True})
         items = [f'{{"n":0,{encode(step, "running", outcome).text}}}' for step in sorted(steps)]
         if items:
-            rows(FLUSH, [self.process.worker_id, f"[{','.join(items)}]", 0, settings.WORKER_QUEUES, False])
+            rows(FLUSH, [self.process.worker_id, f"[{','.join(items)}]", 0, settings.WORKER_QUEUES, True])
+            for name in settings.WORKER_QUEUES:
+                hints.work(name)
 
 
 class PatientRecorder(threading.Thread):

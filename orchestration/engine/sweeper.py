@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 SWEEP = "select engine_sweep_v1(%s, %s, %s)"
-PARTITIONS_EVERY_SECONDS = 600.0
+HOUSEKEEPING_EVERY_SECONDS = 600.0
 
 
 class Sweeper(threading.Thread):
@@ -26,7 +26,7 @@ class Sweeper(threading.Thread):
         self.process = process
         self._wake = threading.Event()
         self._at = 0.0
-        self._partitions_at = 0.0
+        self._housekeeping_at = 0.0
 
     def wake_within(self, seconds: float) -> None:
         """Sweep no later than that."""
@@ -42,6 +42,8 @@ class Sweeper(threading.Thread):
             except Error as exc:
                 log.warning("sweep_failed", error=str(exc).strip())
                 connection.close()
+            except Exception:  # the top of the thread: the next sweep tries again
+                log.exception("sweep_crashed")
             self._sleep(pause)
         connection.close()
 
@@ -69,7 +71,7 @@ class Sweeper(threading.Thread):
             self.process.recorder.look()
         self._stop_canceled()
         self.process.give_up_hung()
-        self._make_partitions()
+        self._keep_house()
         timers = [seconds for seconds in (found["wake"], found["deadline"]) if seconds is not None]
         return float(max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers])))
 
@@ -80,7 +82,7 @@ class Sweeper(threading.Thread):
             if canceling:
                 self.process.ask_to_stop({run for (run,) in canceling})
 
-    def _make_partitions(self) -> None:
-        if time.monotonic() >= self._partitions_at:
-            rows("select engine_partitions_v1()")
-            self._partitions_at = time.monotonic() + PARTITIONS_EVERY_SECONDS
+    def _keep_house(self) -> None:
+        if time.monotonic() >= self._housekeeping_at:
+            rows("select engine_housekeeping_v1()")
+            self._housekeeping_at = time.monotonic() + HOUSEKEEPING_EVERY_SECONDS

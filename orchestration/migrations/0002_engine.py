@@ -14,6 +14,7 @@ FUNCTIONS = {
     "cancel_v1": "engine_cancel_v1(bigint, text, jsonb, jsonb)",
     "reopen_v1": "engine_reopen_v1(bigint, int, bigint, int[], jsonb, jsonb, jsonb, int, bigint)",
     "sweep_v1": "engine_sweep_v1(bigint, float8, int)",
+    "housekeeping_v1": "engine_housekeeping_v1(int)",
 }
 
 
@@ -29,7 +30,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunSQL(source("tables"), "drop table orchestration_event, orchestration_step"),
+        migrations.RunSQL(source("tables"), source("tables_drop")),
         *(migrations.RunSQL(source(name), f"drop function {signature}") for name, signature in FUNCTIONS.items()),
         migrations.RunSQL("select engine_partitions_v1()", "select 1"),
     ]

@@ -20,7 +20,7 @@ begin
         end if;
     end if;
     update orchestration_run r set status = 'canceling', ending = ends_as,
-        tidy = exists (select from orchestration_step s where s.run_id = target and s.status = 'waiting' and s.waits_for = 'approval')
+        tidy = exists (select from orchestration_step s where s.run_id = target and s.status = 'waiting' and s.waits_for in ('approval', 'child'))
     where r.id = target;
     select jsonb_agg(case when s.key = (gate ->> 'key')::int then gate
                      else jsonb_build_object('n', s.key, 'run', target, 'key', s.key, 'fence', s.fence, 'was', s.status, 'outcome', 'canceled') end)
