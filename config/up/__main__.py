@@ -164,7 +164,7 @@ def parts(data: Path, port: int, simulators_port: int) -> list[Command]:
     return [part("simulators", 5, "simulators", "--port", str(simulators_port)), web, *workers, beat]
 
 
-def wait_for_site(supervisor: Supervisor, port: int, *, patience_seconds: float = 90) -> None:
+def wait_for_site(supervisor: Supervisor, port: int, logs: Path, *, patience_seconds: float = 90) -> None:
     deadline = time.monotonic() + patience_seconds
     answer = "no answer yet"
     while not supervisor.is_stopping:
@@ -181,7 +181,7 @@ def wait_for_site(supervisor: Supervisor, port: int, *, patience_seconds: float 
             connection.close()
         if time.monotonic() > deadline:
             raise Refused(
-                f"The site is not ready after {patience_seconds:g} s (/readyz: {answer}). Its output is in var/log."
+                f"The site is not ready after {patience_seconds:g} s (/readyz: {answer}). Its output is in {logs}."
             )
         supervisor.look()
         time.sleep(0.05)
@@ -241,7 +241,7 @@ def run(options: argparse.Namespace, began: float) -> None:
             manage(supervisor, data, "seed_demo")
         if not supervisor.is_stopping:
             supervisor.add(*parts(data, options.port, simulators_port))
-            wait_for_site(supervisor, options.port)
+            wait_for_site(supervisor, options.port, data / "log")
         if not supervisor.is_stopping:
             greet(data, base_url, demo=not options.no_demo)
             say(f"Ready after {time.monotonic() - began:.1f} s.")

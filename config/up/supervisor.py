@@ -15,7 +15,7 @@ from config.up.services import Postgres, Valkey
 
 LONG_ENOUGH_SECONDS = 30  # a part that ran this long is started again at once
 LONGEST_WAIT_SECONDS = 30.0
-LOUD = ("warning", "error", "critical")
+LOUD = ("error", "critical")
 
 
 @dataclass
