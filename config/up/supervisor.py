@@ -185,7 +185,9 @@ class Supervisor:
 
     def _write_record(self) -> None:
         commands = {str(pid): command_of(pid) for pid in self._pids().values()}
-        self.record.write_text(json.dumps(commands))
+        making = self.record.with_suffix(".making")
+        making.write_text(json.dumps(commands))
+        making.rename(self.record)
 
 
 def end_orphans(record: Path) -> None:

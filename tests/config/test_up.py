@@ -87,7 +87,7 @@ def test_it_starts_answers_and_stops_cleanly(up, data):
     with urllib.request.urlopen(f"http://127.0.0.1:{first.port}/readyz", timeout=10) as answer:
         assert answer.status == 200
     people = json.loads((data / "demo-people.json").read_text())
-    assert sorted(people) == ["admin", "approver", "builder", "operator", "viewer"]
+    assert {"admin", "approver", "builder", "operator", "viewer"} <= set(people)
     assert all(password in "".join(first.said) for password in people.values())
     for name in ("keys.env", "countersign.env", "demo-people.json"):
         assert (data / name).stat().st_mode & 0o077 == 0
