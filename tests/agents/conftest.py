@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import httpx
+import httpx2
 import pytest
 
 from accounts.models import Organization
@@ -32,7 +32,7 @@ def provider(simulators_url, settings):
     settings.OPENAI_BASE_URL = f"{simulators_url}/v1"
     settings.OPENAI_API_KEY = "any"
     settings.OPENAI_MODEL = "gpt-5-mini"
-    with httpx.Client(base_url=simulators_url, timeout=10) as client:
+    with httpx2.Client(base_url=simulators_url, timeout=10) as client:
         client.post("/_control", json={"reset": True}).raise_for_status()
         yield client
 
