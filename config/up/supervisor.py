@@ -111,7 +111,8 @@ class Supervisor:
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sign, self._stop_asked)
 
-    def _stop_asked(self, *_: object) -> None:
+    def _stop_asked(self, number: int, _: object) -> None:
+        self.say(f"{signal.Signals(number).name}: stopping.")
         self.stops += 1
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config.up.processes import Account, Refused, kill_group, start
-from config.up.services import Postgres, services_of, socket_folder, wait_until_ready
+from config.up.services import Postgres, Valkey, services_of, socket_folder, wait_until_ready
 from config.up.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,7 +147,7 @@ def run(given: list[str]) -> bool:
     supervisor.listen()
     postgres, valkey = services_of(data, data / "log", FAST)
     server = oldest_server()
-    services = [postgres, valkey]
+    services: list[Postgres | Valkey] = [postgres, valkey]
     has_engine_tests = (ROOT / ENGINE_TESTS).exists()
     old = None
     if server and not given and has_engine_tests:
@@ -185,6 +185,8 @@ def run(given: list[str]) -> bool:
         say(f"{'passed' if check.passed else 'FAILED'}  {check.seconds:6.1f} s  {check.name}")
     if given:
         say("Only pytest ran, because it was given arguments.")
+    elif not has_engine_tests:
+        say(f"NOT RUN: the engine's tests on an older PostgreSQL. There is no {ENGINE_TESTS}.")
     elif not server:
         say(
             f"NOT RUN: the engine's tests on an older PostgreSQL. No server of version {OLDEST_SUPPORTED} or newer was"
