@@ -43,9 +43,9 @@ class Command(BaseCommand):
         if Organization.objects.exists():
             raise CommandError("This database is not empty; the benchmark wants one to itself.")
         bench = Bench()
-        children = [bench.start_worker(number) for number in range(workers)]
+        children = bench.children
         try:
-            bench.wait_for_workers(workers)
+            bench.start_workers(workers)
             figures = bench.measure(runs, steps)
         finally:
             for child in children:
@@ -65,8 +65,14 @@ class Bench:
         seed_agents(self.organization)
         connection.close()
         use_own_connection()
+        self.children: list[subprocess.Popen[bytes]] = []
 
-    def start_worker(self, number: int) -> "subprocess.Popen[bytes]":
+    def start_workers(self, workers: int) -> None:
+        self.children += [self._start_worker(number) for number in range(workers)]
+        living = "select count(*) from orchestration_worker where dead_at is null"
+        self._until(lambda: value(living) >= workers, "the workers to start")
+
+    def _start_worker(self, number: int) -> "subprocess.Popen[bytes]":
         command = [
             sys.executable,
             "-m",
@@ -90,12 +96,6 @@ class Bench:
             "--without-mingle",
         ]
         return subprocess.Popen(command, env=os.environ, cwd=settings.BASE_DIR, stdout=sys.stderr)
-
-    def wait_for_workers(self, workers: int) -> None:
-        self._until(
-            lambda: value("select count(*) from orchestration_worker where dead_at is null") >= workers,
-            "the workers to start",
-        )
 
     def measure(self, runs: int, steps: int) -> dict[str, float]:
         chain = self.save(chain_of(steps))
@@ -146,6 +146,8 @@ class Bench:
     def _until(self, done: Any, what: str) -> None:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not done():
+            if any(child.poll() is not None for child in self.children):
+                raise CommandError("A worker process ended; its words are on standard error.")
             if time.monotonic() > deadline:
                 raise CommandError(f"Waited {DEADLINE_SECONDS} s for {what}.")
             time.sleep(POLL_SECONDS)
