@@ -7,6 +7,16 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+# A plan is made once and kept, on small tables as on large ones: it is to reach rows by their keys, never to scan a
+# table because it was small that day.
+PLANNER = {
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
 
 def use_own_connection() -> None:
     """Give the calling thread a connection of its own instead of one from the pool: statements are prepared once, with
@@ -19,7 +29,7 @@ def use_own_connection() -> None:
     options.pop("pool", None)
     options["server_side_binding"] = True
     options["prepare_threshold"] = 0
-    options["options"] = f"{options.get('options', '')} -c plan_cache_mode=force_generic_plan -c jit=off".strip()
+    options["options"] = " ".join([options.get("options", ""), *(f"-c {name}={on}" for name, on in PLANNER.items())])
     with contextlib.suppress(AttributeError):
         connections[DEFAULT_DB_ALIAS].close()
     connections[DEFAULT_DB_ALIAS] = DatabaseWrapper(settings, DEFAULT_DB_ALIAS)

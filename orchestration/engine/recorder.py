@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 FLUSH = "select * from engine_flush_v1(%s, %s::jsonb, %s, %s::text[], %s)"
-LARGEST_BATCH = 200
+LARGEST_BATCH = 100
 PATIENCE_SECONDS = (
     0.05  # an item whose run is locked elsewhere goes into the next batches for so long, then waits alone
 )

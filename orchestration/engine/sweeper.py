@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 SWEEP = "select engine_sweep_v1(%s, %s, %s)"
-HOUSEKEEPING_EVERY_SECONDS = 600.0
+HOUSEKEEPING_EVERY_SECONDS = 60.0
 
 
 class Sweeper(threading.Thread):

@@ -292,7 +292,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="run",
-            index=models.Index(fields=["organization", "-id"], name="run_of_organization"),
+            index=models.Index(fields=["organization", "-created_at", "-id"], name="run_of_organization"),
         ),
         migrations.AddIndex(
             model_name="run",

@@ -16,7 +16,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(organization_id=member.organization_id)
 
     def for_list(self) -> Self:
-        return self.select_related("definition_version__definition", "started_by__user").order_by("-id")
+        return self.select_related("definition_version__definition", "started_by__user").order_by("-created_at", "-id")
 
 
 class Run(models.Model):
@@ -62,7 +62,7 @@ class Run(models.Model):
 
     class Meta:
         indexes = (
-            models.Index(fields=("organization", "-id"), name="run_of_organization"),
+            models.Index(fields=("organization", "-created_at", "-id"), name="run_of_organization"),
             models.Index(
                 fields=("id",),
                 name="run_untold",
