@@ -56,8 +56,9 @@ class AgentOutput(serializers.ModelSerializer):
 class AgentDetail(AgentOutput):
     current_version = VersionOutput(allow_null=True)
 
-    class Meta(AgentOutput.Meta):
-        fields = (*AgentOutput.Meta.fields, "current_version")
+    class Meta:
+        model = Agent
+        fields = ("slug", "kind", "title", "description", "version", "digest", "current_version")
 
 
 class AgentInput(serializers.Serializer):

@@ -49,12 +49,12 @@ class Agent(models.Model):
         The same content as the current version's returns that one. Raises InvalidSpec; a kind is for life.
         """
         checked = specs.check(spec)
-        agent, _ = cls.objects.get_or_create(
+        cls.objects.get_or_create(
             organization=organization,
             slug=checked["name"],
             defaults={"kind": checked["kind"], "title": checked["title"], "description": checked["description"]},
         )
-        agent = cls.objects.select_for_update(no_key=True).get(pk=agent.pk)
+        agent = cls.objects.select_for_update(no_key=True).get(organization=organization, slug=checked["name"])
         if agent.kind != checked["kind"]:
             raise InvalidSpec([Finding("/kind", f"{agent.slug} is of kind {agent.kind}, which cannot change.")])
         agent.title, agent.description = checked["title"], checked["description"]

@@ -32,7 +32,7 @@ def operation_for(name: str, call_input: object) -> Operation:
     if len(operations) == 1:
         return next(iter(operations.values()))
     asked = call_input.get("operation") if isinstance(call_input, Mapping) else None
-    if asked not in operations:
+    if not isinstance(asked, str) or asked not in operations:
         raise Permanent(f"The tool {name} has no operation {asked!r}; known: {', '.join(sorted(operations))}.")
     return operations[asked]
 

@@ -16,7 +16,7 @@ CATALOGUE = (AccountsError, AgentError, ApprovalError, OrchestrationError)
 
 
 def answer_error(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """The product's own errors by their `status` and `extra()`; the framework's own by its handler; anything else is a bug."""
+    """The product's own errors by their `status` and `extra()`, the framework's by its handler. Others are bugs."""
     if isinstance(exc, CATALOGUE):
         set_rollback()
         return problem(getattr(exc, "status", 400), str(exc), getattr(exc, "extra", dict)())

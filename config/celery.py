@@ -9,7 +9,7 @@ app = Celery("countersign")
 
 
 def broker_url(redis_url: str) -> str:
-    """Celery names a unix socket `redis+socket://`, redis-py and channels name it `unix://`, with the database in `?db=`."""
+    """Celery names a unix socket `redis+socket://`; redis-py and channels `unix://`, with the database in `?db=`."""
     if not redis_url.startswith("unix://"):
         return redis_url
     return redis_url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")

@@ -7,7 +7,7 @@ os.environ.setdefault("WORKER_LEASE_SECONDS", "3")
 os.environ.setdefault("WORKER_HEARTBEAT_SECONDS", "0.5")
 os.environ.setdefault("WORKER_SWEEP_SECONDS", "0.2")
 
-from config.settings import *  # noqa: E402, F403
+from config.settings import *  # noqa: F403
 
 TIME_ZONE = "Asia/Kathmandu"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

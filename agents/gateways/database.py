@@ -129,7 +129,7 @@ atexit.register(close_pools)
 
 
 def _read(
-    connection: psycopg.Connection, asked: Query, end: float, canceled: Callable[[], bool]
+    connection: psycopg.Connection[dict[str, Any]], asked: Query, end: float, canceled: Callable[[], bool]
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     size = 0

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import openai
@@ -95,14 +95,14 @@ def _ask(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> tuple[str,
 
 def _request(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> bytes:
     """The body of the answer, read piece by piece, so that a trickling server cannot outlast the deadline."""
-    optional = {"temperature": prompt.temperature, "max_completion_tokens": prompt.max_output_tokens}
+    optional: dict[str, Any] = {"temperature": prompt.temperature, "max_completion_tokens": prompt.max_output_tokens}
     if prompt.schema is not None:
         form = {"name": "output", "schema": prompt.schema, "strict": prompt.strict}
         optional["response_format"] = {"type": "json_schema", "json_schema": form}
     left = _in_time(end)
     request = _client(settings.OPENAI_BASE_URL, _key()).chat.completions.with_streaming_response.create(
         model=prompt.model,
-        messages=[{"role": message.role, "content": message.content} for message in prompt.messages],
+        messages=cast(Any, [{"role": message.role, "content": message.content} for message in prompt.messages]),
         extra_headers={"Idempotency-Key": prompt.idempotency_key},
         timeout=openai.Timeout(left, connect=min(left, CONNECT_SECONDS)),
         **{name: value for name, value in optional.items() if value is not None},
@@ -195,12 +195,14 @@ def _usage(completion: ChatCompletion, asked: str) -> Usage:
 
 
 def _sum(first: Usage, second: Usage) -> Usage:
-    known = first.cost_usd is not None and second.cost_usd is not None
+    cost = None
+    if first.cost_usd is not None and second.cost_usd is not None:
+        cost = first.cost_usd + second.cost_usd
     return replace(
         second,
         input_tokens=first.input_tokens + second.input_tokens,
         output_tokens=first.output_tokens + second.output_tokens,
-        cost_usd=first.cost_usd + second.cost_usd if known else None,
+        cost_usd=cost,
     )
 
 

@@ -95,7 +95,11 @@ def static_checks(environment: Mapping[str, str]) -> Iterable[Check]:
 
 
 def tests(environment: Mapping[str, str], given: list[str]) -> Check:
-    return Check("pytest", [sys.executable, "-m", "pytest", "-n", "2", *given], environment, live=True)
+    return Check("pytest", [sys.executable, "-m", "pytest", "-n", "2", *given], for_pytest(environment), live=True)
+
+
+def for_pytest(environment: Mapping[str, str]) -> dict[str, str]:
+    return {**environment, "DJANGO_SETTINGS_MODULE": "tests.settings"}
 
 
 def oldest_server() -> tuple[int, Path] | None:
@@ -170,7 +174,11 @@ def run(given: list[str]) -> bool:
         if not given:
             lanes.append(deque(static_checks(environment)))
         if old and server:
-            older = {**environment, "DATABASE_URL": old.url, "REDIS_URL": valkey.url.replace("?db=0", "?db=1")}
+            older = {
+                **for_pytest(environment),
+                "DATABASE_URL": old.url,
+                "REDIS_URL": valkey.url.replace("?db=0", "?db=1"),
+            }
             command = [sys.executable, "-m", "pytest", "-q", ENGINE_TESTS, "-p", "no:cacheprovider"]
             lanes[1].append(Check(f"engine on PostgreSQL {server[0]}", command, older))
         planned = sum(len(lane) for lane in lanes)
