@@ -1,11 +1,13 @@
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.engine.connection import decoded, rows
 
+ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON's text; after an even number of backslashes it is one
 INLINE_BYTES = 4_096  # a larger value lies in a row of its own, by its digest
 
 
@@ -127,7 +129,7 @@ def dump(content: Any) -> str:
         text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     except (TypeError, ValueError, RecursionError) as exc:
         raise NotRecordable(f"The result is no JSON: {exc}") from exc
-    if "\\u0000" in text and "\0" in str(json.loads(text)):
+    if "\\u0000" in text and ZERO.search(text):
         raise NotRecordable("The result holds a zero character, which the database cannot store.")
     if "\\ud" in text:
         try:

@@ -128,9 +128,7 @@ class Process:
         self.recorder.join(5.0)
         try:
             use_own_connection()
-            self.recorder.hand_back(
-                {(hand.claim.run, hand.claim.key, hand.claim.fence) for hand in self._in_hand.values()}
-            )
+            self.recorder.hand_back(self.in_hand(), begun=True)
             self.lease.give_up()
             connection.close()
         except Error as exc:
@@ -178,7 +176,7 @@ class Process:
 
     def goes_on(self, walker: Walker, claim: Claim) -> bool:
         """Whether the walker stays with its run: not for ever while others wait."""
-        if self.draining.is_set():
+        if self.draining.is_set() or not self.lease.may_begin():
             return False
         _, steps, since = self._row.get(walker, (0, 0, 0.0))
         return not self.recorder.more or (steps < STEPS_IN_A_ROW and time.monotonic() - since < SECONDS_IN_A_ROW)

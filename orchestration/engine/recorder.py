@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,7 @@ class Recorder(threading.Thread):
         except Exception:  # the top of the thread: without it nothing is recorded, and the lease must not go on
             log.exception("recorder_crashed")
             os._exit(os.EX_SOFTWARE)
+        self._patient.waiting.put(None)
         connection.close()
 
     def _gather(self) -> list[Ended]:
@@ -116,7 +118,9 @@ class Recorder(threading.Thread):
         return batch + [ended for ended in came if ended is not None]
 
     def _wanted(self) -> int:
-        return self.process.free_walkers() if self.more and not self.process.draining.is_set() else 0
+        if not self.more or self.process.draining.is_set() or not self.process.lease.may_begin():
+            return 0
+        return self.process.free_walkers()
 
     def _record(self, batch: list[Ended]) -> None:
         alone = [ended for ended in batch if ended.outcome is not None and ended.outcome.prepare is not None]
@@ -139,7 +143,7 @@ class Recorder(threading.Thread):
                     return
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 batch = self._recovered(batch)
-            except Error as exc:
+            except (Error, _NotPrepared) as exc:
                 self._one_by_one(batch, exc)
                 return
 
@@ -157,7 +161,7 @@ class Recorder(threading.Thread):
             with transaction.atomic():
                 outcome = batch[0].outcome
                 claim = batch[0].claim
-                batch[0].item = encode((claim.run, claim.key, claim.fence), "running", outcome, **prepare())  # type: ignore[arg-type]
+                batch[0].item = encode((claim.run, claim.key, claim.fence), "running", outcome, **_prepared(prepare))  # type: ignore[arg-type]
                 found = self._call(batch, 0, patient)
                 if any(row[1] in ("late", "canceled", "busy") for row in found):
                     raise _TakenBack
@@ -166,7 +170,7 @@ class Recorder(threading.Thread):
             if any(row[1] == "canceled" for row in found):
                 batch[0].outcome = Outcome("canceled")
                 batch[0].item = encode((claim.run, claim.key, claim.fence), "running", batch[0].outcome)
-                self._locked.append(batch[0])
+                self.inbox.put(batch[0])
                 return
         self._dispatch(batch, found, 0)
 
@@ -232,6 +236,8 @@ class Recorder(threading.Thread):
         wakes = [ended.outcome.fields["wake"] for ended in batch if ended.outcome and "wake" in ended.outcome.fields]
         if any(ended.claim.depth for ended in batch):
             wakes.append(0.0)  # its run may have ended, and another waits for it
+        if any(ended.outcome and ended.outcome.fields.get("waits_for") == "approval" for ended in batch):
+            wakes.append(0.0)  # it may have a deadline
         if wakes:
             self.process.sweeper.wake_within(min(wakes))
 
@@ -253,7 +259,7 @@ class Recorder(threading.Thread):
             self.freed(batch)
             return
         why = "The result cannot be stored" if isinstance(exc, DataError) else "The outcome could not be recorded"
-        ended.outcome = failed("permanent", f"{why}: {type(exc).__name__}")
+        ended.outcome = failed("permanent", f"{why}: {exc if isinstance(exc, _NotPrepared) else type(exc).__name__}")
         ended.item = encode((ended.claim.run, ended.claim.key, ended.claim.fence), "running", ended.outcome)
         self.flush_or_recover([ended])
 
@@ -279,11 +285,12 @@ class Recorder(threading.Thread):
         open_numbers = {ended.number for ended in open_still}
         self.freed([ended for ended in batch if ended.number not in open_numbers])
         self.more = True
-        self.hand_back(owned - self.process.in_hand() - {(e.claim.run, e.claim.key, e.claim.fence) for e in open_still})
+        kept = {(ended.claim.run, ended.claim.key, ended.claim.fence) for ended in open_still}
+        self.hand_back(owned - self.process.in_hand() - kept, begun=False)
         return open_still
 
-    def hand_back(self, steps: set[tuple[int, int, int]]) -> None:
-        outcome = Outcome("ready", fields={"unlost": True})
+    def hand_back(self, steps: set[tuple[int, int, int]], *, begun: bool) -> None:
+        outcome = Outcome("ready", fields={"unlost": True, "begun": begun})
         items = [f'{{"n":0,{encode(step, "running", outcome).text}}}' for step in sorted(steps)]
         if items:
             rows(FLUSH, [self.process.worker_id, f"[{','.join(items)}]", 0, settings.WORKER_QUEUES, True])
@@ -297,12 +304,26 @@ class PatientRecorder(threading.Thread):
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(name="patient-recorder", daemon=True)
         self.recorder = recorder
-        self.waiting: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self.waiting: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()  # None: stop
 
     def run(self) -> None:
         use_own_connection()
-        while True:
-            self.recorder.flush_or_recover([self.waiting.get()], patient=True)
+        while (ended := self.waiting.get()) is not None:
+            self.recorder.flush_or_recover([ended], patient=True)
+        connection.close()
+
+
+def _prepared(prepare: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    try:
+        return prepare()
+    except Error:
+        raise
+    except Exception as exc:  # whatever a step's own content breaks is that step's failure, not the recorder's
+        raise _NotPrepared(f"{type(exc).__name__}: {exc}") from exc
+
+
+class _NotPrepared(Exception):
+    """The rows that belong to an outcome cannot be made."""
 
 
 class _TakenBack(Exception):

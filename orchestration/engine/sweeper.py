@@ -1,3 +1,4 @@
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -25,18 +26,22 @@ class Sweeper(threading.Thread):
         super().__init__(name="sweeper", daemon=True)
         self.process = process
         self._wake = threading.Event()
-        self._at = 0.0
+        self._lock = threading.Lock()
+        self._at = math.inf  # when to sweep, if somebody wishes so
         self._housekeeping_at = 0.0
 
     def wake_within(self, seconds: float) -> None:
         """Sweep no later than that."""
-        self._at = min(self._at, time.monotonic() + seconds)
+        with self._lock:
+            self._at = min(self._at, time.monotonic() + seconds)
         self._wake.set()
 
     def run(self) -> None:
         use_own_connection()
         while not self.process.stopped.is_set():
             pause = settings.WORKER_SWEEP_SECONDS
+            with self._lock:
+                self._at = math.inf  # a wish that comes from now on is for the next sweep
             try:
                 pause = self.sweep()
             except Error as exc:
@@ -48,7 +53,7 @@ class Sweeper(threading.Thread):
         connection.close()
 
     def _sleep(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
+        self.wake_within(seconds)
         while (left := self._at - time.monotonic()) > 0 and not self.process.stopped.is_set():
             self._wake.wait(left)
             self._wake.clear()
@@ -72,6 +77,8 @@ class Sweeper(threading.Thread):
         self._stop_canceled()
         self.process.give_up_hung()
         self._keep_house()
+        if found["answers"] or found["untold"] or found["untidy"]:
+            return 0.005  # what was told may end a run that is to be told in its turn
         timers = [seconds for seconds in (found["wake"], found["deadline"]) if seconds is not None]
         return float(max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers])))
 

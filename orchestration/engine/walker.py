@@ -46,7 +46,8 @@ class Walker(threading.Thread):
     def run(self) -> None:
         while (claim := self.mailbox.get()) is not None:
             if claim.input is not None or self.run_facts is None or self.run_facts.run != claim.run:
-                self.run_facts = RunFacts(claim)
+                with returned_connection():
+                    self.run_facts = RunFacts(claim)
             self.canceled.clear()
             outcome = self._outcome(claim, self.run_facts)
             self.process.recorder.ended(self, claim, outcome)
@@ -137,14 +138,16 @@ class Execution:
     # --- an agent's step
 
     def _call(self, step: StepPlan, context: dict[str, Any]) -> Outcome:
-        agent = agent_of(self.claim.agent_version or 0)
+        with returned_connection():
+            agent = agent_of(self.claim.agent_version or 0)
         given = step.given.evaluate(context) if step.given else {}
         if errors := agent.input_errors(given):
             return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
         try:
             result = agent.runner(self._as_call(step, agent, given, context))
         except agent_errors.Canceled:
-            return Outcome("canceled", input=given)
+            # Of a run that is canceling the step is canceled; else this process drains, and another goes on.
+            return Outcome("ready", input=given, fields={"unlost": True, "begun": True})
         except agent_errors.Permanent as exc:
             return failed("permanent", str(exc), given=given)
         except agent_errors.TimedOut as exc:

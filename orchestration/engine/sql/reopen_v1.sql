@@ -11,7 +11,7 @@ declare
     last_key int;
     fresh int[]; stale int[];   -- new and old keys, in the order of positions
     behind int[];
-    gate_item jsonb := '[]';
+    gate_item jsonb := '[]'; held_move jsonb := '[]';
     ready int; back int := 0;
 begin
     select r.status into run_status from orchestration_run r where r.id = target for no key update;
@@ -63,12 +63,15 @@ begin
         gate_item := jsonb_build_array(jsonb_build_object('n', 0, 'run', target, 'key', gate_key, 'fence', gate_fence, 'was', 'waiting',
             'outcome', 'completed', 'decision', decision, 'note', note));
     else
+        select jsonb_build_array(jsonb_build_object('run', target, 'key', held, 'type', 'step.blocked',
+                   'data', jsonb_build_object('step', s.name, 'round', s.round) || (note - 'step')))
+        into held_move from orchestration_step s where s.run_id = target and s.key = held;
         select count(*) filter (where s.status in ('ready', 'running')) into back from orchestration_step s
         where s.run_id = target and s.key = any (behind) and (s.status in ('blocked', 'ready') or s.key = held);
         update orchestration_step s set open_needs = s.open_needs + 1, status = 'blocked', owner = null, attempt = 0, started_at = null, fence = s.fence + 1
         where s.run_id = target and s.key = any (behind) and (s.status in ('blocked', 'ready') or s.key = held);
     end if;
-    perform engine_settle_v1(null, gate_item, '{}', jsonb_build_array(jsonb_build_object('run', target, 'type', 'run.round_opened',
+    perform engine_settle_v1(null, gate_item, '{}', held_move || jsonb_build_array(jsonb_build_object('run', target, 'type', 'run.round_opened',
         'open', cardinality(fresh), 'moving', ready - back, 'data', note || jsonb_build_object('steps',
             (select jsonb_agg(distinct s.name) from orchestration_step s where s.run_id = target and s.key = any (fresh))))));
     return true;

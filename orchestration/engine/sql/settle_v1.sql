@@ -5,7 +5,8 @@
 -- than those locks, so what it reads of these runs is true. Nothing is decided from a row not locked or updated here.
 --
 -- items: [{n, run, key, fence, was, outcome, …}]: step (run, key) moves from `was` to `outcome` if it still is `was`
---   under that fence. follow: {run: how many threads go on with that run}; dependants that become ready are claimed for
+--   under that fence. `begun` says that a call was under way: what may not be repeated is then not ready but uncertain.
+--   follow: {run: how many threads go on with that run}; dependants that become ready are claimed for
 --   them at once, for `worker`.
 -- moves: what the caller did itself in this transaction, told first: [{run, key, type, data, open, moving}].
 -- Returns a row for each item, verdict done, canceled (its run is canceling: nothing is held open there) or late; one for
@@ -25,9 +26,11 @@ declare
 begin
     -- 1. The items themselves.
     with given as materialized (
-        select g.*, case when r.status = 'canceling' and g.outcome in ('waiting', 'ready', 'uncertain') then 'canceled' else g.outcome end as becomes
+        select g.*, case when r.status = 'canceling' and g.outcome in ('waiting', 'ready', 'uncertain') then 'canceled'
+                         when g.begun and g.outcome = 'ready' and not (select s.repeatable from orchestration_step s where s.run_id = g.run and s.key = g.key)
+                         then 'uncertain' else g.outcome end as becomes
         from jsonb_to_recordset(items) as g(n int, run bigint, key int, fence bigint, was text, outcome text, waits_for text, wake float8,
-                unlost boolean, input jsonb, input_digest text, output jsonb, output_digest text, error jsonb, decision jsonb,
+                unlost boolean, begun boolean, input jsonb, input_digest text, output jsonb, output_digest text, error jsonb, decision jsonb,
                 usage jsonb, child bigint, deliverable jsonb, note jsonb)
         join orchestration_run r on r.id = g.run
     ), moved as (
@@ -37,7 +40,7 @@ begin
             waits_for = case when g.becomes = 'waiting' then g.waits_for end,
             wake_at = case when g.becomes = 'waiting' then clock_timestamp() + make_interval(secs => g.wake) end,
             -- a try that was lost with its worker, or handed back, is not one of the tries that `retry` counts
-            attempt = s.attempt - (g.was = 'running' and g.becomes = 'ready')::int,
+            attempt = s.attempt - (g.was in ('running', 'uncertain') and g.becomes = 'ready')::int,
             lost = case when g.becomes = 'ready' and g.was = 'running' and not coalesce(g.unlost, false) then s.lost + 1
                         when g.was = 'running' and g.becomes <> 'ready' then 0 else s.lost end,
             ended_at = case when g.becomes = any (ended) then clock_timestamp() end,
@@ -203,8 +206,8 @@ begin
     ), moved as (
         update orchestration_run r set
             seq = r.seq + f.n + f.ends::int, open_steps = f.open, moving_steps = f.moving, status = f.status, error = f.error,
-            output = case when f.ends and f.status = 'completed' then f.output end,
-            output_digest = case when f.ends and f.status = 'completed' then f.output_digest end,
+            output = case when f.ends and f.status = 'completed' then f.output else r.output end,
+            output_digest = case when f.ends and f.status = 'completed' then f.output_digest else r.output_digest end,
             ended_at = case when f.ends then clock_timestamp() else r.ended_at end
         from final f where r.id = f.id
         returning r.id, r.seq, r.status, r.error, f.n, f.ends

@@ -1,0 +1,204 @@
+"""Who and what every test may ask for: people, agents, policies, definitions; and, for tests of other threads and
+processes, a database with real commits, an engine in this process, and worker processes."""
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import httpx2
+import pytest
+from django.db import connection, connections
+
+from accounts.models import Role
+from agents import tools
+from agents.models import Agent
+from agents.seeding import seed_agents
+from approvals.seeding import seed_policies
+from orchestration import sources
+from orchestration.engine import starts
+from orchestration.models import Run
+from tests.factories import MemberFactory, OrganizationFactory
+from tests.harness import ROOT, EngineHere, Hold, WorkerProcess, assert_sound, until
+
+KEPT = {"django_migrations", "django_content_type", "auth_permission"}
+TABLES = """
+select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relkind in ('r', 'p') and not c.relispartition
+"""
+
+
+@pytest.fixture
+def committed(django_db_setup, django_db_blocker):
+    """Real commits, which other threads and processes see. Afterwards only what was filled is emptied, the engine's
+    partitioned tables too."""
+    with django_db_blocker.unblock():
+        yield
+        with connection.cursor() as cursor:
+            cursor.execute(TABLES)
+            names = [name for (name,) in cursor.fetchall() if name not in KEPT]
+            cursor.execute(" union all ".join(f"select '{name}' where exists (select from {name})" for name in names))  # noqa: S608
+            if filled := [name for (name,) in cursor.fetchall()]:
+                cursor.execute(f"truncate {', '.join(filled)} cascade")
+        connections.close_all()
+
+
+@pytest.fixture
+def database(request):
+    """Rolled back after the test, unless it asks for `committed`, itself or through another fixture."""
+    return request.getfixturevalue("committed" if "committed" in request.fixturenames else "db")
+
+
+@pytest.fixture
+def organization(database):
+    return OrganizationFactory()
+
+
+@pytest.fixture
+def members(organization):
+    """One of each role, by its name."""
+    return SimpleNamespace(**{role: MemberFactory(organization=organization, roles=[role]) for role in Role.values})
+
+
+@pytest.fixture
+def agents(organization):
+    """The shipped agents, by slug."""
+    return {version.agent.slug: version for version in seed_agents(organization)}
+
+
+@pytest.fixture
+def policies(organization):
+    seed_policies(organization)
+
+
+@pytest.fixture
+def save(organization, agents, policies):
+    """Save a definition's text; gives its version."""
+
+    def save(text):
+        return sources.apply([sources.Source("test.yaml", text)], organization=organization, by=None)[0]
+
+    return save
+
+
+@pytest.fixture
+def save_agent(organization):
+    def save_agent(**spec):
+        return Agent.save_version(organization=organization, spec=spec, by=None)
+
+    return save_agent
+
+
+@pytest.fixture
+def begin(save, organization, members):
+    """Start a run of a definition's text, or of the steps alone; gives the run."""
+    numbers = itertools.count(1)
+
+    def begin(text, given=None, by=None):
+        if not text.startswith("name:"):
+            text = f"name: test-{next(numbers)}\nsteps:\n{text}"
+        slug = save(text).definition.slug
+        return starts.start(organization=organization, definition=slug, given=given or {}, by=by or members.operator)
+
+    return begin
+
+
+@pytest.fixture
+def engine_later(committed, settings):
+    """Start an engine in this process; gives it."""
+    settings.WORKER_THREADS = 8
+    started = []
+
+    def start():
+        here = EngineHere()
+        here.start()
+        started.append(here)
+        return here
+
+    yield start
+    for here in started:
+        here.stop()
+
+
+@pytest.fixture
+def engine(engine_later):
+    """An engine in this process."""
+    return engine_later()
+
+
+@pytest.fixture
+def finished():
+    """Wait until a run has ended; gives it as it is then, after looking at all its rows."""
+
+    def finished(run, seconds=10):
+        until(lambda: Run.objects.filter(pk=run.pk, ended_at__isnull=False).exists(), seconds)
+        return assert_sound(run.pk)
+
+    return finished
+
+
+@pytest.fixture
+def hold(save_agent):
+    """A tool of this process whose calls wait until they are let go: agents `hold`, and `once`, not repeatable."""
+    held = Hold()
+    tools.register("hold", {"hold": held})
+    save_agent(name="hold", kind="tool", configuration={"tool": "hold"})
+    save_agent(name="once", kind="tool", configuration={"tool": "hold"}, repeatable=False)
+    yield held
+    held.go.set()
+
+
+@pytest.fixture(scope="session")
+def simulators_process():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulators", "--port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    yield re.search(r"http://\S+", process.stdout.readline())[0]
+    process.terminate()
+    process.wait(timeout=10)
+    process.stdout.close()
+
+
+class Simulator:
+    """The model provider: slow once, and a journal of the Idempotency-Keys that reached it."""
+
+    def __init__(self, url):
+        self.url = url
+        self._client = httpx2.Client(base_url=url, timeout=10)
+        self._client.post("/_control", json={"reset": True}).raise_for_status()
+
+    def slow_once(self, seconds):
+        wish = {"fault": "slow", "times": 1, "seconds": seconds}
+        self._client.post("/_control", json=wish).raise_for_status()
+
+    def keys(self):
+        """How many requests came under each key."""
+        return json.loads(self._client.get("/_journal").content)["idempotency_keys"]
+
+    def close(self):
+        self._client.close()
+
+
+@pytest.fixture
+def simulator(simulators_process):
+    here = Simulator(simulators_process)
+    yield here
+    here.close()
+
+
+@pytest.fixture
+def workers(committed, simulators_process, tmp_path):
+    """Start worker processes: `workers(2, WORKER_DRAIN_SECONDS="1")`. They start side by side; wait_for_lease waits."""
+    started = []
+
+    def start(count=1, **environment):
+        given = {"OPENAI_BASE_URL": f"{simulators_process}/v1", "OPENAI_API_KEY": "any", **environment}
+        new = [WorkerProcess(tmp_path / f"worker-{len(started) + n}.log", given) for n in range(count)]
+        started.extend(new)
+        return new
+
+    yield start
+    for worker in started:
+        worker.kill()

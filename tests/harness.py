@@ -1,0 +1,220 @@
+"""What tests of the engine are made with: an engine here, worker processes, and a look at all rows of a run."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings
+from django.db import connection
+
+from agents.calls import Result
+from agents.exceptions import Canceled
+from orchestration.engine.connection import rows
+from orchestration.engine.process import Process
+from orchestration.models import Event, Run, Step, Worker
+
+ROOT = Path(__file__).resolve().parents[1]
+POLL_SECONDS = 0.01
+
+
+def until(condition, seconds=10.0):
+    """Poll until `condition()` is true; gives what it gave."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not within {seconds:g} s"
+        time.sleep(POLL_SECONDS)
+    return found
+
+
+class Hold:
+    """A tool whose calls wait until `go` is set, then return `output` or raise the next of `errors`."""
+
+    def __init__(self):
+        self.go = threading.Event()
+        self.calls = []  # the idempotency keys
+        self.errors = []
+        self.deaf = False  # to the wish to stop
+        self.output = None
+
+    def __call__(self, call):
+        self.calls.append(call.idempotency_key)
+        while not self.go.wait(POLL_SECONDS):
+            if call.canceled() and not self.deaf:
+                raise Canceled("asked to stop")
+        if self.errors:
+            raise self.errors.pop(0)
+        return Result(self.output if self.output is not None else {"value": call.input.get("value")})
+
+
+class EngineHere:
+    def __init__(self):
+        self.process = Process()
+
+    def start(self):
+        self._in_thread(self.process.start)
+
+    def stop(self):
+        if self.process.stopped.is_set():
+            return
+        self._in_thread(self.process.stop)
+        for thread in (self.process.lease, self.process.recorder, self.process.sweeper):
+            thread.join(10)
+            assert not thread.is_alive(), f"{thread.name} did not stop"
+
+    def look(self):
+        """As a hint does."""
+        self.process.sweeper.wake_within(0.0)
+        self.process.recorder.look()
+
+    @staticmethod
+    def _in_thread(call):
+        """Its connection is not the test's."""
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def database_url():
+    """The database of the tests, as other processes are told it."""
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    return urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
+
+
+class WorkerProcess:
+    """One Celery worker process in a session of its own."""
+
+    def __init__(self, log, environment):
+        self.log = log
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "--app",
+            "config",
+            "worker",
+            "--pool",
+            "threads",
+            "--concurrency",
+            "2",
+        ]
+        command += ["--queues", ",".join(settings.WORKER_QUEUES), "--loglevel", "WARNING"]
+        command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        given = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "DATABASE_URL": database_url(),
+            "WORKER_LEASE_SECONDS": "1.5",
+            "WORKER_HEARTBEAT_SECONDS": "0.3",
+            **environment,
+        }
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=given,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.id = None
+
+    def wait_for_lease(self, seconds=30):
+        def lease():
+            assert self.process.poll() is None, self.log.read_text(errors="replace")[-3000:]
+            return Worker.objects.filter(pid=self.process.pid, dead_at=None).values_list("pk", flat=True).last()
+
+        self.id = until(lease, seconds)
+        return self
+
+    def send(self, number):
+        os.killpg(self.process.pid, number)
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            self.send(signal.SIGKILL)
+        self.process.wait(timeout=10)
+
+    def terminate(self, seconds=20):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=seconds)
+
+
+# --- a worker without a process: its row, and what the engine's functions answer it
+
+
+def make_worker(seconds=3600.0):
+    """A worker's row; negative seconds: its lease is over."""
+    ((pk,),) = rows(
+        "insert into orchestration_worker (host, pid, started_at, lease_until)"
+        " values ('test', 0, clock_timestamp(), clock_timestamp() + make_interval(secs => %s)) returning id",
+        [seconds],
+    )
+    return pk
+
+
+def end_lease(worker):
+    rows("update orchestration_worker set lease_until = clock_timestamp() - interval '1 s' where id = %s", [worker])
+
+
+# --- what must be true of a run at every moment
+
+ENDS = {"step.completed": "completed", "step.failed": "failed", "step.skipped": "skipped", "step.canceled": "canceled"}
+PAUSES = {"step.ready", "step.blocked", "step.retrying", "step.uncertain", "step.waiting", "checkpoint.requested"}
+
+
+def assert_sound(run_id):
+    """Events 1..n, counters equal to the rows, no step at work in an ended run, each step's events in an order that is
+    possible, nothing started after a cancel. Gives the run."""
+    run = Run.objects.get(pk=run_id)
+    events = list(Event.objects.filter(run_id=run_id).order_by("seq"))
+    steps = list(Step.objects.filter(run_id=run_id))
+    told = [f"{event.seq} {event.type} {event.key}" for event in events]
+    assert [event.seq for event in events] == list(range(1, run.seq + 1)), told
+    open_steps = [step for step in steps if step.status not in Step.ENDED]
+    moving = [step for step in steps if step.status in ("ready", "running")]
+    assert (run.open_steps, run.moving_steps) == (len(open_steps), len(moving)), told
+    assert run.has_ended == (not open_steps), told
+    if run.status not in ("canceling", "paused") and not run.has_ended:
+        assert run.status == ("running" if moving else "waiting"), told
+    types = [event.type for event in events]
+    ends = [kind for kind in types if kind in {f"run.{status}" for status in Run.ENDED}]
+    assert ends == ([f"run.{run.status}"] if run.has_ended else []), told
+    if ends:
+        assert set(types[types.index(ends[0]) + 1 :]) <= {"step.late_result"}, told
+    if "run.canceling" in types:
+        after = types[types.index("run.canceling") :]
+        assert not {"step.started", "step.ready", "step.retrying", "checkpoint.requested"} & set(after), told
+    for step in steps:
+        if step.kind != "output":
+            _assert_step_sound(step, [event.type for event in events if event.key == step.key], told)
+    assert all(count == 1 for count in Counter(step.key for step in steps).values())
+    return run
+
+
+def _assert_step_sound(step, types, told):
+    running = ended = False
+    last = None
+    for kind in types:
+        if kind == "step.started":
+            assert not running, told
+            assert not ended, told
+            running = True
+        elif kind in ENDS:
+            assert not ended, told
+            ended, running, last = True, False, ENDS[kind]
+        elif kind in PAUSES:
+            assert not ended, told
+            running = False
+    assert running == (step.status == "running"), told
+    assert ended == (step.status in Step.ENDED), told
+    if ended:
+        assert last == step.status, told

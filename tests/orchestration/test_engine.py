@@ -1,0 +1,763 @@
+"""The engine's protocol on rows: what the definition language promises, step by step, with real threads and commits."""
+
+import json
+import threading
+
+import pytest
+from django.db import connection, transaction
+
+from agents.exceptions import Temporary
+from approvals.exceptions import AlreadyEnded, StaleDigest
+from approvals.models import Request
+from orchestration.engine import answers
+from orchestration.engine import process as engine_process
+from orchestration.engine.connection import decoded, rows, value
+from orchestration.engine.starts import start
+from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded, UnknownDefinition
+from orchestration.models import Deliverable, Event, Payload, Run, Step
+from tests.harness import assert_sound, end_lease, make_worker, until
+
+QUEUES = ["default", "context", "tool", "orchestrator"]
+GATE = """
+  figures:
+    agent: echo
+    with:
+      value: {rows: [{amount: 1}], round: "${{ round }}", note: "${{ feedback == null ? '' : feedback.note }}"}
+  side: {agent: echo, needs: [figures], with: {value: side}}
+  check:
+    needs: [figures]
+    approval: {title: Figures, show: "${{ steps.figures.output.value }}", editable: /rows, retry: [figures]}
+  after: {agent: echo, needs: [check], with: {value: "${{ steps.check.output.rows[0].amount }}"}}
+output:
+  amount: "${{ steps.after.output.value }}"
+  by: "${{ steps.check.decision.by }}"
+  round: "${{ steps.check.output.round }}"
+"""
+
+
+def step(run, name):
+    """The newest round's row."""
+    return Step.objects.filter(run_id=run.pk, name=name).order_by("-round").first()
+
+
+def statuses(run):
+    return {row.name: row.status for row in Step.objects.filter(run_id=run.pk).order_by("round") if row.name}
+
+
+def types(run):
+    return list(Event.objects.filter(run_id=run.pk).order_by("seq").values_list("type", flat=True))
+
+
+def pending(run, seconds=10):
+    return until(lambda: Request.objects.pending().filter(context__run=run.public_id).first(), seconds)
+
+
+def waiting(run, seconds=10):
+    until(lambda: Run.objects.filter(pk=run.pk, status="waiting").exists(), seconds)
+    return assert_sound(run.pk)
+
+
+def decide(run, by, choice="continue", **words):
+    request = pending(run)
+    return request.decide(by=by, choice=choice, digest=request.digest, **words)
+
+
+def claim(worker, want=1):
+    """Claim as the recorder of `worker` does: [(run, key, fence)]."""
+    found = rows("select * from engine_flush_v1(%s, '[]', %s, %s::text[], false)", [worker, want, QUEUES])
+    return [row[2:5] for row in found if row[1] == "claimed"]
+
+
+def end(worker, step_, outcome="completed", **fields):
+    run, key, fence = step_
+    item = {"n": 1, "run": run, "key": key, "fence": fence, "was": "running", "outcome": outcome, **fields}
+    with transaction.atomic():
+        found = rows(
+            "select n, verdict from engine_flush_v1(%s, jsonb_build_array(%s::jsonb), 0, %s::text[], false)",
+            [worker, json.dumps(item), QUEUES],
+        )
+    return [verdict for _, verdict in found]
+
+
+def sweep(worker, lost_limit=3):
+    return decoded(value("select engine_sweep_v1(%s, 0, %s)", [worker, lost_limit]))
+
+
+# --- order, joins, skips, failures
+
+
+def test_a_chain_runs_and_its_events_tell_it_once(begin, engine, finished):
+    run = begin(
+        """
+  a: {agent: echo, with: {value: "${{ input.n }}"}}
+  b: {agent: echo, needs: [a], with: {value: "${{ steps.a.output.value + 1 }}"}}
+output: {n: "${{ steps.b.output.value }}"}
+""",
+        {"n": 1},
+    )
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.output) == ("completed", {"n": 2})
+    assert types(run) == [
+        "run.started",
+        "step.started",
+        "step.completed",
+        "step.started",
+        "step.completed",
+        "run.completed",
+    ]
+
+
+def test_a_join_waits_for_all_of_a_fan_out(begin, engine, finished):
+    branches = "".join(
+        f"  b{n}: {{agent: echo, needs: [a], with: {{value: {n}, seconds: 0.0{n}}}}}\n" for n in range(6)
+    )
+    reads = " + ".join(f"steps.b{n}.output.value" for n in range(6))
+    names = ", ".join(f"b{n}" for n in range(6))
+    join = f"  z: {{agent: echo, needs: [{names}], with: {{value: '${{{{ {reads} }}}}'}}}}\n"
+    run = begin(f"  a: {{agent: echo}}\n{branches}{join}")
+    engine.look()
+    run = finished(run)
+    assert (run.status, step(run, "z").output) == ("completed", {"value": 15})
+
+
+def test_a_false_condition_skips_the_step_and_all_that_need_it(begin, engine, finished):
+    run = begin(
+        """
+  a: {agent: echo, if: "${{ input.go }}"}
+  b: {agent: echo, needs: [a]}
+  c: {agent: echo, needs: [b]}
+  d: {agent: echo, needs: [c], if: "${{ steps.c.status == 'skipped' }}", with: {value: "${{ steps.a.output }}"}}
+  free: {agent: echo}
+output: {d: "${{ steps.d.output.value }}"}
+""",
+        {"go": False},
+    )
+    engine.look()
+    run = finished(run)
+    assert statuses(run) == {"a": "skipped", "b": "skipped", "c": "skipped", "d": "completed", "free": "completed"}
+    assert (run.status, run.output) == ("completed", {"d": None})
+
+
+def test_a_skipped_gate_parks_nothing(begin, engine, finished):
+    run = begin(
+        """
+  a: {agent: echo, if: "1 > 2"}
+  gate: {needs: [a], approval: {title: t}}
+  off: {approval: {title: t}, if: "1 > 2"}
+  b: {agent: echo, needs: [gate]}
+"""
+    )
+    engine.look()
+    run = finished(run)
+    assert set(statuses(run).values()) == {"skipped"}
+    assert (run.status, Request.objects.count()) == ("completed", 0)
+
+
+def test_a_failure_keeps_other_branches_and_the_first_is_the_runs_error(begin, engine, finished):
+    run = begin(
+        """
+  bad: {agent: echo, with: {value: 1, fail: {kind: permanent}}}
+  child: {agent: echo, needs: [bad]}
+  told: {agent: echo, needs: [bad], if: "${{ steps.bad.status == 'failed' }}", with: {value: seen}}
+  good: {agent: echo, with: {seconds: 0.05}}
+  more: {agent: echo, needs: [good], with: {value: 2}}
+  late: {agent: echo, needs: [more], with: {fail: {kind: permanent}}}
+output: {never: "${{ steps.more.output.value }}"}
+"""
+    )
+    engine.look()
+    run = finished(run)
+    assert statuses(run) == {
+        "bad": "failed",
+        "child": "skipped",
+        "told": "completed",
+        "good": "completed",
+        "more": "completed",
+        "late": "failed",
+    }
+    assert (run.status, run.output) == ("failed", None)
+    assert (run.error["step"], run.error["class"]) == ("bad", "permanent")
+
+
+@pytest.mark.parametrize(
+    ("text", "error_class"),
+    [
+        ('  a: {agent: echo, with: {value: "${{ input.x / 0 }}"}}\n', "expression"),
+        ('  a: {agent: echo, if: "${{ input.nothing.here }}"}\n', "expression"),
+        ('  a: {agent: echo, with: {no_such_field: 1, value: "${{ input.x }}"}}\n', None),
+        ('  a: {agent: echo}\noutput: {x: "${{ input.x / 0 }}"}\n', "expression"),
+    ],
+)
+def test_what_errs_in_an_expression_fails_without_another_try(begin, engine, finished, text, error_class):
+    if error_class is None:
+        with pytest.raises(Exception, match="errors"):
+            begin(text, {"x": 1})
+        return
+    run = begin(text, {"x": 1})
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"], run.output) == ("failed", error_class, None)
+    assert types(run).count("step.started") == 1
+
+
+def test_an_input_against_the_schema_and_an_unknown_definition_start_nothing(begin, committed):
+    text = "name: d\ninput: {type: object, required: [month]}\nsteps: {a: {agent: echo}}"
+    with pytest.raises(InvalidInput) as refused:
+        begin(text, {"year": 1})
+    assert refused.value.errors[0]["pointer"] == "/input"
+    assert Run.objects.count() == 0
+
+
+def test_an_unknown_definition_is_refused(db, organization, members):
+    with pytest.raises(UnknownDefinition, match="nothing-of-that-name"):
+        start(organization=organization, definition="nothing-of-that-name", given={}, by=members.operator)
+
+
+# --- tries
+
+
+def test_temporary_failures_are_tried_again_with_back_off(begin, engine, finished):
+    run = begin(
+        """
+  a:
+    agent: echo
+    with: {value: 7, fail: {times: 2}}
+    retry: {attempts: 3, backoff: 20ms, factor: 2, max: 1s, jitter: 0}
+"""
+    )
+    engine.look()
+    run = finished(run)
+    assert (run.status, step(run, "a").attempt, step(run, "a").error) == ("completed", 3, None)
+    assert types(run) == [
+        "run.started",
+        *["step.started", "step.retrying", "step.ready"] * 2,
+        "step.started",
+        "step.completed",
+        "run.completed",
+    ]
+    at = {event.seq: event.at for event in Event.objects.filter(run_id=run.pk)}
+    assert 0.02 <= (at[5] - at[3]).total_seconds() < 0.27
+    assert 0.04 <= (at[8] - at[6]).total_seconds() < 0.29
+
+
+def test_the_last_try_fails_the_step_with_its_class(begin, engine, finished):
+    run = begin("  a: {agent: echo, with: {fail: {times: 9}}, retry: {attempts: 2, backoff: 10ms}}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"], step(run, "a").attempt) == ("failed", "temporary", 2)
+
+
+def test_a_longer_retry_after_is_obeyed_and_the_key_stays(begin, engine, finished, hold):
+    hold.go.set()
+    hold.errors = [Temporary("busy", retry_after=0.3)]
+    run = begin("  a: {agent: hold, retry: {attempts: 2, backoff: 1ms, max: 5ms}}\n")
+    engine.look()
+    run = finished(run)
+    at = {event.type: event.at for event in Event.objects.filter(run_id=run.pk)}
+    assert 0.3 <= (at["step.ready"] - at["step.retrying"]).total_seconds() < 0.55
+    assert hold.calls == [f"{run.public_id}:a:1"] * 2
+
+
+def test_a_step_that_waits_for_its_next_try_holds_nothing(begin, engine):
+    run = begin("  a: {agent: echo, with: {fail: {times: 1}}, retry: {attempts: 2, backoff: 1h, max: 2h}}\n")
+    engine.look()
+    run = waiting(run)
+    assert (step(run, "a").waits_for, step(run, "a").owner) == ("retry", None)
+
+
+def test_a_step_past_its_timeout_fails_as_timeout(begin, engine, finished):
+    run = begin("  a: {agent: echo, with: {seconds: 60}, timeout: 100ms}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"]) == ("failed", "timeout")
+
+
+def test_a_hung_call_is_given_up_and_what_it_brings_later_is_late(begin, engine, hold, finished, monkeypatch):
+    monkeypatch.setattr(engine_process, "HUNG_GRACE_SECONDS", 0.1)
+    hold.deaf = True
+    run = begin("  a: {agent: hold, timeout: 100ms}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"]) == ("failed", "timeout")
+    hold.go.set()
+    until(lambda: types(run)[-1] == "step.late_result")
+    assert assert_sound(run.pk).status == "failed"
+    until(lambda: engine.process.free_walkers() == 8)
+
+
+def test_a_call_holds_no_connection(begin, engine, hold):
+    sessions = "select count(*) from pg_stat_activity where datname = current_database() and state is not null"
+    until(lambda: engine.process.sweeper.is_alive())
+    run = begin("".join(f"  s{n}: {{agent: hold}}\n" for n in range(8)))
+    engine.look()
+    until(lambda: len(hold.calls) == 8)
+    assert value(sessions) <= 4  # this test's, the recorder's, the sweeper's, the lease's
+    assert_sound(run.pk)
+
+
+# --- checkpoints
+
+
+def test_a_checkpoint_waits_and_goes_on_with_the_edited_payload(begin, engine, members, finished):
+    run = begin(GATE)
+    engine.look()
+    run = waiting(run)
+    assert statuses(run) == {"figures": "completed", "side": "completed", "check": "waiting", "after": "blocked"}
+    assert step(run, "check").waits_for == "approval"
+    decide(run, members.approver, edits={"/rows/0/amount": 12})
+    engine.look()
+    run = finished(run)
+    assert run.output == {"amount": 12, "by": members.approver.name, "round": 1}
+    assert (
+        types(run)[-7:]
+        == [
+            "checkpoint.resolved",
+            "step.completed",
+            "step.started",
+            "step.completed",
+            "run.completed",
+        ][-7:]
+        or types(run).count("checkpoint.resolved") == 1
+    )
+    assert Request.objects.get().acknowledged_at is not None
+
+
+def test_retry_opens_a_round_again_and_again(begin, engine, members, finished):
+    run = begin(GATE)
+    engine.look()
+    for number in (1, 2):
+        first = pending(run)
+        decide(run, members.approver, "retry", note=f"note {number}")
+        engine.look()
+        until(lambda first=first: pending(run).pk != first.pk)
+        assert pending(run).payload == {"rows": [{"amount": 1}], "round": number + 1, "note": f"note {number}"}
+        waiting(run)
+    with pytest.raises(StaleDigest) as refused:
+        pending(run).decide(by=members.approver, choice="continue", digest=first.digest)
+    assert refused.value.difference
+    decide(run, members.approver)
+    engine.look()
+    run = finished(run)
+    assert run.output == {"amount": 1, "by": members.approver.name, "round": 3}
+    rounds = [
+        (row.name, row.round, row.status) for row in Step.objects.filter(run_id=run.pk).order_by("key") if row.name
+    ]
+    assert rounds == [
+        ("figures", 1, "completed"),
+        ("side", 1, "completed"),
+        ("check", 1, "completed"),
+        ("after", 1, "completed"),
+        ("figures", 2, "completed"),
+        ("check", 2, "completed"),
+        ("figures", 3, "completed"),
+        ("check", 3, "completed"),
+    ]
+    assert types(run).count("run.round_opened") == 2
+
+
+def test_abort_rejects_the_run_and_keeps_nothing_open(begin, engine, members, finished):
+    run = begin(GATE)
+    engine.look()
+    decide(run, members.approver, "abort", note="no")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.output) == ("rejected", None)
+    assert statuses(run)["after"] == "canceled"
+
+
+def test_a_deadline_answers_with_its_default_in_time(begin, engine, finished):
+    run = begin(
+        "  a: {approval: {title: t, deadline: {after: 300ms, then: continue}}}\n  b: {agent: echo, needs: [a]}\n"
+    )
+    engine.look()
+    run = finished(run)
+    assert run.status == "completed"
+    at = {event.type: event.at for event in Event.objects.filter(run_id=run.pk)}
+    assert 0.3 <= (at["checkpoint.resolved"] - at["checkpoint.requested"]).total_seconds() < 0.6
+    assert Request.objects.get().status == "expired"
+
+
+def test_what_is_not_what_was_decided_does_not_run_but_is_asked_again(
+    begin, engine, members, hold, save_agent, finished
+):
+    hold.go.set()
+    run = begin("  a: {approval: {title: t}}\n  b: {agent: hold, needs: [a]}\n")
+    engine.look()
+    waiting(run)
+    request = pending(run)
+    other = save_agent(name="hold", kind="tool", configuration={"tool": "hold"}, input={"type": "object"})
+    Step.objects.filter(run_id=run.pk, name="b").update(agent_version_id=other.pk)
+    decide(run, members.approver)
+    engine.look()
+    until(lambda: pending(run).pk != request.pk)
+    run = waiting(run)
+    assert (hold.calls, statuses(run)["b"]) == ([], "blocked")
+    assert pending(run).digest != request.digest
+    decide(run, members.approver)
+    engine.look()
+    run = finished(run)
+    assert (run.status, hold.calls) == ("completed", [f"{run.public_id}:b:1"])
+
+
+def test_a_checkpoint_that_cannot_be_asked_fails_its_step(begin, engine, finished):
+    run = begin('  a: {approval: {title: t, show: "${{ input.n }}"}}\n', {"n": 2**60})
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["step"], run.error["class"]) == ("failed", "a", "permanent")
+
+
+def test_a_deliverable_of_each_round_is_a_version(begin, engine, members, finished):
+    run = begin(
+        """
+  a:
+    agent: echo
+    with: {value: "${{ round }}"}
+    deliverable: {name: report, title: "Report ${{ round }}", content: "${{ output.value }}"}
+  check: {needs: [a], approval: {title: t, retry: [a]}}
+"""
+    )
+    engine.look()
+    decide(run, members.approver, "retry", note="again")
+    engine.look()
+    until(lambda: pending(run).context["round"] == 2)
+    decide(run, members.approver)
+    engine.look()
+    run = finished(run)
+    assert list(Deliverable.objects.order_by("version").values_list("version", "title", "content")) == [
+        (1, "Report 1", "1"),
+        (2, "Report 2", "2"),
+    ]
+    assert types(run).count("deliverable.created") == 2
+
+
+# --- cancel
+
+
+def test_cancel_ends_what_waits_and_withdraws_the_question(begin, engine, members, finished):
+    run = begin(GATE)
+    engine.look()
+    waiting(run)
+    request = pending(run)
+    assert answers.cancel(run, by=members.operator, reason="enough") == "canceled"
+    run = finished(run)
+    assert statuses(run) == {"figures": "completed", "side": "completed", "check": "canceled", "after": "canceled"}
+    with pytest.raises(AlreadyEnded):
+        request.decide(by=members.approver, choice="continue", digest=request.digest)
+    with pytest.raises(RunEnded):
+        answers.cancel(run, by=members.operator, reason="again")
+
+
+def test_cancel_asks_a_call_to_stop_and_starts_nothing(begin, engine, members, finished, hold):
+    run = begin("  a: {agent: hold}\n  b: {agent: echo, needs: [a]}\n  c: {agent: hold}\n")
+    engine.look()
+    until(lambda: len(hold.calls) == 2)
+    assert answers.cancel(run, by=members.operator, reason="enough") == "canceling"
+    assert answers.cancel(run, by=members.operator, reason="again") == "canceling"
+    run = finished(run)
+    assert (run.status, statuses(run)) == ("canceled", {"a": "canceled", "b": "canceled", "c": "canceled"})
+
+
+def test_a_call_that_ends_in_a_canceled_run_is_recorded_as_it_ended(begin, engine, members, finished, hold):
+    hold.deaf = True
+    run = begin("  a: {agent: hold}\n  b: {agent: echo, needs: [a]}\n")
+    engine.look()
+    until(lambda: hold.calls)
+    answers.cancel(run, by=members.operator, reason="enough")
+    hold.go.set()
+    run = finished(run)
+    assert (run.status, statuses(run)) == ("canceled", {"a": "completed", "b": "canceled"})
+
+
+# --- lost workers
+
+
+def lose(run, times=1):
+    """Claim the run's ready step for a worker that dies with it, so many times; gives the last claim."""
+    sweeper = make_worker()
+    for _ in range(times):
+        worker = make_worker()
+        (claimed,) = claim(worker)
+        assert claimed[0] == run.pk
+        end_lease(worker)
+        assert sweep(sweeper)["swept"] == 1
+        assert_sound(run.pk)
+    return worker, claimed
+
+
+def test_a_lost_try_does_not_count_and_runs_again_under_the_same_key(begin, committed, hold, engine_later, finished):
+    hold.go.set()
+    run = begin("  a: {agent: hold}\n")
+    lose(run, 2)
+    engine_later()
+    run = finished(run)
+    assert (run.status, step(run, "a").attempt, hold.calls) == ("completed", 1, [f"{run.public_id}:a:1"])
+
+
+def test_the_third_loss_in_a_row_fails_the_step_as_worker_lost(begin, committed):
+    run = begin("  a: {agent: echo}\n")
+    lose(run, 3)
+    run = assert_sound(run.pk)
+    assert (run.status, run.error["class"]) == ("failed", "worker_lost")
+
+
+def test_nobody_is_declared_dead_by_one_whose_own_lease_is_over(begin, committed):
+    run = begin("  a: {agent: echo}\n")
+    worker, late = make_worker(), make_worker(-1)
+    claim(worker)
+    end_lease(worker)
+    assert sweep(late)["swept"] == 0
+    assert step(run, "a").status == "running"
+
+
+def test_a_dead_worker_claims_nothing_and_its_result_is_late(begin, committed):
+    run = begin("  a: {agent: echo}\noutput: {x: 1}\n")
+    worker, claimed = lose(run)
+    assert claim(worker) == []
+    heir = make_worker()
+    (again,) = claim(heir)
+    assert again[2] == claimed[2] + 1
+    assert end(heir, again, output={"value": 2}) == ["ready:default"]
+    (last,) = claim(heir)
+    end(heir, last, output={"x": 1})
+    assert end(worker, claimed, output={"value": 1}) == ["late"]
+    run = assert_sound(run.pk)
+    assert (run.status, run.output, step(run, "a").output) == ("completed", {"x": 1}, {"value": 2})
+    assert types(run)[-1] == "step.late_result"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ends_as"), [("completed", "completed"), ("failed", "failed"), ("again", "completed")]
+)
+def test_an_uncertain_step_waits_for_a_persons_word(
+    begin, committed, members, hold, engine_later, finished, outcome, ends_as
+):
+    hold.go.set()
+    run = begin(
+        """
+  a: {agent: once, with: {value: 5}}
+  b: {agent: echo, needs: [a], with: {value: "${{ steps.a.output.value }}"}}
+"""
+    )
+    lose(run)
+    run = waiting(run)
+    assert (step(run, "a").status, types(run)[-1]) == ("uncertain", "step.uncertain")
+    answers.resolve(run, step(run, "a"), by=members.operator, outcome=outcome, output={"value": 5}, reason="I looked")
+    assert_sound(run.pk)
+    engine_later()
+    run = finished(run)
+    assert run.status == ends_as
+    assert len(hold.calls) == (outcome == "again")
+    if ends_as == "completed":
+        assert (step(run, "b").output, step(run, "a").attempt) == ({"value": 5}, 1)
+    with pytest.raises(NotUncertain):
+        answers.resolve(run, step(run, "a"), by=members.operator, outcome="failed", output=None, reason="")
+
+
+def test_what_nobody_can_store_is_refused_as_an_uncertain_steps_output(begin, committed, members, hold):
+    run = begin("  a: {agent: once}\n")
+    lose(run)
+    with pytest.raises(ValueError, match="zero character"):
+        answers.resolve(
+            run, step(run, "a"), by=members.operator, outcome="completed", output={"x": ["\0"]}, reason="I looked"
+        )
+    assert waiting(run).status == "waiting"
+
+
+def test_a_drained_process_hands_back_what_it_could_not_end(begin, engine, hold, settings):
+    settings.WORKER_DRAIN_SECONDS = 0.1
+    run = begin("  a: {agent: hold}\n  b: {agent: once}\n  c: {agent: echo, needs: [a]}\n")
+    engine.look()
+    until(lambda: len(hold.calls) == 2)
+    engine.stop()
+    run = assert_sound(run.pk)
+    assert statuses(run) == {"a": "ready", "b": "uncertain", "c": "blocked"}
+    assert step(run, "a").attempt == 0
+
+
+def test_a_deaf_call_is_handed_back_at_the_end_of_the_grace_time(begin, engine, hold, settings):
+    settings.WORKER_DRAIN_SECONDS = 0.1
+    hold.deaf = True
+    run = begin("  a: {agent: hold}\n  b: {agent: once}\n")
+    engine.look()
+    until(lambda: len(hold.calls) == 2)
+    engine.stop()
+    assert statuses(assert_sound(run.pk)) == {"a": "ready", "b": "uncertain"}
+
+
+# --- runs that start runs
+
+CHILD = """name: child
+steps:
+  a: {agent: echo, with: {value: "${{ input.n }}", fail: "${{ input.fail }}"}}
+output: "${{ steps.a.output.value }}"
+"""
+GATED = "name: child\nsteps: {a: {approval: {title: t}}, b: {agent: echo, needs: [a]}}\noutput: 5"
+PARENT = """
+  call: {agent: boss, with: {n: 4, fail: "${{ input.fail }}"}}
+  b: {agent: echo, needs: [call], with: {value: "${{ steps.call.output }}"}}
+"""
+
+
+@pytest.fixture
+def boss(save_agent):
+    return save_agent(name="boss", kind="orchestrator", configuration={"definitions": ["child"]})
+
+
+def child_of(run):
+    return until(lambda: Run.objects.filter(parent_run_id=run.pk).first())
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_childs_output_is_its_parents_steps(begin, engine, boss, save, finished, big):
+    number = "x" * 9000 if big else 4
+    save(CHILD.replace(', fail: "${{ input.fail }}"', ""))
+    run = begin(PARENT.replace('n: 4, fail: "${{ input.fail }}"', 'n: "${{ input.n }}"'), {"n": number})
+    engine.look()
+    run = finished(run)
+    child = finished(child_of(run))
+    assert (child.status, child.depth, run.status) == ("completed", 1, "completed")
+    assert child.told_at is not None
+    last = step(run, "b")
+    if big:
+        assert Payload.objects.get(digest=last.output_digest).body == {"value": number}
+    else:
+        assert last.output == {"value": 4}
+
+
+def test_a_failed_child_fails_its_parents_step(begin, engine, boss, save, finished):
+    save(CHILD)
+    run = begin(PARENT, {"fail": {"kind": "permanent"}})
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"], run.error["step"]) == ("failed", "child_failed", "call")
+
+
+def test_a_rejected_child_fails_its_parents_step(begin, engine, boss, save, members, finished):
+    save(GATED)
+    run = begin(PARENT, {"fail": None})
+    engine.look()
+    assert waiting(run).status == "waiting"
+    assert step(run, "call").waits_for == "child"
+    decide(child_of(run), members.approver, "abort", note="no")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"]) == ("failed", "child_rejected")
+
+
+def test_a_canceled_child_fails_its_parents_step(begin, engine, boss, save, members, finished):
+    save(GATED)
+    run = begin(PARENT, {"fail": None})
+    engine.look()
+    child = child_of(run)
+    pending(child)
+    answers.cancel(child, by=members.operator, reason="r")
+    engine.look()
+    assert finished(run).error["class"] == "child_canceled"
+
+
+def test_a_canceled_parent_cancels_its_child(begin, engine, boss, save, members, finished):
+    save(GATED)
+    run = begin(PARENT, {"fail": None})
+    engine.look()
+    child = child_of(run)
+    request = pending(child)
+    answers.cancel(run, by=members.operator, reason="r")
+    engine.look()
+    assert (finished(run).status, finished(child).status) == ("canceled", "canceled")
+    until(lambda: Request.objects.get(pk=request.pk).status == "withdrawn")
+
+
+def test_runs_that_start_themselves_come_to_an_end(begin, engine, boss, save, finished):
+    save("name: child\nsteps: {call: {agent: boss, with: {}}}")
+    run = begin("  call: {agent: boss}\n")
+    engine.look()
+    assert finished(run, 20).error["class"] == "child_failed"
+    assert Run.objects.count() == 17
+
+
+# --- values
+
+
+def test_large_values_lie_by_their_digest_and_are_read_again(begin, engine, finished):
+    run = begin(
+        """
+  a: {agent: echo, with: {value: "${{ input.text }}"}}
+  b: {agent: echo, needs: [a], with: {value: "${{ steps.a.output.value }}"}}
+  c: {agent: echo, needs: [b], with: {value: "${{ size(steps.b.output.value) }}"}}
+output: {text: "${{ steps.b.output.value }}"}
+""",
+        {"text": "y" * 5000},
+    )
+    engine.look()
+    run = finished(run)
+    assert (step(run, "a").output, step(run, "c").output, run.output) == (None, {"value": 5000}, None)
+    assert bytes(step(run, "a").output_digest) == bytes(step(run, "b").output_digest)
+    assert Payload.objects.get(digest=run.output_digest).body == {"text": "y" * 5000}
+
+
+@pytest.mark.parametrize(
+    "output", [{"x": ["a\0b"]}, {"x": float("nan")}, {"x": "\ud800"}, {"x": {1, 2}}, "\0", {"x": "\\u0000", "y": "\0"}]
+)
+def test_a_result_that_cannot_be_stored_fails_its_step_alone(begin, engine, finished, hold, output):
+    hold.go.set()
+    hold.output = output
+    run = begin("  a: {agent: hold}\n  b: {agent: echo}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"]) == ("failed", "permanent")
+    assert statuses(run) == {"a": "failed", "b": "completed"}
+
+
+def test_backslashes_before_a_zero_are_only_text(begin, engine, finished, hold):
+    hold.go.set()
+    hold.output = {"x": "\\u0000"}
+    run = begin("  a: {agent: hold}\n")
+    engine.look()
+    assert step(finished(run), "a").output == {"x": "\\u0000"}
+
+
+# --- the functions themselves
+
+
+def test_a_run_locked_elsewhere_is_busy_and_holds_up_no_other(begin, committed):
+    worker = make_worker()
+    first, second = begin("  a: {agent: echo}\n"), begin("  a: {agent: echo}\n")
+    claims = {claimed[0]: claimed for claimed in claim(worker, 2)}
+    assert set(claims) == {first.pk, second.pk}
+    locked, done = threading.Event(), threading.Event()
+
+    def hold_lock():
+        with transaction.atomic():
+            Run.objects.select_for_update().get(pk=first.pk)
+            locked.set()
+            done.wait(10)
+        connection.close()
+
+    thread = threading.Thread(target=hold_lock)
+    thread.start()
+    locked.wait(10)
+    assert end(worker, claims[second.pk]) == []
+    assert end(worker, claims[first.pk]) == ["busy"]
+    done.set()
+    thread.join()
+    assert end(worker, claims[first.pk]) == []
+    assert {assert_sound(run.pk).status for run in (first, second)} == {"completed"}
+
+
+def test_a_claim_takes_no_more_than_wanted_and_follows_rank(begin, committed):
+    worker = make_worker()
+    runs = [begin("  a: {agent: echo}\n  b: {agent: echo}\n").pk for _ in range(3)]
+    assert sorted(claimed[:2] for claimed in claim(worker, 3)) == [(runs[0], 1), (runs[0], 2), (runs[1], 1)]
+    assert len(claim(worker, 99)) == 3
+    assert claim(worker, 99) == []
+
+
+def test_a_second_end_under_the_same_fence_is_late(begin, committed):
+    worker = make_worker()
+    run = begin("  a: {agent: echo}\n")
+    (claimed,) = claim(worker)
+    assert end(worker, claimed, output={"value": 1}) == []
+    assert end(worker, claimed, output={"value": 2}) == ["late"]
+    run = assert_sound(run.pk)
+    assert (step(run, "a").output, types(run)[-1]) == ({"value": 1}, "step.late_result")
