@@ -55,7 +55,11 @@ def token_of(request: Request | HttpRequest) -> ApiToken | None:
 def _member_of_session(request: Request | HttpRequest) -> Member:
     if not getattr(request.user, "is_authenticated", False):
         raise NotAMember
-    rows = Member.objects.active().filter(user_id=request.user.pk).select_related("user", "organization")
+    rows = (
+        Member.objects.active()
+        .filter(user__username=request.user.get_username())
+        .select_related("user", "organization")
+    )
     chosen = request.session.get("organization")
     members = list(rows.order_by("pk"))
     for member in members:

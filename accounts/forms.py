@@ -20,7 +20,7 @@ class LoginForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         words = super().clean() or {}
         if not self.errors:
-            self.user = authenticate(self.request, username=words["login"], password=words["password"])  # type: ignore[assignment]
+            self.user = authenticate(self.request, username=words["login"], password=words["password"])
             if self.user is None:
                 raise forms.ValidationError("This name and password do not match. Both are case-sensitive.")
         return words

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -157,13 +158,14 @@ class ApiToken(models.Model):
         token = rows.filter(digest=token_digest(plaintext)).annotate(now=ClockTimestamp()).first()
         if token is None:
             raise TokenRefused("The token is unknown.")
+        now: datetime = cast(Any, token).now
         if token.revoked_at is not None:
             raise TokenRefused("The token was revoked.")
-        if token.expires_at is not None and token.expires_at <= token.now:
+        if token.expires_at is not None and token.expires_at <= now:
             raise TokenRefused("The token has expired.")
         if not (token.member.is_active and token.member.user.is_active):
             raise TokenRefused("The member of this token is not active.")
-        if token.last_used_at is None or token.last_used_at < token.now - LAST_USED_STEP:
+        if token.last_used_at is None or token.last_used_at < now - LAST_USED_STEP:
             cls.objects.filter(pk=token.pk).update(last_used_at=ClockTimestamp())
         return token
 

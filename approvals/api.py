@@ -100,8 +100,8 @@ class DecisionView(APIView):
             raise ParseError("Send an object: choice, digest, note, edits.")
         row = _visible(request, public_id).decide(
             by=member_of(request),
-            choice=words.get("choice"),
-            digest=words.get("digest"),
+            choice=words.get("choice", ""),
+            digest=words.get("digest", ""),
             note=words.get("note") or "",
             edits=words.get("edits"),
             door="api",

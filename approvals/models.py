@@ -175,15 +175,18 @@ class Request(models.Model):
 
     @property
     def run(self) -> str | None:
-        return self.context.get("run")
+        found: str | None = self.context.get("run")
+        return found
 
     @property
     def step(self) -> str | None:
-        return self.context.get("step")
+        found: str | None = self.context.get("step")
+        return found
 
     @property
     def url(self) -> str | None:
-        return self.context.get("url")
+        found: str | None = self.context.get("url")
+        return found
 
     def can_be_decided_by(self, member: Member, *, at: datetime) -> bool:
         """Whether an answer of `member` at `at` (the database's time) would be more than refused or late."""

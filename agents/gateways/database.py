@@ -34,7 +34,7 @@ MAX_BYTES = 2_000_000
 CONNECT_SECONDS = 5
 POOL_WAIT_SECONDS = 10.0
 
-_pools: dict[str, psycopg_pool.ConnectionPool] = {}
+_pools: dict[str, psycopg_pool.ConnectionPool[psycopg.Connection[dict[str, Any]]]] = {}
 _pools_lock = threading.Lock()
 
 
@@ -99,7 +99,7 @@ def reader_password() -> str:
     return salted_hmac("agents.gateways.database.reader", READER_ROLE).hexdigest()
 
 
-def _pool(name: str) -> psycopg_pool.ConnectionPool:
+def _pool(name: str) -> psycopg_pool.ConnectionPool[psycopg.Connection[dict[str, Any]]]:
     if name not in settings.AGENT_DATABASES:
         raise Permanent(f"No database connection {name!r}; known: {', '.join(sorted(settings.AGENT_DATABASES))}.")
     target = conninfo(name)
@@ -107,6 +107,7 @@ def _pool(name: str) -> psycopg_pool.ConnectionPool:
         if target not in _pools:
             _pools[target] = psycopg_pool.ConnectionPool(
                 target,
+                connection_class=psycopg.Connection[dict[str, Any]],
                 min_size=0,
                 max_size=settings.AGENT_DATABASE_POOL_SIZE,
                 max_idle=60,
