@@ -21,7 +21,7 @@ from orchestration.engine.starts import start_version
 from orchestration.models import DefinitionVersion
 
 DEADLINE_SECONDS = 300
-POLL_SECONDS = 0.001
+POLL_SECONDS = 0.01  # the figures come from the rows' own times, so looking seldom costs no accuracy
 
 
 class Command(BaseCommand):
@@ -118,7 +118,7 @@ class Bench:
 
     def timed(self, version: DefinitionVersion, runs: int) -> float:
         """Seconds from the first start to the last completed, by the database's clock and rows."""
-        began = time.monotonic()
+        began = value("select clock_timestamp()")
         started = [
             start_version(version.pk, self.organization.pk, {"value": 0}, by=self.member.pk) for _ in range(runs)
         ]
@@ -130,7 +130,8 @@ class Bench:
             ),
             "the runs to end",
         )
-        return time.monotonic() - began
+        last = value("select max(ended_at) from orchestration_run where id = any(%s)", [started])
+        return float((last - began).total_seconds())
 
     def assert_complete(self) -> None:
         """Every run completed, every step done, events numbered 1 to n: figures of lost work are worth nothing."""
