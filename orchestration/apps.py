@@ -16,4 +16,4 @@ class OrchestrationConfig(AppConfig):
 
 def hint_answer(**_: object) -> None:
     """Someone, or the clock, answered: any worker may take the answer up."""
-    hints.work("default")
+    hints.work(hints.ANSWERS)

@@ -7,7 +7,7 @@ from orchestration.engine import process
 @shared_task(name="orchestration.work")
 def work(queue: str) -> None:
     """A hint that there is work in `queue`. Nothing relies on it: the sweep finds the same a little later."""
-    process.look()
+    process.look(queue)
 
 
 @worker_ready.connect

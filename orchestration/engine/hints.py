@@ -22,6 +22,8 @@ PAUSE_SECONDS = 0.01  # gathers what comes together into one message
 class Hints:
     """What is to be said, coalesced; the thread starts with the first word, once in each process."""
 
+    ANSWERS = "default"  # the queue in which answers are hinted: whoever gets the message sweeps
+
     def __init__(self) -> None:
         self._start()
 

@@ -59,13 +59,13 @@ class Lease(threading.Thread):
         use_own_connection()
         while not self.process.stopped.wait(settings.WORKER_HEARTBEAT_SECONDS):
             try:
-                self._renew()
+                self.renew()
             except Error as exc:
                 log.warning("heartbeat_failed", error=str(exc).strip())
                 connection.close()
         connection.close()
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
         sent = boot_clock()
         alive = rows(
             "update orchestration_worker set lease_until = clock_timestamp() + make_interval(secs => %s)"
@@ -125,6 +125,7 @@ class Process:
         self._empty.wait(1.0)
         self.stopped.set()
         self.recorder.look()
+        self.sweeper.wake_within(0.0)
         self.recorder.join(5.0)
         try:
             use_own_connection()
@@ -230,8 +231,9 @@ def stop_process() -> None:
         process.stop()
 
 
-def look() -> None:
-    """A hint came: sweep, and claim. Does nothing where no engine runs."""
+def look(queue: str) -> None:
+    """A hint came: claim; and sweep, if it may be an answer that came. Does nothing where no engine runs."""
     if process is not None:
-        process.sweeper.wake_within(0.0)
+        if queue == hints.ANSWERS:
+            process.sweeper.wake_within(0.0)
         process.recorder.look()
