@@ -21,6 +21,7 @@ def configure(sender: Celery, **_: object) -> None:
     app.conf.update(
         broker_url=broker_url(settings.REDIS_URL),
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever: the engine works without a broker meanwhile
         broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "max_retries": 1},
         task_acks_late=False,
         task_ignore_result=True,

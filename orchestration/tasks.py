@@ -1,7 +1,12 @@
+import os
+
+import structlog
 from celery import shared_task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_shutting_down
 
 from orchestration.engine import process
+
+log = structlog.get_logger(__name__)
 
 
 @shared_task(name="orchestration.work")
@@ -10,9 +15,14 @@ def work(queue: str) -> None:
     process.look(queue)
 
 
-@worker_ready.connect
+@worker_init.connect
 def start_engine(**_: object) -> None:
-    process.start_process()
+    """Before Celery reaches its broker: without one, workers find their work by sweeping."""
+    try:
+        process.start_process()
+    except Exception:  # Celery would log it and go on with a worker that never works
+        log.exception("engine_not_started")
+        os._exit(os.EX_UNAVAILABLE)
 
 
 @worker_shutting_down.connect
