@@ -78,7 +78,9 @@ class AgentList(APIView):
     permission_classes = [roles("builder")]
     parser_classes = [JSONParser, YAMLParser]
 
-    @extend_schema(responses=inline_serializer("AgentPage", {"results": AgentOutput(many=True)}))
+    @extend_schema(
+        operation_id="agents_list", responses=inline_serializer("AgentPage", {"results": AgentOutput(many=True)})
+    )
     def get(self, request):
         agents = Agent.objects.visible_to(member_of(request)).with_current()
         return Response({"results": AgentOutput(agents, many=True).data})

@@ -1,9 +1,15 @@
-"""Errors of every app as RFC 9457 problems: a class of an app's catalogue names its own `status` and members."""
+"""What all apps' APIs share: how a body is read, and errors as RFC 9457 problems.
+
+A class of an app's catalogue names its own `status` and members.
+"""
 
 from typing import Any
 
-from django.http import JsonResponse
-from rest_framework.exceptions import APIException, ValidationError
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, JsonResponse
+from rest_framework.exceptions import APIException, ParseError, ValidationError
+from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
@@ -15,14 +21,28 @@ from orchestration.exceptions import OrchestrationError
 CATALOGUE = (AccountsError, AgentError, ApprovalError, OrchestrationError)
 
 
+class BoundedJSONParser(JSONParser):
+    """JSON no deeper than Python reads."""
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().parse(*args, **kwargs)
+        except RecursionError as exc:
+            raise ParseError("JSON parse error - it is nested too deeply.") from exc
+
+
 def answer_error(exc: Exception, context: dict[str, Any]) -> Response | None:
     """The product's own errors by their `status` and `extra()`, the framework's by its handler. Others are bugs."""
     if isinstance(exc, CATALOGUE):
         set_rollback()
         return problem(getattr(exc, "status", 400), str(exc), getattr(exc, "extra", dict)())
+    if isinstance(exc, RequestDataTooBig):
+        return problem(413, f"The request is too large: {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes are allowed.", {})
     response = exception_handler(exc, context)
     if response is None:
         return None
+    if isinstance(exc, ParseError):
+        return problem(400, str(exc.detail), {"errors": [{"pointer": "", "message": str(exc.detail)}]}, response)
     if isinstance(exc, ValidationError):
         return problem(400, "The input is not valid.", {"errors": list(flatten(exc.detail))}, response)
     detail = exc.detail if isinstance(exc, APIException) else "Nothing is here, or it is not yours to see."
@@ -52,6 +72,6 @@ def flatten(detail: Any, pointer: str = "") -> Any:
         yield {"pointer": pointer, "message": str(detail)}
 
 
-def not_found(request: Any, exception: Exception | None = None) -> JsonResponse:
+def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
     body = {"type": "about:blank", "status": 404, "detail": "Nothing is here, or it is not yours to see."}
     return JsonResponse(body, status=404, content_type="application/problem+json")

@@ -1,4 +1,33 @@
 from django.contrib import admin
-from django.urls import path
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from config import health
+from orchestration.language import SCHEMA
+
+handler404 = "config.api.not_found"
+
+
+def definition_schema(request: HttpRequest) -> JsonResponse:
+    """The language's JSON Schema, for editors."""
+    return JsonResponse(SCHEMA, content_type="application/schema+json", headers={"Access-Control-Allow-Origin": "*"})
+
+
+api = [
+    path("", include("accounts.urls")),
+    path("", include("agents.urls")),
+    path("", include("approvals.urls")),
+    path("", include("orchestration.urls")),
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+]
+
+urlpatterns = [
+    path("api/v1/", include(api)),
+    path("accounts/", include("accounts.site_urls")),
+    path("admin/", admin.site.urls),
+    path("schema/definition.json", definition_schema, name="definition-schema"),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", health.metrics),
+]

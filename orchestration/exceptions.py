@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from typing import Any
 
 
@@ -14,7 +15,7 @@ class OrchestrationError(Exception):
 class InvalidInput(OrchestrationError):
     """The input does not fit the schema."""
 
-    def __init__(self, errors: list[dict[str, str]]) -> None:
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
         super().__init__("The input is not valid.")
         self.errors = errors
 
@@ -27,8 +28,12 @@ class InvalidDefinition(InvalidInput):
 
     def __init__(self, findings: list[Any]) -> None:
         errors = [
-            {"pointer": f"{f.file}:{f.line}:{f.column}", "message": f"{f.message} {f.fix or ''}".strip()}
-            for f in findings
+            {
+                "pointer": f"{finding.file}:{finding.line}:{finding.column}",
+                **asdict(finding),
+                "message": f"{finding.message} {finding.fix or ''}".strip(),
+            }
+            for finding in findings
         ]
         super().__init__(errors)
         self.args = ("The definition has errors.",)
@@ -62,3 +67,12 @@ class NotUncertain(OrchestrationError):
 
     def __init__(self, name: str, status: str) -> None:
         super().__init__(f"Step {name} is {status}; only an uncertain step can be resolved.")
+
+
+class KeyReused(OrchestrationError):
+    """This Idempotency-Key began a run of another definition or input. Use a new key for a new run."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)

@@ -1,6 +1,6 @@
 from orchestration.models.definitions import Definition, DefinitionVersion
 from orchestration.models.results import Deliverable, Payload
-from orchestration.models.runs import Event, Run, Step
+from orchestration.models.runs import Event, Run, StartKey, Step
 from orchestration.models.workers import FairShare, Worker
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "FairShare",
     "Payload",
     "Run",
+    "StartKey",
     "Step",
     "Worker",
 ]

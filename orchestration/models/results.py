@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from accounts.models import Member
-from orchestration.models.runs import Run
+from orchestration.models.runs import Run, Step
 
 
 class Payload(models.Model):
@@ -24,7 +24,8 @@ class DeliverableQuerySet(models.QuerySet["Deliverable"]):
         return self.filter(run__organization_id=member.organization_id)
 
     def for_list(self) -> Self:
-        return self.select_related("run").order_by("-id")
+        name = Step.objects.filter(run=models.OuterRef("run"), key=models.OuterRef("key")).values("name")
+        return self.select_related("run").annotate(step=models.Subquery(name)).order_by("-id")
 
 
 class Deliverable(models.Model):

@@ -69,6 +69,7 @@ class Run(models.Model):
                 condition=models.Q(told_at=None, parent_run_id__gt=0, ended_at__isnull=False),
             ),
             models.Index(fields=("id",), name="run_untidy", condition=models.Q(tidy=True)),
+            models.Index(fields=("organization", "id"), name="run_open", condition=models.Q(ended_at=None)),
             models.Index(
                 fields=("parent_run_id",), name="run_children", condition=models.Q(parent_run_id__gt=0, ended_at=None)
             ),
@@ -80,6 +81,18 @@ class Run(models.Model):
     @property
     def has_ended(self) -> bool:
         return self.status in self.ENDED
+
+    def newest_steps(self) -> list["Step"]:
+        """What people see of its steps: each in its newest round, in the definition's order. One query."""
+        rows = list(self.steps.exclude(kind="output").order_by("position", "index", "key"))
+        newest: dict[int, int] = {}
+        for step in rows:
+            newest[step.position] = max(step.round, newest.get(step.position, 0))
+        return [step for step in rows if step.round == newest[step.position]]
+
+    def subject_of(self, step: str) -> str:
+        """By which a question of this step is known in approvals."""
+        return f"run:{self.pk}:{step}"
 
 
 class Step(models.Model):
@@ -170,3 +183,19 @@ class Event(models.Model):
 
     def as_json(self) -> dict[str, Any]:
         return {"seq": self.seq, "type": self.type, "at": self.at, **(self.data or {})}
+
+
+class StartKey(models.Model):
+    """An `Idempotency-Key` under which a member began a run; `digest` is that of what was asked for."""
+
+    member = models.ForeignKey(Member, models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    digest = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["member", "key"], name="start_key_once"),)
+
+    def __str__(self) -> str:
+        return self.key

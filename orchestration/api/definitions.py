@@ -1,0 +1,142 @@
+"""Definitions: anyone of the organization reads, a builder checks and saves."""
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import member_of
+from accounts.models import Role
+from accounts.pages import NewestFirst
+from accounts.permissions import roles
+from orchestration import sources
+from orchestration.api.words import Strict
+from orchestration.exceptions import InvalidDefinition
+from orchestration.language import Finding
+from orchestration.models import Definition, DefinitionVersion
+
+LARGEST_TEXT = 1_000_000
+
+
+class BySlug(NewestFirst):
+    ordering = "slug"
+
+
+class ByNumber(NewestFirst):
+    ordering = "-number"
+
+
+class DefinitionOutput(serializers.ModelSerializer[Definition]):
+    version = serializers.IntegerField(source="current_version.number", allow_null=True, default=None)
+    digest = serializers.CharField(source="current_version.digest", allow_null=True, default=None)
+
+    class Meta:
+        model = Definition
+        fields = ("slug", "description", "version", "digest", "created_at")
+
+
+class VersionOutput(serializers.ModelSerializer[DefinitionVersion]):
+    version = serializers.IntegerField(source="number")
+    created_by = serializers.CharField(source="created_by.name", allow_null=True, default=None)
+
+    class Meta:
+        model = DefinitionVersion
+        fields = ("version", "digest", "text", "created_at", "created_by")
+        ref_name = "DefinitionVersion"
+
+
+class DefinitionDetail(DefinitionOutput):
+    text = serializers.CharField(source="current_version.text", allow_null=True, default=None)
+    input = serializers.JSONField(source="current_version.plan.input", allow_null=True, default=None)
+
+    class Meta(DefinitionOutput.Meta):
+        fields = (*DefinitionOutput.Meta.fields, "input", "text")
+
+
+class FindingOutput(serializers.Serializer[Finding]):
+    """`pointer` is FILE:LINE:COLUMN, both counted from 1."""
+
+    pointer = serializers.CharField()
+    message = serializers.CharField()
+    file = serializers.CharField()
+    line = serializers.IntegerField()
+    column = serializers.IntegerField()
+    rule = serializers.CharField()
+    fix = serializers.CharField()
+    severity = serializers.ChoiceField(choices=["error", "warning"])
+
+
+class Findings(serializers.Serializer[Any]):
+    valid = serializers.BooleanField()
+    findings = FindingOutput(many=True)
+
+
+class Text(Strict):
+    text = serializers.CharField(max_length=LARGEST_TEXT, trim_whitespace=False)
+    file = serializers.CharField(max_length=300, default="definition.yaml", help_text="What findings call it.")
+
+
+def source_of(request: Request) -> sources.Source:
+    words = Text(data=request.data)
+    words.is_valid(raise_exception=True)
+    return sources.Source(words.validated_data["file"], words.validated_data["text"])
+
+
+class DefinitionsView(generics.ListAPIView[Definition]):
+    permission_classes = [roles(Role.BUILDER)]
+    pagination_class = BySlug
+    serializer_class = DefinitionOutput
+    queryset = Definition.objects.none()
+
+    def get_queryset(self) -> Any:
+        return Definition.objects.visible_to(member_of(self.request)).for_list()
+
+    @extend_schema(
+        request=Text,
+        responses={
+            201: DefinitionDetail,
+            400: OpenApiResponse(description="errors: [{pointer, message, file, line, column, rule, fix, severity}]"),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Save a text as its definition's newest version. What the newest one already says makes no new one."""
+        member = member_of(request)
+        (version,) = sources.apply([source_of(request)], organization=member.organization, by=member)
+        definition = Definition.objects.for_list().get(pk=version.definition_id)
+        return Response(DefinitionDetail(definition).data, status=status.HTTP_201_CREATED)
+
+
+class CheckView(APIView):
+    permission_classes = [roles(Role.BUILDER)]
+
+    @extend_schema(request=Text, responses=Findings)
+    def post(self, request: Request) -> Response:
+        """All findings about a text, warnings too; nothing is saved."""
+        compiled = sources.check(source_of(request), organization=member_of(request).organization)
+        errors = InvalidDefinition(compiled.findings).errors
+        return Response({"valid": compiled.plan is not None, "findings": errors})
+
+
+class DefinitionView(APIView):
+    permission_classes = [roles()]
+
+    @extend_schema(responses=DefinitionDetail)
+    def get(self, request: Request, slug: str) -> Response:
+        rows = Definition.objects.visible_to(member_of(request)).for_list()
+        return Response(DefinitionDetail(get_object_or_404(rows, slug=slug)).data)
+
+
+class VersionsView(generics.ListAPIView[DefinitionVersion]):
+    permission_classes = [roles()]
+    pagination_class = ByNumber
+    serializer_class = VersionOutput
+    queryset = DefinitionVersion.objects.none()
+
+    def get_queryset(self) -> Any:
+        rows = Definition.objects.visible_to(member_of(self.request))
+        definition = get_object_or_404(rows, slug=self.kwargs["slug"])
+        return definition.versions.select_related("created_by__user")

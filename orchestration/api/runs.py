@@ -1,0 +1,306 @@
+"""Runs: start, look, cancel; resolve an uncertain step; the events, as pages or as a stream."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
+from rest_framework import generics, serializers, status
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import member_of
+from accounts.models import Role
+from accounts.pages import NewestFirst
+from accounts.permissions import roles
+from approvals.models import Request as Question
+from orchestration.api.words import AnyJSON, Strict
+from orchestration.engine import answers
+from orchestration.engine.plans import agent_of
+from orchestration.exceptions import InvalidInput, NotUncertain
+from orchestration.idempotency import start_once
+from orchestration.models import Event, Payload, Run, Step
+
+PROBLEM = OpenApiResponse(description="errors: [{pointer, message}]")
+NEWEST_SEQ = 2**31 - 1
+
+
+class DefinitionOfRun(serializers.Serializer[Any]):
+    slug = serializers.CharField(source="definition.slug")
+    version = serializers.IntegerField(source="number")
+
+
+class RunOutput(serializers.ModelSerializer[Run]):
+    id = serializers.CharField(source="public_id")
+    status = serializers.ChoiceField(choices=Run.Status.choices)
+    definition = DefinitionOfRun(source="definition_version")
+    started_by = serializers.CharField(source="started_by.name", allow_null=True, default=None)
+
+    class Meta:
+        model = Run
+        fields = ("id", "status", "definition", "started_by", "created_at", "ended_at")
+
+
+class StepOutput(serializers.Serializer[Step]):
+    """`attempts` counts the tries of this round; `request` is the question that a step waiting for approval asks."""
+
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    round = serializers.IntegerField()
+    index = serializers.IntegerField(allow_null=True)
+    status = serializers.ChoiceField(choices=Step.Status.choices)
+    waits_for = serializers.CharField(allow_null=True)
+    wakes_at = serializers.DateTimeField(source="wake_at", allow_null=True)
+    attempts = serializers.IntegerField(source="attempt")
+    input = serializers.SerializerMethodField()
+    output = serializers.SerializerMethodField()
+    error = serializers.JSONField(allow_null=True)
+    decision = serializers.JSONField(allow_null=True)
+    feedback = serializers.JSONField(allow_null=True)
+    usage = serializers.JSONField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    request = serializers.SerializerMethodField()
+    child_run = serializers.SerializerMethodField()
+
+    @extend_schema_field(OpenApiTypes.ANY)
+    def get_input(self, step: Step) -> Any:
+        return stored(step.input, step.input_digest, self.context["payloads"])
+
+    @extend_schema_field(OpenApiTypes.ANY)
+    def get_output(self, step: Step) -> Any:
+        return stored(step.output, step.output_digest, self.context["payloads"])
+
+    def get_request(self, step: Step) -> str | None:
+        return self.context["questions"].get(step.name)
+
+    def get_child_run(self, step: Step) -> str | None:
+        return self.context["children"].get(step.child_run_id)
+
+
+class RunDetail(RunOutput):
+    output = serializers.SerializerMethodField()
+    input = serializers.JSONField(allow_null=True)
+    error = serializers.JSONField(allow_null=True)
+    parent_run = serializers.SerializerMethodField()
+    steps = serializers.SerializerMethodField()
+
+    class Meta(RunOutput.Meta):
+        fields = (*RunOutput.Meta.fields, "input", "output", "error", "parent_run", "steps")
+
+    @extend_schema_field(OpenApiTypes.ANY)
+    def get_output(self, run: Run) -> Any:
+        return stored(run.output, run.output_digest, self.context["payloads"])
+
+    def get_parent_run(self, run: Run) -> str | None:
+        return self.context["children"].get(run.parent_run_id)
+
+    @extend_schema_field(StepOutput(many=True))
+    def get_steps(self, run: Run) -> Any:
+        return StepOutput(self.context["steps"], many=True, context=self.context).data
+
+
+def detail_of(run: Run) -> dict[str, Any]:
+    """A run with its steps, in a fixed number of queries whatever it holds."""
+    steps = run.newest_steps()
+    digests = [step.input_digest for step in steps] + [step.output_digest for step in steps] + [run.output_digest]
+    related = {step.child_run_id for step in steps} | {run.parent_run_id}
+    subjects = {run.subject_of(step.name): step.name for step in steps if step.waits_for == "approval"}
+    asked = Question.objects.pending().filter(subject__in=subjects).values_list("subject", "public_id")
+    loaded = {
+        "steps": steps,
+        "payloads": payloads_of(digests),
+        "children": dict(Run.objects.filter(pk__in=related - {None}).values_list("pk", "public_id")),
+        "questions": {subjects[subject]: public_id for subject, public_id in asked},
+    }
+    return dict(RunDetail(run, context=loaded).data)
+
+
+def payloads_of(digests: Iterable[Any]) -> dict[bytes, Any]:
+    wanted = {bytes(digest) for digest in digests if digest is not None}
+    return {bytes(row.digest): row.body for row in Payload.objects.filter(digest__in=wanted)}
+
+
+def stored(inline: Any, digest: Any, payloads: dict[bytes, Any]) -> Any:
+    return inline if digest is None else payloads.get(bytes(digest))
+
+
+def visible_run(request: Request, public_id: str) -> Run:
+    return get_object_or_404(Run.objects.visible_to(member_of(request)).for_list(), public_id=public_id)
+
+
+class RunsView(generics.ListAPIView[Run]):
+    permission_classes = [roles(Role.OPERATOR)]
+    pagination_class = NewestFirst
+    serializer_class = RunOutput
+    queryset = Run.objects.none()
+
+    class Filter(serializers.Serializer[Any]):
+        status = serializers.ChoiceField(choices=Run.Status.choices, required=False)
+        definition = serializers.CharField(required=False)
+
+    class Input(Strict):
+        definition = serializers.CharField(max_length=100)
+        input = AnyJSON(required=False, default=dict)
+
+    def get_queryset(self) -> Any:
+        words = self.Filter(data=self.request.query_params)
+        words.is_valid(raise_exception=True)
+        rows = Run.objects.visible_to(member_of(self.request)).for_list()
+        if "status" in words.validated_data:
+            rows = rows.filter(status=words.validated_data["status"])
+        if "definition" in words.validated_data:
+            rows = rows.filter(definition_version__definition__slug=words.validated_data["definition"])
+        return rows
+
+    @extend_schema(parameters=[Filter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(
+        request=Input,
+        responses={201: RunDetail, 400: PROBLEM},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                location="header",
+                description="The same key of the same member within a day gives the run that it began.",
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """Start a run of a definition's current version."""
+        words = self.Input(data=request.data)
+        words.is_valid(raise_exception=True)
+        run = start_once(
+            definition=words.validated_data["definition"],
+            given=words.validated_data["input"],
+            by=member_of(request),
+            key=request.headers.get("Idempotency-Key", ""),
+        )
+        body = detail_of(Run.objects.for_list().get(pk=run.pk))
+        return Response(body, status=status.HTTP_201_CREATED, headers={"Location": request.path + f"{run.public_id}/"})
+
+
+class RunView(APIView):
+    permission_classes = [roles()]
+
+    @extend_schema(responses=RunDetail)
+    def get(self, request: Request, public_id: str) -> Response:
+        return Response(detail_of(visible_run(request, public_id)))
+
+
+class CancelView(APIView):
+    permission_classes = [roles(Role.OPERATOR)]
+
+    class Input(Strict):
+        reason = serializers.CharField(max_length=2_000, allow_blank=True, default="")
+
+    @extend_schema(request=Input, responses={200: RunDetail, 409: OpenApiResponse(description="The run has ended.")})
+    def post(self, request: Request, public_id: str) -> Response:
+        """Cancel a run. Calls under way may end, nothing more starts. Again while it is canceling: the same."""
+        words = self.Input(data=request.data)
+        words.is_valid(raise_exception=True)
+        run = visible_run(request, public_id)
+        answers.cancel(run, by=member_of(request), reason=words.validated_data["reason"])
+        return Response(detail_of(visible_run(request, public_id)))
+
+
+class ResolveView(APIView):
+    permission_classes = [roles(Role.OPERATOR)]
+
+    class Input(Strict):
+        outcome = serializers.ChoiceField(choices=["completed", "failed", "again"])
+        output = AnyJSON(required=False, allow_null=True, default=None)
+        reason = serializers.CharField(max_length=2_000, allow_blank=True, default="")
+
+    @extend_schema(
+        request=Input, responses={200: RunDetail, 400: PROBLEM, 409: OpenApiResponse(description="Not uncertain.")}
+    )
+    def post(self, request: Request, public_id: str, name: str) -> Response:
+        """Say what became of an uncertain step: it completed with this output, it failed, or run it again."""
+        words = self.Input(data=request.data)
+        words.is_valid(raise_exception=True)
+        run = visible_run(request, public_id)
+        step = next((step for step in run.newest_steps() if step.name == name), None)
+        step = get_object_or_404(Step, run=run, key=step.key if step else -1)
+        if step.status != Step.Status.UNCERTAIN:
+            raise NotUncertain(name, step.status)
+        errors = content_errors(step, **words.validated_data)
+        if errors:
+            raise InvalidInput(errors)
+        answers.resolve(run, step, by=member_of(request), **words.validated_data)
+        return Response(detail_of(visible_run(request, public_id)))
+
+
+def content_errors(step: Step, *, outcome: str, output: Any, reason: str) -> list[dict[str, str]]:
+    if outcome != "completed":
+        return [] if output is None else [{"pointer": "/output", "message": f"There is no output with {outcome}."}]
+    if step.agent_version_id is None:
+        return []
+    given = stored(step.input, step.input_digest, payloads_of([step.input_digest]))
+    return agent_of(step.agent_version_id).output_errors(given, output)
+
+
+class EventOutput(serializers.Serializer[Any]):
+    """And what the type says: step, round, index, attempt, error, request, …"""
+
+    seq = serializers.IntegerField()
+    type = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+class EventPage(serializers.Serializer[Any]):
+    """`next` is the address of the events after these, null while there are none."""
+
+    results = EventOutput(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class EventStream(BaseRenderer):
+    """Chosen by `Accept: text/event-stream`; the stream's own bytes are `orchestration.feeds`'."""
+
+    media_type = "text/event-stream"
+    format = "stream"
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        return bytes(JSONRenderer().render(data))
+
+
+class EventsView(APIView):
+    permission_classes = [roles()]
+    renderer_classes = [JSONRenderer, EventStream]
+
+    class Filter(serializers.Serializer[Any]):
+        after = serializers.IntegerField(min_value=0, max_value=NEWEST_SEQ, default=0)
+        limit = serializers.IntegerField(min_value=1, max_value=1_000, default=1_000)
+
+    @extend_schema(
+        parameters=[Filter, OpenApiParameter("Last-Event-ID", int, "header", description="As `after`, for streams.")],
+        responses={(200, "application/json"): EventPage, (200, "text/event-stream"): OpenApiTypes.STR, 204: None},
+    )
+    def get(self, request: Request, public_id: str) -> Response:
+        """The run's events, ascending. With `Accept: text/event-stream` they keep coming until the run has ended."""
+        words = self.Filter(data=self._query(request))
+        words.is_valid(raise_exception=True)
+        run = visible_run(request, public_id)
+        after, limit = words.validated_data["after"], words.validated_data["limit"]
+        if isinstance(request.accepted_renderer, EventStream):
+            finished = run.has_ended and run.seq <= after  # 204 tells a browser not to come back
+            response = Response(status=status.HTTP_204_NO_CONTENT if finished else status.HTTP_200_OK)
+            response.listens_to = None if finished else (run.pk, after)  # type: ignore[attr-defined]
+            return response
+        found = list(Event.objects.after(run, after)[: limit + 1])
+        more = len(found) > limit
+        here = request.build_absolute_uri(request.path)
+        following = f"{here}?after={found[limit - 1].seq}&limit={limit}" if more else None
+        return Response({"results": [event.as_json() for event in found[:limit]], "next": following})
+
+    def _query(self, request: Request) -> dict[str, Any]:
+        """A reconnecting browser repeats the address it began with; its Last-Event-ID is newer."""
+        query = request.query_params.dict()
+        resumed = request.headers.get("Last-Event-ID", "")
+        return {**query, "after": resumed} if resumed else query

@@ -1,0 +1,18 @@
+from django.urls import path, re_path
+
+from orchestration.api import definitions, deliverables, runs
+from orchestration.feeds.views import events
+
+urlpatterns = [
+    path("runs/", runs.RunsView.as_view(), name="runs"),
+    path("runs/<str:public_id>/", runs.RunView.as_view(), name="run"),
+    path("runs/<str:public_id>/cancel/", runs.CancelView.as_view(), name="cancel"),
+    path("runs/<str:public_id>/steps/<str:name>/resolve/", runs.ResolveView.as_view(), name="resolve"),
+    re_path(r"^runs/(?P<public_id>[^/]+)/events/?$", events, name="events"),
+    path("definitions/", definitions.DefinitionsView.as_view(), name="definitions"),
+    path("definitions/check/", definitions.CheckView.as_view(), name="definitions-check"),
+    path("definitions/<slug:slug>/", definitions.DefinitionView.as_view(), name="definition"),
+    path("definitions/<slug:slug>/versions/", definitions.VersionsView.as_view(), name="definition-versions"),
+    path("deliverables/", deliverables.DeliverablesView.as_view(), name="deliverables"),
+    path("deliverables/<str:public_id>/", deliverables.DeliverableView.as_view(), name="deliverable"),
+]
