@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 from django.db import connection, connections
+from django.test.utils import setup_databases, teardown_databases
 
 from accounts.models import Role
 from agents import tools
@@ -28,6 +29,27 @@ TABLES = """
 select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = 'public' and c.relkind in ('r', 'p') and not c.relispartition
 """
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    request,
+    django_test_environment,
+    django_db_blocker,
+    django_db_modify_db_settings,
+    django_db_keepdb,
+    django_db_createdb,
+):
+    """As pytest-django's own, which makes no database for a file whose tests use `committed` only."""
+    with django_db_blocker.unblock():
+        made = setup_databases(
+            verbosity=request.config.option.verbose,
+            interactive=False,
+            keepdb=django_db_keepdb and not django_db_createdb,
+        )
+        yield
+        if not django_db_keepdb:
+            teardown_databases(made, verbosity=request.config.option.verbose)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What tests of the engine are made with: an engine here, worker processes, and a look at all rows of a run."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,12 +17,13 @@ from django.db import connection
 
 from agents.calls import Result
 from agents.exceptions import Canceled
-from orchestration.engine.connection import rows
+from orchestration.engine.connection import rows, use_own_connection, value
 from orchestration.engine.process import Process
 from orchestration.models import Event, Run, Step, Worker
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_SECONDS = 0.01
+QUEUES = ["default", "context", "tool", "orchestrator"]
 
 
 def until(condition, seconds=10.0):
@@ -163,6 +165,65 @@ def make_worker(seconds=3600.0):
 
 def end_lease(worker):
     rows("update orchestration_worker set lease_until = clock_timestamp() - interval '1 s' where id = %s", [worker])
+
+
+def claim(worker, want=1):
+    """Claim as the recorder of `worker` does: [(run, key, fence)]."""
+    found = rows("select * from engine_flush_v1(%s, '[]', %s, %s::text[], false)", [worker, want, QUEUES])
+    return [row[2:5] for row in found if row[1] == "claimed"]
+
+
+def flush(worker, step, outcome="completed", **fields):
+    """End a step as the recorder does; the rows that it answers."""
+    run, key, fence = step
+    item = {"n": 1, "run": run, "key": key, "fence": fence, "was": "running", "outcome": outcome, **fields}
+    return rows(
+        "select * from engine_flush_v1(%s, jsonb_build_array(%s::jsonb), 0, %s::text[], false)",
+        [worker, json.dumps(item), QUEUES],
+    )
+
+
+def end(worker, step, outcome="completed", **fields):
+    """The verdicts; none if the step is simply done."""
+    return [row[1] for row in flush(worker, step, outcome, **fields)]
+
+
+def sweep(worker, lost_limit=3):
+    return json.loads(value("select engine_sweep_v1(%s, 0, %s)", [worker, lost_limit]))
+
+
+def race(rounds, *actions):
+    """Each action in a thread with a connection of its own, all at once in each round; what they gave, round by round.
+
+    Any exception ends the race and is raised: a deadlock, a time-out of a lock, or what an action did not expect.
+    """
+    barrier = threading.Barrier(len(actions), timeout=30)
+    gave = [[None] * len(actions) for _ in range(rounds)]
+    errors = []
+
+    def run(seat, action):
+        use_own_connection()
+        try:
+            for number in range(rounds):
+                barrier.wait()
+                gave[number][seat] = action(number)
+        except threading.BrokenBarrierError:
+            pass
+        except BaseException as exc:  # noqa: BLE001  raised again where the race was started
+            errors.append(exc)
+            barrier.abort()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=given) for given in enumerate(actions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    if errors:
+        raise errors[0]
+    assert not barrier.broken
+    return gave
 
 
 # --- what must be true of a run at every moment

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 from django.conf import settings
@@ -25,6 +26,16 @@ HUNG_GRACE_SECONDS = 5.0  # after a call's own deadline, before it is given up
 def boot_clock() -> float:
     """Seconds that go on while the machine sleeps, where there is such a clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def pid_space() -> str:
+    """What a pid counts in: the host, and where there are such, the namespace (two containers may share a name)."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()[:200]
+    return f"{socket.gethostname()[:100]} {boot} {namespace}"
 
 
 @dataclass(slots=True)
@@ -51,7 +62,7 @@ class Lease(threading.Thread):
         self.process.worker_id = value(
             "insert into orchestration_worker (host, pid, started_at, lease_until)"
             " values (%s, %s, clock_timestamp(), clock_timestamp() + make_interval(secs => %s)) returning id",
-            [socket.gethostname()[:200], os.getpid(), settings.WORKER_LEASE_SECONDS],
+            [pid_space(), os.getpid(), settings.WORKER_LEASE_SECONDS],
         )
         self._renewed_at = sent
 

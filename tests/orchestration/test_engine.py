@@ -1,6 +1,5 @@
 """The engine's protocol on rows: what the definition language promises, step by step, with real threads and commits."""
 
-import json
 import threading
 
 import pytest
@@ -11,13 +10,12 @@ from approvals.exceptions import AlreadyEnded, StaleDigest
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine import process as engine_process
-from orchestration.engine.connection import decoded, rows, value
+from orchestration.engine.connection import value
 from orchestration.engine.starts import start
 from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded, UnknownDefinition
 from orchestration.models import Deliverable, Event, Payload, Run, Step
-from tests.harness import assert_sound, end_lease, make_worker, until
+from tests.harness import assert_sound, claim, end, end_lease, make_worker, sweep, until
 
-QUEUES = ["default", "context", "tool", "orchestrator"]
 GATE = """
   figures:
     agent: echo
@@ -60,27 +58,6 @@ def waiting(run, seconds=10):
 def decide(run, by, choice="continue", **words):
     request = pending(run)
     return request.decide(by=by, choice=choice, digest=request.digest, **words)
-
-
-def claim(worker, want=1):
-    """Claim as the recorder of `worker` does: [(run, key, fence)]."""
-    found = rows("select * from engine_flush_v1(%s, '[]', %s, %s::text[], false)", [worker, want, QUEUES])
-    return [row[2:5] for row in found if row[1] == "claimed"]
-
-
-def end(worker, step_, outcome="completed", **fields):
-    run, key, fence = step_
-    item = {"n": 1, "run": run, "key": key, "fence": fence, "was": "running", "outcome": outcome, **fields}
-    with transaction.atomic():
-        found = rows(
-            "select n, verdict from engine_flush_v1(%s, jsonb_build_array(%s::jsonb), 0, %s::text[], false)",
-            [worker, json.dumps(item), QUEUES],
-        )
-    return [verdict for _, verdict in found]
-
-
-def sweep(worker, lost_limit=3):
-    return decoded(value("select engine_sweep_v1(%s, 0, %s)", [worker, lost_limit]))
 
 
 # --- order, joins, skips, failures
