@@ -93,8 +93,8 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 # --- Celery: carries hints to the engine's workers
 WORKER_QUEUES = env.list("WORKER_QUEUES", default=["default", "context", "tool", "orchestrator"])
 WORKER_THREADS = env.int("WORKER_THREADS", default=48)
-WORKER_LEASE_SECONDS = env.float("WORKER_LEASE_SECONDS", default=30.0)
-WORKER_HEARTBEAT_SECONDS = env.float("WORKER_HEARTBEAT_SECONDS", default=5.0)
+WORKER_LEASE_SECONDS = env.float("WORKER_LEASE_SECONDS", default=15.0)
+WORKER_HEARTBEAT_SECONDS = env.float("WORKER_HEARTBEAT_SECONDS", default=3.0)
 WORKER_DRAIN_SECONDS = env.float("WORKER_DRAIN_SECONDS", default=20.0)
 WORKER_SWEEP_SECONDS = env.float("WORKER_SWEEP_SECONDS", default=1.0)
 WORKER_LOST_LIMIT = env.int("WORKER_LOST_LIMIT", default=3)

@@ -1,4 +1,5 @@
 import math
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 SWEEP = "select engine_sweep_v1(%s, %s, %s)"
 HOUSEKEEPING_EVERY_SECONDS = 60.0
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 class Sweeper(threading.Thread):
@@ -74,6 +85,7 @@ class Sweeper(threading.Thread):
             answers.tidy_up()
         if found["ready"] or found["swept"] or found["answers"] or found["untold"]:
             self.process.recorder.look()
+        self._declare_gone(found["neighbors"] or [])
         self._stop_canceled()
         self.process.give_up_hung()
         self._keep_house()
@@ -81,6 +93,21 @@ class Sweeper(threading.Thread):
             return 0.005  # what was told may end a run that is to be told in its turn
         timers = [seconds for seconds in (found["wake"], found["deadline"]) if seconds is not None]
         return float(max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers])))
+
+    def _declare_gone(self, neighbors: list[tuple[int, int]]) -> None:
+        """A process of this host that is not there any more need not be waited for until its lease ends.
+
+        FOR UPDATE, as in the sweep itself: what the server still commits for it comes first.
+        """
+        gone = [worker for worker, pid in neighbors if is_gone(pid)]
+        if gone:
+            log.warning("workers_gone", workers=gone)
+            rows(
+                "update orchestration_worker set dead_at = clock_timestamp() where id in (select id from"
+                " orchestration_worker where id = any(%s) and dead_at is null for update skip locked)",
+                [gone],
+            )
+            self.wake_within(0.0)
 
     def _stop_canceled(self) -> None:
         runs = self.process.runs_in_hand()

@@ -1,5 +1,6 @@
 -- Repairs what no one is at work on, each part reading a partial index of just what is to repair, and says what else waits
--- for a hand: {swept, wake: seconds until the nearest timer or null, ready, answers, overdue, untold, untidy}.
+-- for a hand: {swept, wake and deadline: seconds until the nearest or null, ready, answers, untold, untidy, and neighbors:
+-- [[id, pid]] of the other living workers of this host}.
 --
 -- Nobody is declared dead by a process whose own heartbeat was late, nor within one lease of the server's start.
 create function engine_sweep_v1(worker bigint, lease float8, lost_limit int) returns jsonb language plpgsql as $$
@@ -51,6 +52,8 @@ begin
                  where s.status = 'waiting' and s.wake_at is not null order by s.wake_at limit 1),
         'deadline', (select extract(epoch from q.deadline_at - clock_timestamp()) from approvals_request q
                      where q.status = 'pending' and q.deadline_at is not null order by q.deadline_at limit 1),
+        'neighbors', (select jsonb_agg(jsonb_build_array(w.id, w.pid)) from orchestration_worker w join orchestration_worker me on me.host = w.host
+                      where me.id = worker and w.dead_at is null and w.id <> worker),
         'ready', exists (select from orchestration_step s where s.status = 'ready'),
         'answers', exists (select from approvals_request q where q.status in ('decided', 'expired') and q.acknowledged_at is null),
         'untold', exists (select from orchestration_run r where r.told_at is null and r.parent_run_id > 0 and r.ended_at is not null),
