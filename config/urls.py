@@ -23,6 +23,7 @@ api = [
 ]
 
 urlpatterns = [
+    path("", include("orchestration.site_urls")),
     path("api/v1/", include(api)),
     path("accounts/", include("accounts.site_urls")),
     path("admin/", admin.site.urls),

@@ -17,8 +17,7 @@ from weakref import WeakKeyDictionary
 import redis.asyncio
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
-from redis.exceptions import RedisError
+from django.db import connection
 
 from orchestration.engine.hints import CHANGED
 
@@ -123,8 +122,8 @@ class Reader:
                 places = sorted({(listener.run, listener.position) for listener in hungry})
                 try:
                     found = await loop.run_in_executor(thread, newer, places)
-                except DatabaseError as exc:  # the poll comes again
-                    log.warning("feed_not_read", error=str(exc))
+                except Exception:  # at the top of the task: the poll comes again
+                    log.exception("feed_not_read")
                     continue
                 for listener in hungry:
                     events, has_ended = found.get((listener.run, listener.position), ([], False))
@@ -148,8 +147,8 @@ class Reader:
                     async for message in channel.listen():
                         if message["type"] == "message":
                             self.look_at(json.loads(message["data"]))
-            except (RedisError, OSError) as exc:  # until it is back, the poll serves
-                log.warning("feed_not_heard", error=str(exc))
+            except Exception:  # at the top of the task: until hints are heard again, the poll serves
+                log.exception("feed_not_heard")
                 await asyncio.sleep(POLL_SECONDS)
 
 

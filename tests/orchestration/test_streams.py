@@ -1,0 +1,210 @@
+"""Streams of events from a real web process."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx2
+import pytest
+import redis
+from django.conf import settings
+from django.db import connections
+
+from accounts.models import ApiToken
+from orchestration.engine import answers
+from orchestration.engine.connection import rows, value
+from orchestration.engine.hints import CHANGED
+from tests.factories import MemberFactory
+from tests.harness import ROOT, database_url, until
+
+STEPS = "".join(f"  s{n}: {{agent: echo, with: {{value: {n}}}}}\n" for n in range(30))
+
+
+class Web:
+    """One uvicorn process with the product's own settings, listening on a socket."""
+
+    def __init__(self, log):
+        self.folder = Path(tempfile.mkdtemp(prefix="web"))
+        self.socket = str(self.folder / "s")
+        url = database_url()
+        given = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": url + ("&" if "?" in url else "?") + "application_name=web-under-test",
+        }
+        command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--uds", self.socket]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=output, stderr=output)
+        until(self.answers, 30)
+
+    def client(self):
+        return httpx2.AsyncClient(
+            transport=httpx2.AsyncHTTPTransport(uds=self.socket, limits=httpx2.Limits(max_connections=None)),
+            base_url="http://localhost",
+            timeout=20,
+        )
+
+    def answers(self):
+        assert self.process.poll() is None
+        if not Path(self.socket).exists():
+            return False
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=self.socket), base_url="http://localhost") as client:
+            return client.get("/readyz").status_code == 200
+
+    def stop(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def web(committed, tmp_path):
+    web = Web(tmp_path / "web.log")
+    yield web
+    web.stop()
+    connections.close_all()
+
+
+@pytest.fixture
+def headers(members):
+    _, plaintext = ApiToken.issue(member=members.viewer, name="t", scopes=["read"], expires_at=None, by=None)
+    return {"Authorization": f"Bearer {plaintext}", "Accept": "text/event-stream"}
+
+
+def address(run):
+    return f"/api/v1/runs/{run.public_id}/events"
+
+
+async def read(client, run, headers, *, started=None, at_most=None, query=""):
+    """(ids, events) of one stream until its end, or until so many."""
+    found = []
+    async with client.stream("GET", address(run) + query, headers=headers) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "text/event-stream"
+        if started is not None:
+            started.release()
+        event = {}
+        async for line in response.aiter_lines():
+            if line:
+                name, _, content = line.partition(": ")
+                event[name] = content
+                continue
+            if "id" in event:
+                body = json.loads(event["data"])
+                assert (str(body["seq"]), body["type"]) == (event["id"], event["event"])
+                found.append((int(event["id"]), event["event"]))
+                if len(found) == at_most:
+                    return found
+            event = {}
+    return found
+
+
+def produce(run):
+    """Every step of it, one commit each, without a worker."""
+    for (key,) in rows("select key from orchestration_step where run_id = %s order by key", [run.pk]):
+        rows(
+            "update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s and key = %s",
+            [run.pk, key],
+        )
+        answers.settle((run.pk, key, 1), "running", answers.Outcome("completed", output={"value": key}))
+    connections.close_all()
+
+
+def seen_by_the_end(run):
+    return rows("select seq, type from orchestration_event where run_id = %s order by seq", [run.pk])
+
+
+def test_150_streams_leave_the_site_its_connections_and_miss_nothing(web, begin, headers):
+    run, other = begin(STEPS), begin(STEPS)
+
+    async def listen():
+        async with web.client() as client:
+            started = asyncio.Semaphore(0)
+            streams = [
+                asyncio.create_task(read(client, run if number % 3 else other, headers, started=started))
+                for number in range(150)
+            ]
+            for _ in streams:
+                await asyncio.wait_for(started.acquire(), 30)
+            held = await asyncio.to_thread(connections_of_web)
+            listed = await client.get("/api/v1/runs/", headers={**headers, "Accept": "application/json"})
+            await asyncio.to_thread(produce, run)
+            await asyncio.to_thread(produce, other)
+            return held, listed, await asyncio.wait_for(asyncio.gather(*streams), 30)
+
+    held, listed, found = asyncio.run(listen())
+    assert held <= 9  # the pool's eight, and the reader's
+    assert listed.status_code == 200
+    assert [len(row) for row in found] == [32] * 150
+    for number, events in enumerate(found):
+        assert events == seen_by_the_end(run if number % 3 else other)
+
+
+def connections_of_web():
+    held = value("select count(*) from pg_stat_activity where application_name = 'web-under-test'")
+    connections.close_all()
+    return held
+
+
+def test_a_stream_resumes_after_the_last_event_that_was_seen(web, begin, headers):
+    run = begin(STEPS)
+    produce(run)
+
+    async def listen():
+        async with web.client() as client:
+            first = await read(client, run, headers, at_most=7)
+            resumed = {**headers, "Last-Event-ID": str(first[-1][0])}
+            rest = await read(client, run, resumed, query="/?after=0")
+            done = await client.get(address(run), headers={**headers, "Last-Event-ID": "32"})
+            return first, rest, done
+
+    first, rest, done = asyncio.run(listen())
+    assert first + rest == seen_by_the_end(run)
+    assert done.status_code == 204  # tells a browser not to come back
+
+
+def test_news_come_without_valkey_by_the_poll_and_with_it_at_once(web, begin, headers):
+    run = begin("  s: {agent: echo}\n")
+
+    async def listen():
+        async with web.client() as client:
+            started = asyncio.Semaphore(0)
+            stream = asyncio.create_task(read(client, run, headers, started=started))
+            await started.acquire()
+            with redis.from_url(settings.REDIS_URL) as hinting:
+                hinting.publish(CHANGED, json.dumps(["nonsense", run.pk]))
+            await asyncio.to_thread(silently_ended, run)
+            return await asyncio.wait_for(stream, 5)
+
+    assert asyncio.run(listen())[-1][1] == "run.completed"
+
+
+def silently_ended(run):
+    rows("update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s", [run.pk])
+    item = answers.encode((run.pk, 1, 1), "running", answers.Outcome("completed"))
+    rows(answers.FLUSH, [f'[{{"n":1,{item.text}}}]'])
+    connections.close_all()
+
+
+def test_a_stream_is_refused_before_its_first_byte(web, begin, headers):
+    run = begin("  s: {agent: echo}\n")
+    _, stranger = ApiToken.issue(member=MemberFactory(roles=["admin"]), name="t", scopes=[], expires_at=None, by=None)
+
+    async def ask():
+        async with web.client() as client:
+            return [
+                (await client.get(address(run), headers={**headers, **changes})).status_code
+                for changes in (
+                    {"Authorization": "Bearer nonsense"},
+                    {"Authorization": f"Bearer {stranger}"},
+                    {"Last-Event-ID": "x"},
+                )
+            ]
+
+    assert asyncio.run(ask()) == [401, 404, 400]
