@@ -178,7 +178,7 @@ def simulators_process():
         [sys.executable, "-m", "simulators", "--port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     yield re.search(r"http://\S+", process.stdout.readline())[0]
-    process.terminate()
+    process.kill()  # it may be in the middle of a slow answer
     process.wait(timeout=10)
     process.stdout.close()
 
