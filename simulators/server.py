@@ -123,15 +123,15 @@ class Simulators:
 
     async def _complete(self, request: Request, answer: "Answer") -> None:
         asked = request.json()
-        self.journal.append(
-            {
-                "path": request.path,
-                "idempotency_key": request.headers.get("idempotency-key"),
-                "model": asked.get("model"),
-                "messages": asked.get("messages"),
-                "response_format": asked.get("response_format"),
-            }
-        )
+        line = {
+            "path": request.path,
+            "idempotency_key": request.headers.get("idempotency-key"),
+            "model": asked.get("model"),
+            "messages": asked.get("messages"),
+            "response_format": asked.get("response_format"),
+            "answered": False,
+        }
+        self.journal.append(line)
         if not request.headers.get("authorization", "").startswith("Bearer "):
             raise Refused(401, "invalid_api_key", "No API key was given: any will do here, but one is needed.")
         fault = self._next_fault(request)
@@ -139,6 +139,7 @@ class Simulators:
             headers = {"retry-after": f"{fault.seconds:g}"} if fault.kind == "429" else {}
             raise Refused(*STATUS_FAULTS[fault.kind], headers)
         await self._answer_completion(asked, fault or Fault("none"), answer)
+        line["answered"] = True
 
     async def _answer_completion(self, asked: dict[str, Any], fault: Fault, answer: "Answer") -> None:
         if fault.kind == "slow":

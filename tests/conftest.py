@@ -199,6 +199,11 @@ class Simulator:
         """How many requests came under each key."""
         return json.loads(self._client.get("/_journal").content)["idempotency_keys"]
 
+    def answered(self):
+        """How many requests were answered in full."""
+        requests = json.loads(self._client.get("/_journal").content)["requests"]
+        return sum(request["answered"] for request in requests)
+
     def close(self):
         self._client.close()
 

@@ -1,18 +1,28 @@
 """Processes that are killed, frozen and told to go, for real. No finished step runs twice: what reached the model's
 server is counted there, by Idempotency-Key."""
 
+import os
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
+from django.core.management import call_command
+from django.db import connection, connections
+from django.db.migrations.executor import MigrationExecutor
 
 from agents.gateways import database
 from approvals.models import Request
+from config.up.processes import Account, kill_group
+from config.up.services import away_folder, services_of, socket_folder, wait_until_ready
 from orchestration.engine import answers
+from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.starts import start
 from orchestration.models import Deliverable, Event, Run, Step
 from orchestration.seeding import seed_definitions
 from simulators.kpi import seed_kpi
-from tests.harness import assert_sound, until
+from tests.harness import assert_sound, claim, end, make_worker, until
 
 WRITER = {
     "kind": "context",
@@ -176,3 +186,107 @@ def test_sigterm_hands_back_a_call_that_outlasts_the_grace_time(committed, begin
     run = ended(run, 10)
     assert (run.status, simulator.keys()) == ("completed", {f"{run.public_id}:a:1": 2})
     assert Step.objects.get(run_id=run.pk).attempt == 1
+
+
+# --- the servers below
+
+
+@pytest.fixture
+def servers(django_db_setup, django_db_blocker):
+    """A PostgreSQL and a Valkey of this test's own, which Django talks to instead of the usual ones."""
+    data = Path(tempfile.mkdtemp(prefix="countersign-crash-", dir="/tmp"))
+    data.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    (data / "log").mkdir(mode=0o700)
+    postgres, valkey = services_of(data, data / "log")
+    usual = dict(connection.settings_dict)
+    try:
+        for service in (postgres, valkey):
+            service.start()
+        wait_until_ready([postgres, valkey])
+        with django_db_blocker.unblock():
+            connections.close_all()
+            connection.settings_dict.update(
+                HOST=str(postgres.sockets), PORT="", USER="countersign", PASSWORD="", NAME="countersign"
+            )
+            call_command("migrate", verbosity=0)
+        forget_versions()
+        yield postgres, valkey
+    finally:
+        forget_versions()
+        connections.close_all()
+        connection.settings_dict.update(usual)
+        for service in (postgres, valkey):
+            if service.process is not None:
+                kill_group(service.process)
+                service.process.wait(timeout=10)
+        for path in (socket_folder(data, Account.choose()), away_folder(data), data):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def forget_versions():
+    """What this process keeps of versions by their keys, which begin again in another database."""
+    plan_of.cache_clear()
+    agent_of.cache_clear()
+
+
+def crash(service):
+    kill_group(service.process)
+    service.process.wait(timeout=10)
+
+
+def test_kill_of_postgresql_and_of_valkey_between_steps_repeats_nothing(
+    servers, committed, begin, save_agent, workers, simulator, members
+):
+    postgres, valkey = servers
+    save_agent(name="writer", **WRITER)
+    simulator.slow_once(1.0)
+    crew = workers(2, DATABASE_URL=postgres.url, REDIS_URL=valkey.url)
+    run = begin(
+        """
+  a: {agent: writer, with: {text: hello}}
+  check: {needs: [a], approval: {title: t, show: "${{ steps.a.output.text }}"}}
+  b: {agent: writer, needs: [check], with: {text: "${{ steps.check.output }}"}}
+  c: {agent: writer, needs: [b], with: {text: more}}
+"""
+    )
+    for worker in crew:
+        worker.wait_for_lease()
+    until(simulator.keys)
+
+    crash(postgres)  # in the middle of the call of `a`, whose end has nowhere to go for a while
+    connections.close_all()
+    until(lambda: simulator.answered() == 1)
+    postgres.start()
+    wait_until_ready([postgres])
+    request = pending(run)
+    assert assert_sound(run.pk).status == "waiting"
+
+    crash(valkey)
+    request.decide(by=members.approver, choice="continue", digest=request.digest)
+    run = ended(run)
+    assert run.status == "completed"
+    assert simulator.keys() == {f"{run.public_id}:{name}:1": 1 for name in "abc"}
+
+
+# --- the tables
+
+
+def test_the_migrations_go_back_and_forth_with_rows_in_the_tables(servers, committed, begin):
+    def leaves():
+        return [node for node in MigrationExecutor(connection).loader.graph.leaf_nodes() if node[0] == "orchestration"]
+
+    def migrate_and_run():
+        run = begin("  a: {agent: echo, with: {value: 1}}\n  b: {agent: echo, needs: [a]}\n")
+        worker = make_worker()
+        for _ in range(2):
+            (step,) = claim(worker)
+            end(worker, step, output={"value": 1})
+        assert assert_sound(run.pk).status == "completed"
+
+    migrate_and_run()
+    (leaf,) = leaves()
+    for target in ("0001", "zero"):
+        call_command("migrate", "orchestration", target, verbosity=0)
+        call_command("migrate", "orchestration", leaf[1], verbosity=0)
+        forget_versions()
+        migrate_and_run()
