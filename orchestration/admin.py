@@ -56,6 +56,9 @@ class RunAdmin(ReadOnlyAdmin):
         *("input", "output", "error", "steps_table", "events_table"),
     )
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("organization", *self.list_select_related)
+
     @admin.display(ordering="definition_version__definition__slug")
     def definition(self, run: Run) -> str:
         return f"{run.definition_version.definition.slug} v{run.definition_version.number}"
