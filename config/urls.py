@@ -1,6 +1,6 @@
 from django.contrib import admin
 from django.http import HttpRequest, JsonResponse
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from config import health
@@ -14,7 +14,7 @@ def definition_schema(request: HttpRequest) -> JsonResponse:
     return JsonResponse(SCHEMA, content_type="application/schema+json", headers={"Access-Control-Allow-Origin": "*"})
 
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("", include("accounts.urls")),
     path("", include("agents.urls")),
     path("", include("approvals.urls")),

@@ -13,7 +13,7 @@ from orchestration.models import Definition, DefinitionVersion, Deliverable, Eve
 SHOWN_EVENTS = 500
 
 
-class VersionInline(admin.TabularInline):  # type: ignore[type-arg]
+class VersionInline(admin.TabularInline):
     model = DefinitionVersion
     fields = readonly_fields = ("number", "digest", "text", "created_at", "created_by")
     ordering = ("-number",)

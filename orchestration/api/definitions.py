@@ -36,7 +36,7 @@ class DefinitionOutput(serializers.ModelSerializer[Definition]):
 
     class Meta:
         model = Definition
-        fields = ("slug", "description", "version", "digest", "created_at")
+        fields: tuple[str, ...] = ("slug", "description", "version", "digest", "created_at")
 
 
 class VersionOutput(serializers.ModelSerializer[DefinitionVersion]):

@@ -41,7 +41,7 @@ class RunOutput(serializers.ModelSerializer[Run]):
 
     class Meta:
         model = Run
-        fields = ("id", "status", "definition", "started_by", "created_at", "ended_at")
+        fields: tuple[str, ...] = ("id", "status", "definition", "started_by", "created_at", "ended_at")
 
 
 class StepOutput(serializers.Serializer[Step]):
