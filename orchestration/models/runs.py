@@ -23,10 +23,10 @@ class Run(models.Model):
     """One execution pinned to one version. `seq` is the number of its newest event; the engine's functions write it."""
 
     class Status(models.TextChoices):
-        PLANNING = "planning"  # being checked and laid out -> running, failed
-        RUNNING = "running"  # -> waiting, paused, canceling, completed, failed
-        WAITING = "waiting"  # nothing moves without a person, a clock, a child or a limit -> running, paused, canceling
-        PAUSED = "paused"  # by a person -> running, canceling
+        PLANNING = "planning"  # being checked and laid out: `engine_start` does that at once, so no row is seen in it
+        RUNNING = "running"  # -> waiting, canceling, completed, failed
+        WAITING = "waiting"  # for a person, a clock or a child -> running, canceling, completed, failed
+        PAUSED = "paused"  # by a person; no verb sets it yet -> canceling, completed, failed
         CANCELING = "canceling"  # calls that are under way may end -> canceled, rejected
         COMPLETED = "completed"
         FAILED = "failed"
@@ -99,9 +99,9 @@ class Step(models.Model):
     """One node of a run, in one round. `key` numbers the rows of a run; `position` is the place in the definition."""
 
     class Status(models.TextChoices):
-        BLOCKED = "blocked"  # waits for what it needs -> ready, skipped, canceled
-        READY = "ready"  # anyone may claim it -> running, canceled
-        RUNNING = "running"  # owned -> completed, failed, skipped, waiting, ready, uncertain, canceled
+        BLOCKED = "blocked"  # waits for what it needs -> ready, running, skipped, canceled
+        READY = "ready"  # anyone may claim it -> running, blocked, canceled
+        RUNNING = "running"  # owned -> completed, failed, skipped, waiting, ready, uncertain, blocked, canceled
         WAITING = "waiting"  # for what `waits_for` says -> completed, failed, ready, canceled
         UNCERTAIN = "uncertain"  # may have happened: a person says -> completed, failed, ready, canceled
         COMPLETED = "completed"
