@@ -42,7 +42,13 @@ def pid_space() -> str:
 class InHand:
     claim: Claim
     since: float
-    limit: float
+
+    @property
+    def seconds(self) -> float:
+        """What the call may take."""
+        if self.claim.kind != "agent":
+            return float(settings.AGENT_CALL_TIMEOUT_SECONDS)
+        return float(call_seconds(plan_of(self.claim.definition_version).steps[self.claim.position]))
 
 
 class Lease(threading.Thread):
@@ -165,12 +171,10 @@ class Process:
         return walker
 
     def begin(self, walker: Walker, claim: Claim) -> None:
-        seconds = settings.AGENT_CALL_TIMEOUT_SECONDS
-        if claim.kind == "agent":
-            seconds = call_seconds(plan_of(claim.definition_version).steps[claim.position])
+        """Reads nothing: what the recorder has claimed must reach its walker even if the database is gone by now."""
         now = time.monotonic()
         with self._lock:
-            self._in_hand[walker] = InHand(claim, now, seconds + HUNG_GRACE_SECONDS)
+            self._in_hand[walker] = InHand(claim, now)
             run, steps, since = self._row.get(walker, (0, 0, now))
             self._row[walker] = (claim.run, steps + 1, since) if run == claim.run else (claim.run, 1, now)
             self._empty.clear()
@@ -213,7 +217,10 @@ class Process:
         """A call long past its deadline is recorded as timed out; what its thread brings later is late."""
         now = time.monotonic()
         with self._lock:
-            hung = [(walker, hand) for walker, hand in self._in_hand.items() if now - hand.since > hand.limit]
+            begun = list(self._in_hand.items())
+        over = [(walker, hand) for walker, hand in begun if now - hand.since > hand.seconds + HUNG_GRACE_SECONDS]
+        with self._lock:
+            hung = [(walker, hand) for walker, hand in over if self._in_hand.get(walker) is hand]
             for walker, _ in hung:
                 del self._in_hand[walker]
                 self._hung += 1
@@ -221,10 +228,8 @@ class Process:
             walker.canceled.set()
             agent = agent_of(hand.claim.agent_version).slug if hand.claim.agent_version else hand.claim.kind
             log.error("call_hung", run=hand.claim.public_id, step=hand.claim.name, agent=agent)
-            seconds = hand.limit - HUNG_GRACE_SECONDS
-            self.recorder.ended(
-                None, hand.claim, failed("timeout", f"{agent} did not answer within {seconds:g} s, nor stop.")
-            )
+            message = f"{agent} did not answer within {hand.seconds:g} s, nor stop."
+            self.recorder.ended(None, hand.claim, failed("timeout", message))
 
 
 process: Process | None = None

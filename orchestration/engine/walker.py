@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.utils.functional import cached_property
 
 from accounts.clock import database_clock
@@ -45,21 +46,26 @@ class Walker(threading.Thread):
 
     def run(self) -> None:
         while (claim := self.mailbox.get()) is not None:
-            if claim.input is not None or self.run_facts is None or self.run_facts.run != claim.run:
-                with returned_connection():
-                    self.run_facts = RunFacts(claim)
             self.canceled.clear()
-            outcome = self._outcome(claim, self.run_facts)
-            self.process.recorder.ended(self, claim, outcome)
+            self.process.recorder.ended(self, claim, self._outcome(claim))
 
-    def _outcome(self, claim: Claim, facts: "RunFacts") -> Outcome | None:
+    def _outcome(self, claim: Claim) -> Outcome | None:
         if not self.process.lease.may_begin():
             return Outcome("ready", fields={"unlost": True})
         try:
-            return Execution(claim, facts, self.canceled.is_set).outcome()
+            return Execution(claim, self._facts(claim), self.canceled.is_set).outcome()
+        except (OperationalError, InterfaceError) as exc:
+            log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
+            return Outcome("ready", fields={"unlost": True})
         except Exception as exc:
             log.exception("step_crashed", run=claim.public_id, step=claim.name)
             return failed("permanent", f"{type(exc).__name__}: {exc}")
+
+    def _facts(self, claim: Claim) -> "RunFacts":
+        if claim.input is not None or self.run_facts is None or self.run_facts.run != claim.run:
+            with returned_connection():
+                self.run_facts = RunFacts(claim)
+        return self.run_facts
 
 
 class RunFacts:
@@ -145,7 +151,7 @@ class Execution:
             return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
         try:
             result = agent.runner(self._as_call(step, agent, given, context))
-        except agent_errors.Canceled:
+        except (agent_errors.Canceled, OperationalError, InterfaceError):
             # Of a run that is canceling the step is canceled; else this process drains, and another goes on.
             return Outcome("ready", input=given, fields={"unlost": True, "begun": True})
         except agent_errors.Permanent as exc:

@@ -10,7 +10,7 @@ from approvals.exceptions import AlreadyEnded, StaleDigest
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine import process as engine_process
-from orchestration.engine.connection import value
+from orchestration.engine.connection import rows, value
 from orchestration.engine.starts import start
 from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded, UnknownDefinition
 from orchestration.models import Deliverable, Event, Payload, Run, Step
@@ -261,6 +261,19 @@ def test_a_hung_call_is_given_up_and_what_it_brings_later_is_late(begin, engine,
     until(lambda: types(run)[-1] == "step.late_result")
     assert assert_sound(run.pk).status == "failed"
     until(lambda: engine.process.free_walkers() == 8)
+
+
+def test_a_connection_lost_before_the_call_hands_the_step_back(committed, begin, engine_later, hold, finished):
+    hold.go.set()
+    run = begin("  a: {agent: once}\n")
+    waits = "from pg_locks where relation = 'agents_agentversion'::regclass and not granted"
+    with transaction.atomic():
+        rows("lock table agents_agentversion in access exclusive mode")
+        engine_later()
+        until(lambda: rows(f"select pg_terminate_backend(pid) {waits}"))
+    run = finished(run)
+    assert (run.status, hold.calls, step(run, "a").attempt) == ("completed", [f"{run.public_id}:a:1"], 1)
+    assert "step.ready" in types(run)
 
 
 def test_a_call_holds_no_connection(begin, engine, hold):
