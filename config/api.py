@@ -72,6 +72,11 @@ def flatten(detail: Any, pointer: str = "") -> Any:
         yield {"pointer": pointer, "message": str(detail)}
 
 
+def broken(request: HttpRequest) -> JsonResponse:
+    body = {"type": "about:blank", "status": 500, "detail": "This is our error, not yours; it is in the log."}
+    return JsonResponse(body, status=500, content_type="application/problem+json")
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
     body = {"type": "about:blank", "status": 404, "detail": "Nothing is here, or it is not yours to see."}
     return JsonResponse(body, status=404, content_type="application/problem+json")

@@ -15,6 +15,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from orchestration.feeds.readers import open_streams
+
 OPEN_RUNS = ["planning", "running", "waiting", "paused", "canceling"]
 OPEN_STEPS = ["ready", "running", "waiting", "uncertain"]
 HINT_SECONDS = 1.0  # how long Valkey may take to answer
@@ -101,7 +103,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 class Work(Collector):
-    """Read from the rows at each scrape: every web process tells the same."""
+    """Read from the rows at each scrape: every web process tells the same, but for its streams."""
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         yield by_status("countersign_runs", "Open runs.", RUNS, OPEN_RUNS)
@@ -110,6 +112,7 @@ class Work(Collector):
         yield GaugeMetricFamily(
             "countersign_oldest_ready_seconds", "Since when the oldest ready step could run.", only(OLDEST)
         )
+        yield GaugeMetricFamily("countersign_streams", "Event streams that this web process serves.", open_streams())
         yield GaugeMetricFamily("countersign_workers", "Worker processes with a lease.", only(WORKERS))
 
 

@@ -7,6 +7,7 @@ from config import health
 from orchestration.language import SCHEMA
 
 handler404 = "config.api.not_found"
+handler500 = "config.api.broken"
 
 
 def definition_schema(request: HttpRequest) -> JsonResponse:

@@ -70,6 +70,10 @@ class Reader:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def listeners(self) -> int:
+        return sum(len(listeners) for listeners in list(self._listeners.values()))
+
     @contextlib.asynccontextmanager
     async def listening(self, run: int, after: int) -> Any:
         listener = Listener(run, after)
@@ -168,6 +172,11 @@ def newer(places: list[tuple[int, int]]) -> dict[tuple[int, int], tuple[list[dic
 
 
 _readers: WeakKeyDictionary[asyncio.AbstractEventLoop, Reader] = WeakKeyDictionary()
+
+
+def open_streams() -> int:
+    """How many listeners this process has."""
+    return sum(reader.listeners for reader in list(_readers.values()))
 
 
 def reader_here() -> Reader:

@@ -1,10 +1,13 @@
+import threading
+
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry
 from orchestration.engine import answers
 from orchestration.engine.connection import rows
+from orchestration.idempotency import start_once
 from orchestration.models import Run, StartKey
 from tests.factories import MemberFactory
 
@@ -251,3 +254,25 @@ def test_large_values_are_shown_whole(operator, begin):
     answers.settle((run.pk, 1, 1), "running", answers.Outcome("completed", output=large, input=large))
     step = operator.get(f"{API}{run.public_id}/").json()["steps"][0]
     assert (step["output"], step["input"]) == (large, large)
+
+
+def test_two_requests_with_one_key_at_once_start_one_run(committed, save, members):
+    save(ECHO)
+    together, found = threading.Barrier(2), []
+
+    def begin_once(number):
+        together.wait()
+        found.append(start_once(definition="echoes", given={"n": 1}, by=members.operator, key=f"k{number}").public_id)
+
+    def in_turn():
+        for number in range(50):
+            begin_once(number)
+        connections.close_all()
+
+    threads = [threading.Thread(target=in_turn) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(found) == 100
+    assert len(set(found)) == Run.objects.count() == 50

@@ -169,6 +169,24 @@ def test_a_stream_resumes_after_the_last_event_that_was_seen(web, begin, headers
     assert done.status_code == 204  # tells a browser not to come back
 
 
+def test_a_listener_that_goes_away_is_forgotten_and_a_session_listens_too(web, begin, headers, client, members):
+    begun = begin("  s: {agent: echo}\n")
+    client.force_login(members.viewer.user)
+    session = {"Cookie": f"sessionid={client.cookies['sessionid'].value}", "Accept": "text/event-stream"}
+
+    async def listen():
+        async with web.client() as asked:
+            found = await read(asked, begun, session, at_most=1)
+            for _ in range(200):
+                metrics = (await asked.get("/metrics")).text
+                if "countersign_streams 0.0" in metrics:
+                    return found
+                await asyncio.sleep(0.02)
+            raise AssertionError(metrics)
+
+    assert asyncio.run(listen()) == [(1, "run.started")]
+
+
 def test_news_come_without_valkey_by_the_poll_and_with_it_at_once(web, begin, headers):
     run = begin("  s: {agent: echo}\n")
 
