@@ -24,6 +24,52 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
+class StaffReadOnlyAdmin(ReadOnlyAdmin):
+    """Staff read the rows of their own organization, as everywhere; a superuser those of all."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return reads_as_staff(request)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return reads_as_staff(request)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        rows: Any = super().get_queryset(request)
+        return rows if request.user.is_superuser else rows.visible_to(member_of(request))
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Without other organizations' names."""
+        return [
+            name for name in super().get_list_filter(request) if request.user.is_superuser or name != "organization"
+        ]
+
+
+class ReadOnlyInline(admin.TabularInline):
+    """What belongs to a row that may be read, may be read."""
+
+    extra = 0
+    can_delete = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return reads_as_staff(request)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def reads_as_staff(request: HttpRequest) -> bool:
+    user = request.user
+    if not (user.is_active and user.is_staff):
+        return False
+    return user.is_superuser or Member.objects.active().filter(user__username=user.get_username()).exists()
+
+
 @admin.register(Organization)
 class OrganizationAdmin(admin.ModelAdmin):
     list_display = ("slug", "name", "created_at")

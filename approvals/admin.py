@@ -3,7 +3,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts.admin import ReadOnlyAdmin
+from accounts.admin import ReadOnlyInline, StaffReadOnlyAdmin
 from approvals.models import Decision, Policy, Request
 
 
@@ -13,21 +13,16 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_select_related = ("organization",)
 
 
-class DecisionInline(admin.TabularInline):  # type: ignore[type-arg]
+class DecisionInline(ReadOnlyInline):
     model = Decision
-    extra = 0
-    can_delete = False
     fields = readonly_fields = ("at", "member", "choice", "note", "edits", "digest_seen", "door", "late")
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("member__user", "member__organization")
 
 
 @admin.register(Request)
-class RequestAdmin(ReadOnlyAdmin):
+class RequestAdmin(StaffReadOnlyAdmin):
     list_display = ("title", "status", "choice", "policy", "deadline_at", "created_at", "decided_by")
     list_select_related = ("policy", "decided_by__user", "decided_by__organization")
     list_filter = ("status", "organization")

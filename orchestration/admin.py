@@ -7,31 +7,23 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from accounts.admin import ReadOnlyAdmin
+from accounts.admin import ReadOnlyAdmin, ReadOnlyInline, StaffReadOnlyAdmin
 from orchestration.models import Definition, DefinitionVersion, Deliverable, Event, Run, Worker
 
 SHOWN_EVENTS = 500
 
 
-class VersionInline(admin.TabularInline):
+class VersionInline(ReadOnlyInline):
     model = DefinitionVersion
     fields = readonly_fields = ("number", "digest", "text", "created_at", "created_by")
     ordering = ("-number",)
-    can_delete = False
-    extra = 0
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("created_by__user", "created_by__organization")
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
 
 @admin.register(Definition)
-class DefinitionAdmin(ReadOnlyAdmin):
+class DefinitionAdmin(StaffReadOnlyAdmin):
     list_display = ("slug", "organization", "current_version", "created_at")
     list_select_related = ("organization", "current_version")
     list_filter = ("organization",)
@@ -40,7 +32,7 @@ class DefinitionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(StaffReadOnlyAdmin):
     list_display = ("public_id", "definition", "status", "started_by", "created_at", "ended_at")
     list_select_related = (
         "definition_version__definition",
@@ -75,7 +67,7 @@ class RunAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Deliverable)
-class DeliverableAdmin(ReadOnlyAdmin):
+class DeliverableAdmin(StaffReadOnlyAdmin):
     list_display = ("title", "name", "version", "run", "created_at")
     list_select_related = ("run",)
     search_fields = ("public_id", "run__public_id")
