@@ -117,6 +117,7 @@ class WorkerProcess:
             "WORKER_HEARTBEAT_SECONDS": "0.3",
             **environment,
         }
+        given.pop("PYTEST_XDIST_WORKER", None)  # what tests.settings makes of it is in the environment already
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
@@ -188,8 +189,8 @@ def end(worker, step, outcome="completed", **fields):
     return [row[1] for row in flush(worker, step, outcome, **fields)]
 
 
-def sweep(worker, lost_limit=3):
-    return json.loads(value("select engine_sweep_v1(%s, 0, %s)", [worker, lost_limit]))
+def sweep(worker, lost_limit=3, lease=0.0):
+    return json.loads(value("select engine_sweep_v1(%s, %s, %s)", [worker, lease, lost_limit]))
 
 
 def race(rounds, *actions):

@@ -1,3 +1,4 @@
+import math
 import os
 import socket
 import threading
@@ -58,6 +59,12 @@ class Lease(threading.Thread):
         super().__init__(name="lease", daemon=True)
         self.process = process
         self._renewed_at = 0.0
+        self._late_at = -math.inf
+
+    def may_declare(self) -> bool:
+        """Whether others may be declared dead: not for one lease after own heartbeats were late. What kept them may
+        have kept everybody's: a database that was away, and took longer than a lease to recover."""
+        return bool(boot_clock() - self._late_at > settings.WORKER_LEASE_SECONDS)
 
     def may_begin(self) -> bool:
         """Whether a third of the lease is left, counted from before its last heartbeat was sent."""
@@ -78,6 +85,7 @@ class Lease(threading.Thread):
             try:
                 self.renew()
             except Error as exc:
+                self._late_at = boot_clock()
                 log.warning("heartbeat_failed", error=str(exc).strip())
                 connection.close()
         connection.close()
@@ -89,6 +97,8 @@ class Lease(threading.Thread):
             " where id = %s and dead_at is null returning id",
             [settings.WORKER_LEASE_SECONDS, self.process.worker_id],
         )
+        if boot_clock() - self._renewed_at > settings.WORKER_LEASE_SECONDS / 2:
+            self._late_at = boot_clock()
         if alive:
             self._renewed_at = sent
         else:

@@ -71,9 +71,8 @@ class Sweeper(threading.Thread):
 
     def sweep(self) -> float:
         """One sweep; seconds until the next is due."""
-        found = decoded(
-            value(SWEEP, [self.process.worker_id, settings.WORKER_LEASE_SECONDS, settings.WORKER_LOST_LIMIT])
-        )
+        lease = settings.WORKER_LEASE_SECONDS if self.process.lease.may_declare() else None
+        found = decoded(value(SWEEP, [self.process.worker_id, lease, settings.WORKER_LOST_LIMIT]))
         if (found["deadline"] or 1.0) <= 0:
             Request.expire_due()
             found["answers"] = True

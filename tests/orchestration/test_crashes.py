@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -253,9 +254,11 @@ def test_kill_of_postgresql_and_of_valkey_between_steps_repeats_nothing(
         worker.wait_for_lease()
     until(simulator.keys)
 
-    crash(postgres)  # in the middle of the call of `a`, whose end has nowhere to go for a while
+    crash(postgres)  # in the middle of the call of `a`, whose end has nowhere to go until after the workers' lease
     connections.close_all()
     until(lambda: simulator.answered() == 1)
+    gone = time.monotonic()
+    until(lambda: time.monotonic() - gone > 1.0)
     postgres.start()
     wait_until_ready([postgres])
     request = pending(run)

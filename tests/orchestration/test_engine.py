@@ -497,6 +497,8 @@ def test_nobody_is_declared_dead_by_one_whose_own_lease_is_over(begin, committed
     claim(worker)
     end_lease(worker)
     assert sweep(late)["swept"] == 0
+    assert sweep(make_worker(), lease=None)["swept"] == 0  # the caller's heartbeats were late
+    assert sweep(make_worker(), lease=1e9)["swept"] == 0  # the server has just begun
     assert step(run, "a").status == "running"
 
 

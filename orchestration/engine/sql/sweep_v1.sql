@@ -2,7 +2,8 @@
 -- for a hand: {swept, wake and deadline: seconds until the nearest or null, ready, answers, untold, untidy, and neighbors:
 -- [[id, pid]] of the other living workers of this host}.
 --
--- Nobody is declared dead by a process whose own heartbeat was late, nor within one lease of the server's start.
+-- Nobody is declared dead by a process whose own heartbeat was late (`lease` is null for one lease after), nor within one
+-- lease of the server's start.
 create function engine_sweep_v1(worker bigint, lease float8, lost_limit int) returns jsonb language plpgsql as $$
 declare
     fit boolean;
