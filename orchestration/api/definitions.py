@@ -1,5 +1,6 @@
 """Definitions: anyone of the organization reads, a builder checks and saves."""
 
+import re
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -24,6 +25,7 @@ LARGEST_TEXT = 1_000_000
 
 class BySlug(NewestFirst):
     ordering = "slug"
+    position = re.compile(r"[-\w]+", re.ASCII)
 
 
 class ByNumber(NewestFirst):

@@ -1,3 +1,4 @@
+import base64
 import threading
 
 import pytest
@@ -84,6 +85,13 @@ def test_what_is_no_object_of_json_is_refused(operator, echoes, body):
     answer = operator.post(API, body, content_type="application/json")
     assert answer.status_code == 400
     assert set(answer.json()["errors"][0]) == {"pointer", "message"}
+
+
+@pytest.mark.parametrize("position", ["", "x", "%00", "9" * 30, "-1"])
+@pytest.mark.parametrize("rows_of", ["runs", "definitions", "approvals", "deliverables"])
+def test_a_cursor_of_nonsense_is_no_error_of_ours(operator, echoes, rows_of, position):
+    cursor = base64.b64encode(f"p={position}".encode()).decode()
+    assert operator.get(f"/api/v1/{rows_of}/", {"cursor": cursor}).status_code in {200, 404}
 
 
 def test_half_a_character_is_refused(operator, echoes):
