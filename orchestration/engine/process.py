@@ -161,6 +161,9 @@ class Process:
             connection.close()
         except Error as exc:
             log.warning("lease_not_given_up", error=str(exc).strip())
+        with self._lock:
+            for walker in self._free:
+                walker.mailbox.put(None)
         hints.drain(1.0)
         log.info("engine_stopped", worker=self.worker_id)
 
