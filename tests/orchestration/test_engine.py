@@ -277,6 +277,21 @@ def test_a_connection_lost_before_the_call_hands_the_step_back(committed, begin,
     assert "step.ready" in types(run)
 
 
+def test_connections_lost_again_and_again_lose_nothing(begin, engine, finished):
+    chain = "".join(f"  s{n}: {{agent: echo, needs: [s{n - 1}], with: {{seconds: 0.01}}}}\n" for n in range(1, 8))
+    runs = [begin(f"  s0: {{agent: echo}}\n  t: {{agent: echo, needs: [s7]}}\n{chain}") for _ in range(12)]
+    engine.look()
+    for _ in range(12):
+        before = Event.objects.count()
+        until(lambda before=before: Event.objects.count() > before or not Run.objects.filter(ended_at=None).exists())
+        rows(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+        )
+    assert {finished(run, 30).status for run in runs} == {"completed"}
+    assert Event.objects.filter(type="step.completed").count() == 12 * 9
+
+
 def test_a_call_holds_no_connection(begin, engine, hold):
     sessions = "select count(*) from pg_stat_activity where datname = current_database() and state is not null"
     until(lambda: engine.process.sweeper.is_alive())
