@@ -80,8 +80,6 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
     pool={"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=8), "timeout": 15},
     options="-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
 )
-# The time-out of a lock in the engine's own functions: a batch never waits longer for one row.
-ENGINE_LOCK_TIMEOUT_SECONDS = env.float("ENGINE_LOCK_TIMEOUT_SECONDS", default=10.0)
 
 # --- Valkey or Redis: hints, nothing that would be missed
 REDIS_URL = env("REDIS_URL")

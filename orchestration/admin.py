@@ -58,12 +58,12 @@ class RunAdmin(StaffReadOnlyAdmin):
     @admin.display(description="steps")
     def steps_table(self, run: Run) -> SafeString:
         steps = run.steps.exclude(kind="output").order_by("position", "round", "index")
-        return render_to_string("admin/orchestration/_steps.html", {"steps": steps})
+        return render_to_string("orchestration/_steps.html", {"steps": steps})
 
     @admin.display(description="events")
     def events_table(self, run: Run) -> SafeString:
         newest = Event.objects.filter(run=run).order_by("-seq")[:SHOWN_EVENTS]
-        return render_to_string("admin/orchestration/_events.html", {"events": newest, "total": run.seq})
+        return render_to_string("orchestration/_events.html", {"events": newest, "total": run.seq})
 
 
 @admin.register(Deliverable)

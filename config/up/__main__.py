@@ -187,7 +187,7 @@ def wait_for_site(supervisor: Supervisor, port: int, logs: Path, *, patience_sec
         time.sleep(0.05)
 
 
-def greet(data: Path, base_url: str, *, demo: bool) -> None:
+def greet(data: Path, base_url: str, *, demo: bool, is_default: bool) -> None:
     say(f"\nCountersign is at {base_url}   (Ctrl-C stops it; its output: {data / 'log'})")
     people = data / "demo-people.json"
     if demo and people.exists():
@@ -195,6 +195,8 @@ def greet(data: Path, base_url: str, *, demo: bool) -> None:
         for name, password in json.loads(people.read_text()).items():
             say(f"  {name:<10} {password}")
         say("Start kpi-tracking as operator, then answer its question as approver.\n")
+    if not is_default:
+        say(f"For manage.py in another shell: export COUNTERSIGN_DATA={data}")
     else:
         say("Make a first person with: bin/python manage.py createsuperuser\n")
 
@@ -243,7 +245,7 @@ def run(options: argparse.Namespace, began: float) -> None:
             supervisor.add(*parts(data, options.port, simulators_port))
             wait_for_site(supervisor, options.port, data / "log")
         if not supervisor.is_stopping:
-            greet(data, base_url, demo=not options.no_demo)
+            greet(data, base_url, demo=not options.no_demo, is_default=data == ROOT / "var")
             say(f"Ready after {time.monotonic() - began:.1f} s.")
         supervisor.run()
     finally:

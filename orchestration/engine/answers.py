@@ -12,7 +12,7 @@ from accounts import audit
 from accounts.models import Member
 from approvals.models import Request
 from orchestration.engine.connection import rows, value
-from orchestration.engine.hints import hints
+from orchestration.engine.hints import hint_after_commit, hints
 from orchestration.engine.outcomes import Claim, Outcome, encode, failed, store_payloads
 from orchestration.engine.plans import plan_of
 from orchestration.engine.walker import Execution, RunFacts
@@ -22,7 +22,7 @@ from orchestration.models import Run, Step
 
 log = structlog.get_logger(__name__)
 FLUSH = "select verdict from engine_flush_v1(null, %s::jsonb, 0, null, true)"
-# A waiting step as `engine_flush` gives a claimed one.
+# A step as `engine_flush` gives a claimed one.
 CLAIM = """
 select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind,
        s.agent_version_id, s.feedback,
@@ -31,7 +31,7 @@ select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name,
         from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
        r.definition_version_id, r.public_id, r.organization_id, r.started_by_id, r.depth, r.input, r.error is not null
 from orchestration_step s join orchestration_run r on r.id = s.run_id
-where s.run_id = %s and s.key = %s and s.fence = %s and s.status = 'waiting'
+where s.run_id = %s and s.key = %s and s.fence = %s
 """
 LARGEST_SWEEP = 200
 
@@ -42,10 +42,8 @@ def settle(step: tuple[int, int, int], was: str, outcome: Outcome) -> bool:
     if item.payloads:
         store_payloads(list(item.payloads))
     verdicts = {verdict for (verdict,) in rows(FLUSH, [f'[{{"n":1,{item.text}}}]'])}
-    hints.changed([step[0]])
-    for verdict in verdicts:
-        if verdict.startswith("ready:"):
-            hints.work(verdict.removeprefix("ready:"))
+    queues = [verdict.removeprefix("ready:") for verdict in verdicts if verdict.startswith("ready:")]
+    hint_after_commit(queues, [step[0]])
     return verdicts.isdisjoint({"late", "busy"})
 
 
@@ -80,24 +78,24 @@ def _take_up(request: Request) -> None:
     }
     note = {"request": request.public_id, "choice": request.choice, "by": by, "note": request.note}
     if request.choice == "continue":
-        settle(step, "waiting", _passed(step, request.answer, decision, note))
+        passed = Outcome("completed", output=request.answer, fields={"decision": decision, "note": note})
+        settle(step, "waiting", _with_deliverable(step, passed))
     elif request.choice == "retry":
         _open_round(step, decision, note)
     else:
         _abort(step, decision, note)
 
 
-def _passed(step: tuple[int, int, int], answer: Any, decision: dict[str, Any], note: dict[str, Any]) -> Outcome:
-    """The gate's output is the payload after edits; its deliverable, if it has one, is made of that."""
-    outcome = Outcome("completed", output=answer, fields={"decision": decision, "note": note})
+def _with_deliverable(step: tuple[int, int, int], outcome: Outcome) -> Outcome:
+    """A completion that a person brought about makes the step's deliverable as any other does."""
     found = rows(CLAIM, step)
     if not found:
         return outcome  # it has moved on: settling it will find the same
     claim = Claim.of(found[0])
     try:
-        deliverable = Execution(claim, RunFacts(claim), bool).deliverable(answer)
+        deliverable = Execution(claim, RunFacts(claim), bool).deliverable(outcome.output)
     except (ExpressionError, TypingError) as exc:
-        return failed("expression", str(exc), decision=decision, note=note)
+        return failed("expression", str(exc), **outcome.fields)
     return replace(outcome, fields={**outcome.fields, **deliverable})
 
 
@@ -152,6 +150,7 @@ def tidy_up() -> None:
                 "select engine_cancel_v1(%s, 'canceled', %s::jsonb)",
                 [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
             )
+            hints.changed([child.pk])
         Run.objects.filter(pk=run.pk, tidy=True).update(tidy=False)
 
 
@@ -172,8 +171,11 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
         ),
         "again": Outcome("ready", fields={"note": note}),
     }[outcome]
+    place = (step.run_id, step.key, step.fence)
+    if outcome == "completed":
+        found = _with_deliverable(place, found)
     with transaction.atomic():
-        if not settle((step.run_id, step.key, step.fence), "uncertain", found):
+        if not settle(place, "uncertain", found):
             raise NotUncertain(step.name, Step.objects.get(run=run, key=step.key).status)
         audit.record(
             organization=run.organization,

@@ -53,10 +53,20 @@ def test_runs_and_questions_are_on_the_page_and_in_its_part(signed_in, begin, or
     questions(organization, 1)
     for path in ("/", "/lists/"):
         page = signed_in.get(path).content.decode()
-        assert f"/api/v1/runs/{run.public_id}/" in page
+        assert f'href="/runs/{run.public_id}/"' in page
         assert "Question &lt;0&gt;" in page
         assert '<span class="status running">Running</span>' in page
     assert "<html" not in signed_in.get("/lists/").content.decode()
+
+
+def test_a_run_has_a_page_with_its_steps_and_events_for_those_who_may_see_it(signed_in, client, begin):
+    run = begin("  s: {agent: echo}\n")
+    for path in (f"/runs/{run.public_id}/", f"/runs/{run.public_id}/part/"):
+        page = signed_in.get(path).content.decode()
+        assert "run.started" in page
+        assert "<td>s</td>" in page
+    client.force_login(MemberFactory(roles=["admin"]).user)
+    assert client.get(f"/runs/{run.public_id}/").status_code == 404
 
 
 def test_another_organization_and_no_member_see_nothing_of_it(client, begin, organization):
