@@ -54,11 +54,13 @@ def decoded(text: str | None) -> Any:
 
 @contextlib.contextmanager
 def returned_connection() -> Iterator[None]:
-    """Give this thread's connection back to the pool afterwards: a walker holds none while it calls."""
+    """Give this thread's connection back to the pool afterwards, unless a transaction is open: a walker holds none while
+    it calls."""
     try:
         yield
     finally:
-        connections[DEFAULT_DB_ALIAS].close()
+        if not connections[DEFAULT_DB_ALIAS].in_atomic_block:
+            connections[DEFAULT_DB_ALIAS].close()
 
 
 def assert_isolation() -> None:
