@@ -13,9 +13,9 @@ from accounts.models import Member
 from approvals.models import Request
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import hint_after_commit, hints
-from orchestration.engine.outcomes import Claim, Outcome, encode, failed, store_payloads
-from orchestration.engine.plans import plan_of
-from orchestration.engine.walker import Execution, RunFacts
+from orchestration.engine.outcomes import Claim, Outcome, encode, failed, load_payload, store_payloads
+from orchestration.engine.plans import agent_of, plan_of
+from orchestration.engine.walker import Execution, RunFacts, listed
 from orchestration.exceptions import NotUncertain, RunEnded
 from orchestration.language.expressions import ExpressionError, TypingError
 from orchestration.models import Run, Step
@@ -87,11 +87,16 @@ def _take_up(request: Request) -> None:
 
 
 def _with_deliverable(step: tuple[int, int, int], outcome: Outcome) -> Outcome:
-    """A completion that a person brought about makes the step's deliverable as any other does."""
+    """A completion that a person or a child brought about is held to the agent's schema, and makes the step's
+    deliverable, as any other."""
     found = rows(CLAIM, step)
-    if not found:
-        return outcome  # it has moved on: settling it will find the same
+    if not found or outcome.becomes != "completed":
+        return outcome  # if it has moved on, settling it will find the same
     claim = Claim.of(found[0])
+    if claim.agent_version is not None:
+        agent = agent_of(claim.agent_version)
+        if errors := agent.output_errors(None, outcome.output):
+            return failed("permanent", f"{agent.slug} answered against its schema: {listed(errors)}")
     try:
         deliverable = Execution(claim, RunFacts(claim), bool).deliverable(outcome.output)
     except (ExpressionError, TypingError) as exc:
@@ -139,13 +144,14 @@ def cancel(run: Run, *, by: Member | None, reason: str) -> str:
 
 
 def tidy_up() -> None:
-    """Withdraw the requests of canceled runs, and cancel their children: after the cancel's commit, never inside it."""
+    """Withdraw canceled steps' requests, and cancel ended steps' children: after that commit, never inside it."""
     for run in Run.objects.filter(tidy=True)[:LARGEST_SWEEP]:
         steps = Step.objects.filter(run=run, kind="approval", status=Step.Status.CANCELED).values_list(
             "name", flat=True
         )
         Request.withdraw([f"run:{run.pk}:{name}" for name in steps])
-        for child in Run.objects.filter(parent_run_id=run.pk, ended_at=None):
+        over = Step.objects.filter(run=run, status__in=Step.ENDED).values("key")
+        for child in Run.objects.filter(parent_run_id=run.pk, parent_key__in=over, ended_at=None):
             value(
                 "select engine_cancel_v1(%s, 'canceled', %s::jsonb)",
                 [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
@@ -198,7 +204,8 @@ def tell_parents() -> int:
             "select run_id, key, fence from orchestration_step where run_id = %s and key = %s",
             [child.parent_run_id, child.parent_key],
         ):
-            settle((parent[0], parent[1], parent[2]), "waiting", _of_child(child))
+            place = (parent[0], parent[1], parent[2])
+            settle(place, "waiting", _with_deliverable(place, _of_child(child)))
         rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
         told += 1
     return told
@@ -207,10 +214,7 @@ def tell_parents() -> int:
 def _of_child(child: Run) -> Outcome:
     note = {"child": child.public_id}
     if child.status == Run.Status.COMPLETED:
-        output = child.output
-        if child.output_digest is not None:
-            fields = {"note": note, "output_digest": bytes(child.output_digest).hex()}
-            return Outcome("completed", fields=fields)
+        output = child.output if child.output_digest is None else load_payload(bytes(child.output_digest))
         return Outcome("completed", output=output, fields={"note": note})
     message = (child.error or {}).get("message") or f"Its run {child.public_id} is {child.status}."
     return Outcome(

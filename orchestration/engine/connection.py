@@ -54,8 +54,10 @@ def decoded(text: str | None) -> Any:
 
 @contextlib.contextmanager
 def returned_connection() -> Iterator[None]:
-    """Give this thread's connection back to the pool afterwards, unless a transaction is open: a walker holds none while
-    it calls."""
+    """Give this thread's connection back to the pool afterwards: a walker holds none while it calls.
+
+    One that an open transaction needs stays.
+    """
     try:
         yield
     finally:

@@ -56,6 +56,10 @@ class Claim:
         )
 
     @property
+    def place(self) -> tuple[int, int, int]:
+        return (self.run, self.key, self.fence)
+
+    @property
     def idempotency_key(self) -> str:
         """The same in every try of the step, another in its next round."""
         return f"{self.public_id}:{self.name}:{self.round}" + ("" if self.index is None else f":{self.index}")

@@ -25,6 +25,7 @@ class StepPlan:
         self.conversation = template(spec["conversation"])
         self.retry: Mapping[str, Any] | None = spec["retry"]
         self.timeout: float | None = spec["timeout"]
+        self.repeatable: bool | None = spec["repeatable"]  # None: as the agent's version says
         self.approval: Mapping[str, Any] | None = spec["approval"]
         self.title = template(spec["approval"] and spec["approval"]["title"])
         self.show = template(spec["approval"] and spec["approval"]["show"])
@@ -59,6 +60,7 @@ class AgentFacts:
         self.slug = version.agent.slug
         self.kind = version.agent.kind
         self.digest = version.digest
+        self.repeatable = version.repeatable
         self.configuration = version.configuration
         self.runner: Runner = runner_for(version.agent.kind)
         self._input = validator(version.input_schema)

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -13,11 +13,11 @@ from django.db import Error, connection
 
 from orchestration.engine.connection import assert_isolation, rows, use_own_connection, value
 from orchestration.engine.hints import hints
-from orchestration.engine.outcomes import Claim, failed
+from orchestration.engine.outcomes import Claim
 from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.recorder import Recorder
 from orchestration.engine.sweeper import Sweeper
-from orchestration.engine.walker import Walker, call_seconds
+from orchestration.engine.walker import Walker, call_seconds, timed_out
 
 log = structlog.get_logger(__name__)
 STEPS_IN_A_ROW, SECONDS_IN_A_ROW = 50, 2.0  # then a walker gives its run back, if others wait
@@ -39,10 +39,14 @@ def pid_space() -> str:
     return f"{socket.gethostname()[:100]} {boot} {namespace}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class InHand:
+    """A claim that a walker is at work on. `canceled` asks this call to stop, and no other."""
+
     claim: Claim
     since: float
+    canceled: threading.Event = field(default_factory=threading.Event)
+    is_over: bool = False  # the outcome is handed in; it waits to be recorded
 
     @property
     def seconds(self) -> float:
@@ -125,8 +129,9 @@ class Process:
         self._lock = threading.Lock()
         self._free: deque[Walker] = deque()
         self._walkers = 0
-        self._hung = 0
+        self._hung: set[Walker] = set()  # given up; their threads come back, or never
         self._in_hand: dict[Walker, InHand] = {}
+        self._owed: set[tuple[int, int, int]] = set()  # given to a walker, and not recorded yet
         self._row: dict[Walker, tuple[int, int, float]] = {}  # run, steps walked of it, since when
         self._empty = threading.Event()
         self._empty.set()
@@ -147,8 +152,9 @@ class Process:
         """Drain: claim nothing more, let calls end within the grace time, hand back the rest, give the lease up."""
         self.draining.set()
         self._empty.wait(settings.WORKER_DRAIN_SECONDS)
-        for walker in list(self._in_hand):
-            walker.canceled.set()
+        with self._lock:
+            for hand in self._in_hand.values():
+                hand.canceled.set()
         self._empty.wait(1.0)
         self.stopped.set()
         self.recorder.look()
@@ -156,7 +162,7 @@ class Process:
         self.recorder.join(5.0)
         try:
             use_own_connection()
-            self.recorder.hand_back(self.in_hand(), begun=True)
+            self.recorder.hand_back(self.owed(), begun=True)
             self.lease.give_up()
             connection.close()
         except Error as exc:
@@ -171,7 +177,7 @@ class Process:
 
     def free_walkers(self) -> int:
         with self._lock:
-            return int(len(self._free) + settings.WORKER_THREADS + self._hung - self._walkers)
+            return int(len(self._free) + settings.WORKER_THREADS + len(self._hung) - self._walkers)
 
     def take_walker(self) -> Walker:
         """A free walker, made now if all made so far are at work."""
@@ -186,18 +192,21 @@ class Process:
     def begin(self, walker: Walker, claim: Claim) -> None:
         """Reads nothing: what the recorder has claimed must reach its walker even if the database is gone by now."""
         now = time.monotonic()
+        hand = InHand(claim, now)
         with self._lock:
-            self._in_hand[walker] = InHand(claim, now)
+            self._in_hand[walker] = hand
+            self._owed.add(claim.place)
+            self._hung.discard(walker)
             run, steps, since = self._row.get(walker, (0, 0, now))
             self._row[walker] = (claim.run, steps + 1, since) if run == claim.run else (claim.run, 1, now)
             self._empty.clear()
-        walker.mailbox.put(claim)
+        walker.mailbox.put(hand)
 
     def finish(self, walker: Walker) -> None:
         """The walker's outcome is recorded and it got no next step."""
         with self._lock:
-            if self._in_hand.pop(walker, None) is None:
-                self._hung -= 1  # it was given up, and came back
+            self._in_hand.pop(walker, None)
+            self._hung.discard(walker)
             self._row.pop(walker, None)
             self._free.append(walker)
             if not self._in_hand:
@@ -210,9 +219,20 @@ class Process:
         _, steps, since = self._row.get(walker, (0, 0, 0.0))
         return not self.recorder.more or (steps < STEPS_IN_A_ROW and time.monotonic() - since < SECONDS_IN_A_ROW)
 
-    def in_hand(self) -> set[tuple[int, int, int]]:
+    def owed(self) -> set[tuple[int, int, int]]:
+        """Places of the steps whose outcome this process still has to record, or to find."""
         with self._lock:
-            return {(hand.claim.run, hand.claim.key, hand.claim.fence) for hand in self._in_hand.values()}
+            return set(self._owed)
+
+    def recorded(self, claim: Claim) -> None:
+        with self._lock:
+            self._owed.discard(claim.place)
+
+    def handed_in(self, walker: Walker) -> None:
+        """From here on only the recorder is waited for: the call cannot hang any more."""
+        with self._lock:
+            if walker in self._in_hand:
+                self._in_hand[walker].is_over = True
 
     # --- calls that must stop
 
@@ -222,9 +242,9 @@ class Process:
 
     def ask_to_stop(self, runs: set[int]) -> None:
         with self._lock:
-            walkers = [walker for walker, hand in self._in_hand.items() if hand.claim.run in runs]
-        for walker in walkers:
-            walker.canceled.set()
+            for hand in self._in_hand.values():
+                if hand.claim.run in runs:
+                    hand.canceled.set()
 
     def give_up_hung(self) -> None:
         """A call long past its deadline is recorded as timed out; what its thread brings later is late."""
@@ -233,16 +253,16 @@ class Process:
             begun = list(self._in_hand.items())
         over = [(walker, hand) for walker, hand in begun if now - hand.since > hand.seconds + HUNG_GRACE_SECONDS]
         with self._lock:
-            hung = [(walker, hand) for walker, hand in over if self._in_hand.get(walker) is hand]
-            for walker, _ in hung:
+            hung = [(walker, hand) for walker, hand in over if self._in_hand.get(walker) is hand and not hand.is_over]
+            for walker, hand in hung:
                 del self._in_hand[walker]
-                self._hung += 1
-        for walker, hand in hung:
-            walker.canceled.set()
+                self._hung.add(walker)
+                hand.canceled.set()
+        for _, hand in hung:
             agent = agent_of(hand.claim.agent_version).slug if hand.claim.agent_version else hand.claim.kind
             log.error("call_hung", run=hand.claim.public_id, step=hand.claim.name, agent=agent)
             message = f"{agent} did not answer within {hand.seconds:g} s, nor stop."
-            self.recorder.ended(None, hand.claim, failed("timeout", message))
+            self.recorder.ended(None, hand.claim, timed_out(hand.claim, message))
 
 
 process: Process | None = None

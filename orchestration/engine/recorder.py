@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 FLUSH = "select * from engine_flush_v1(%s, %s::jsonb, %s, %s::text[], %s)"
+LOCK_WORKER = "select from orchestration_worker where id = %s and dead_at is null for key share"
+LOCK_RUN = "select id from orchestration_run where id = %s for no key update"
+LOCK_FREE_RUN = f"{LOCK_RUN} skip locked"
 LARGEST_BATCH = 100
 PATIENCE_SECONDS = (
     0.05  # an item whose run is locked elsewhere goes into the next batches for so long, then waits alone
@@ -73,12 +76,13 @@ class Recorder(threading.Thread):
         follow = walker is not None and outcome is not None and self.process.goes_on(walker, claim)
         item = None
         if outcome is not None:
-            step = (claim.run, claim.key, claim.fence)
             try:
-                item = encode(step, "running", outcome, follow=follow)
+                item = encode(claim.place, "running", outcome, follow=follow)
             except NotRecordable as exc:
                 outcome = failed("permanent", str(exc))
-                item = encode(step, "running", outcome, follow=follow)
+                item = encode(claim.place, "running", outcome, follow=follow)
+        if walker is not None:
+            self.process.handed_in(walker)
         self.inbox.put(Ended(next(self._numbers), walker, claim, outcome, follow, item, time.monotonic()))
 
     def look(self) -> None:
@@ -124,7 +128,7 @@ class Recorder(threading.Thread):
 
     def _record(self, batch: list[Ended]) -> None:
         alone = [ended for ended in batch if ended.outcome is not None and ended.outcome.prepare is not None]
-        self.freed([ended for ended in batch if ended.item is None])
+        self._settled([ended for ended in batch if ended.item is None])
         together = [ended for ended in batch if ended.item is not None and ended not in alone]
         if together or self._wanted():
             self.flush_or_recover(together)
@@ -157,26 +161,32 @@ class Recorder(threading.Thread):
         if prepare is None:
             self._dispatch(batch, self._call(batch, wanted, patient), wanted)
             return
+        (ended,) = batch
         try:
             with transaction.atomic():
-                outcome = batch[0].outcome
-                claim = batch[0].claim
-                batch[0].item = encode((claim.run, claim.key, claim.fence), "running", outcome, **_prepared(prepare))  # type: ignore[arg-type]
+                # The locks of a flush come first, as everywhere: what is prepared takes others behind them.
+                rows(LOCK_WORKER, [self.process.worker_id])
+                if not rows(LOCK_RUN if patient else LOCK_FREE_RUN, [ended.claim.run]):
+                    found = [(ended.number, "busy")]
+                    raise _TakenBack
+                ended.item = encode(ended.claim.place, "running", ended.outcome, **_prepared(prepare))  # type: ignore[arg-type]
                 found = self._call(batch, 0, patient)
                 if any(row[1] in ("late", "canceled", "busy") for row in found):
                     raise _TakenBack
         except _TakenBack:
             # What was prepared is gone. A run that is canceling holds nothing open: the step just ends.
             if any(row[1] == "canceled" for row in found):
-                batch[0].outcome = Outcome("canceled")
-                batch[0].item = encode((claim.run, claim.key, claim.fence), "running", batch[0].outcome)
-                self.inbox.put(batch[0])
+                ended.outcome = Outcome("canceled")
+                ended.item = encode(ended.claim.place, "running", ended.outcome)
+                self.inbox.put(ended)
                 return
         self._dispatch(batch, found, 0)
 
     def _call(self, batch: list[Ended], wanted: int, patient: bool) -> list[tuple[Any, ...]]:
         items = "[" + ",".join(ended.text for ended in batch) + "]"
-        return rows(FLUSH, [self.process.worker_id, items, wanted, settings.WORKER_QUEUES, patient])
+        # The patient recorder claims nothing, so it needs no worker: what it ended is for the other to go on with.
+        worker = None if patient else self.process.worker_id
+        return rows(FLUSH, [worker, items, wanted, settings.WORKER_QUEUES, patient])
 
     def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int) -> None:
         """Give each walker that handed something in the next step of its run, and free ones what was claimed beside."""
@@ -205,6 +215,8 @@ class Recorder(threading.Thread):
                 self.process.begin(walker, claim)
             else:
                 beside.append(claim)
+        for ended in done:
+            self.process.recorded(ended.claim)
         self.freed([ended for ended in done if ended.walker not in followed])
         for claim in beside:
             self.process.begin(self.process.take_walker(), claim)
@@ -224,6 +236,11 @@ class Recorder(threading.Thread):
         for name, count in left.items():
             if count > 1 or self.process.draining.is_set() or not self.process.free_walkers():
                 hints.work(name, messages=min(4, 1 + count // settings.WORKER_THREADS))
+
+    def _settled(self, batch: list[Ended]) -> None:
+        for ended in batch:
+            self.process.recorded(ended.claim)
+        self.freed(batch)
 
     def freed(self, batch: list[Ended]) -> None:
         for ended in batch:
@@ -256,11 +273,11 @@ class Recorder(threading.Thread):
         (ended,) = batch
         log.error("not_recorded", run=ended.claim.public_id, step=ended.claim.name, error=str(exc))
         if ended.outcome is not None and ended.outcome.becomes == "failed" and ended.outcome.output is None:
-            self.freed(batch)
+            self._settled(batch)
             return
         why = "The result cannot be stored" if isinstance(exc, DataError) else "The outcome could not be recorded"
         ended.outcome = failed("permanent", f"{why}: {exc if isinstance(exc, _NotPrepared) else type(exc).__name__}")
-        ended.item = encode((ended.claim.run, ended.claim.key, ended.claim.fence), "running", ended.outcome)
+        ended.item = encode(ended.claim.place, "running", ended.outcome)
         self.flush_or_recover([ended])
 
     def _recovered(self, batch: list[Ended]) -> list[Ended]:
@@ -281,12 +298,11 @@ class Recorder(threading.Thread):
                 )
         except (OperationalError, InterfaceError):
             return batch
-        open_still = [ended for ended in batch if (ended.claim.run, ended.claim.key, ended.claim.fence) in owned]
-        open_numbers = {ended.number for ended in open_still}
-        self.freed([ended for ended in batch if ended.number not in open_numbers])
+        open_still = [ended for ended in batch if ended.claim.place in owned]
+        self._settled([ended for ended in batch if ended.claim.place not in owned])
         self.more = True
-        kept = {(ended.claim.run, ended.claim.key, ended.claim.fence) for ended in open_still}
-        self.hand_back(owned - self.process.in_hand() - kept, begun=False)
+        if threading.current_thread() is self:  # what the other claims, it alone can miss
+            self.hand_back(owned - self.process.owed(), begun=False)
         return open_still
 
     def hand_back(self, steps: set[tuple[int, int, int]], *, begun: bool) -> None:

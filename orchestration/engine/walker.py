@@ -2,6 +2,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from orchestration.models import Definition, Step
 from orchestration.orchestrator import Delegated
 
 if TYPE_CHECKING:
-    from orchestration.engine.process import Process
+    from orchestration.engine.process import InHand, Process
 
 log = structlog.get_logger(__name__)
 DEEPEST = 16  # a run that starts a run that starts a run …
@@ -40,20 +41,18 @@ class Walker(threading.Thread):
     def __init__(self, process: "Process", number: int) -> None:
         super().__init__(name=f"walker-{number}", daemon=True)
         self.process = process
-        self.mailbox: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
+        self.mailbox: queue.SimpleQueue[InHand | None] = queue.SimpleQueue()
         self.run_facts: RunFacts | None = None
-        self.canceled = threading.Event()
 
     def run(self) -> None:
-        while (claim := self.mailbox.get()) is not None:
-            self.canceled.clear()
-            self.process.recorder.ended(self, claim, self._outcome(claim))
+        while (hand := self.mailbox.get()) is not None:
+            self.process.recorder.ended(self, hand.claim, self._outcome(hand.claim, hand.canceled.is_set))
 
-    def _outcome(self, claim: Claim) -> Outcome | None:
+    def _outcome(self, claim: Claim, canceled: Callable[[], bool]) -> Outcome | None:
         if not self.process.lease.may_begin():
             return Outcome("ready", fields={"unlost": True})
         try:
-            return Execution(claim, self._facts(claim), self.canceled.is_set).outcome()
+            return Execution(claim, self._facts(claim), canceled).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
             return Outcome("ready", fields={"unlost": True})
@@ -157,9 +156,9 @@ class Execution:
         except agent_errors.Permanent as exc:
             return failed("permanent", str(exc), given=given)
         except agent_errors.TimedOut as exc:
-            return self._try_again(step, failed("timeout", str(exc), given=given), None)
+            return timed_out(self.claim, str(exc), given=given)
         except agent_errors.Temporary as exc:
-            return self._try_again(step, failed("temporary", str(exc), given=given), exc.retry_after)
+            return try_again(self.claim, step, failed("temporary", str(exc), given=given), exc.retry_after)
         if isinstance(result, Delegated):
             return self._start_child(result, given)
         if errors := agent.output_errors(given, result.output):
@@ -207,13 +206,6 @@ class Execution:
         texts = step.deliverable.evaluate({**context, "output": step.typing.apply(output)})
         return {"deliverable": {"id": new_public_id("dlv"), **{name: as_text(text) for name, text in texts.items()}}}
 
-    def _try_again(self, step: StepPlan, outcome: Outcome, retry_after: float | None) -> Outcome:
-        seconds = retry_delay(step.retry, self.claim.attempt)
-        if seconds is None:
-            return outcome
-        wait = {"waits_for": "retry", "wake": max(seconds, retry_after or 0.0)}
-        return Outcome("waiting", input=outcome.input, fields={**outcome.fields, **wait})
-
     def _start_child(self, wanted: Delegated, given: Any) -> Outcome:
         claim = self.claim
         if claim.depth >= DEEPEST:
@@ -244,7 +236,11 @@ class Execution:
                 "note": {"child": value("select public_id from orchestration_run where id = %s", [child])},
             }
 
-        return Outcome("waiting", input=given, fields={"waits_for": "child"}, prepare=prepare)
+        fields: dict[str, Any] = {"waits_for": "child"}
+        timeout = self.plan.steps[claim.position].timeout
+        if timeout is not None:
+            fields["wake"] = timeout
+        return Outcome("waiting", input=given, fields=fields, prepare=prepare)
 
     # --- a checkpoint
 
@@ -332,6 +328,27 @@ class Execution:
                 "select engine_reopen_v1(%s, %s, null, %s, null, %s::jsonb, null, %s, %s)",
                 [self.claim.run, gate_key, [gate], dump(note), self.claim.key, self.claim.fence],
             )
+
+
+def try_again(claim: Claim, step: StepPlan, outcome: Outcome, retry_after: float | None) -> Outcome:
+    seconds = retry_delay(step.retry, claim.attempt)
+    if seconds is None:
+        return outcome
+    wait = {"waits_for": "retry", "wake": max(seconds, retry_after or 0.0)}
+    return Outcome("waiting", input=outcome.input, fields={**outcome.fields, **wait})
+
+
+def timed_out(claim: Claim, message: str, *, given: Any = None) -> Outcome:
+    """A call that got no answer in time: tried again as `retry` says; uncertain if it may not be repeated."""
+    outcome = failed("timeout", message, given=given)
+    if claim.kind != "agent" or claim.agent_version is None:
+        return outcome
+    with returned_connection():
+        step = plan_of(claim.definition_version).steps[claim.position]
+        repeatable = agent_of(claim.agent_version).repeatable if step.repeatable is None else step.repeatable
+    if not repeatable:
+        return replace(outcome, becomes="uncertain", fields={**outcome.fields, "note": {"reason": message}})
+    return try_again(claim, step, outcome, None)
 
 
 def call_seconds(step: StepPlan) -> float:

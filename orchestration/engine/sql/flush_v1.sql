@@ -80,7 +80,7 @@ begin
             where alive and (i ->> 'follow')::boolean and (i ->> 'run')::bigint = any (mine) group by 1) f;
         select array_agg(z.n), array_agg(z.verdict), array_agg(z.run), array_agg(z.key) into s_n, s_verdict, s_runs, s_keys
         from engine_settle_v1(worker, coalesce((select jsonb_agg(i) from jsonb_array_elements(items) i where (i ->> 'run')::bigint = any (mine)), '[]'),
-                              follow, moves) z
+                              follow, moves, queues) z
         where z.verdict <> 'done';
     end if;
 

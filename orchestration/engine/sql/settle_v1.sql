@@ -11,7 +11,7 @@
 -- moves: what the caller did itself in this transaction, told first: [{run, key, type, data, open, moving}].
 -- Returns a row for each item, verdict done, canceled (its run is canceling: nothing is held open there) or late; one for
 -- each step claimed, verdict claimed; and one for each queue in which n steps became ready, verdict `ready:QUEUE`.
-create function engine_settle_v1(worker bigint, items jsonb, follow jsonb default '{}', moves jsonb default '[]')
+create function engine_settle_v1(worker bigint, items jsonb, follow jsonb default '{}', moves jsonb default '[]', queues text[] default null)
 returns table (n int, verdict text, run bigint, key int) language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -125,7 +125,8 @@ begin
         ), poised as (
             select j.run_id, j.key, j.n, j.bad, j.queue, j.fair_key,
                    case when j.becomes = 'ready' and j.run_status in ('running', 'waiting')
-                             and row_number() over (partition by j.run_id, j.becomes order by j.key) <= coalesce((follow ->> j.run_id::text)::int, 0)
+                             and j.queue = any (queues)
+                             and row_number() over (partition by j.run_id, j.becomes, j.queue = any (queues) order by j.key) <= coalesce((follow ->> j.run_id::text)::int, 0)
                         then 'running' else j.becomes end as becomes
             from judged j
         ), ranked as (

@@ -39,9 +39,14 @@ begin
             from orchestration_step s join orchestration_worker w on w.id = s.owner
             where s.run_id = any (mine) and s.status = 'running' and w.dead_at is not null
             union all
-            select jsonb_build_object('n', 0, 'run', s.run_id, 'key', s.key, 'fence', s.fence, 'was', 'waiting', 'outcome', 'ready')
-            from orchestration_step s where s.run_id = any (mine) and s.status = 'waiting' and s.waits_for = 'retry' and s.wake_at <= clock_timestamp()) i;
+            select jsonb_build_object('n', 0, 'run', s.run_id, 'key', s.key, 'fence', s.fence, 'was', 'waiting',
+                       'outcome', case when s.waits_for = 'retry' then 'ready' else 'failed' end,
+                       'error', case when s.waits_for <> 'retry' then jsonb_build_object('class', 'timeout', 'message', 'What it waited for did not end in time.') end)
+            from orchestration_step s where s.run_id = any (mine) and s.status = 'waiting' and s.wake_at <= clock_timestamp()) i;
         if items is not null then
+            -- The child that is waited for no longer is to be canceled: `tidy` tells who does that after this commit.
+            update orchestration_run r set tidy = true where r.id in (
+                select (i ->> 'run')::bigint from jsonb_array_elements(items) i where i -> 'error' ->> 'class' = 'timeout');
             perform engine_settle_v1(null, items);
             swept := jsonb_array_length(items);
         end if;
