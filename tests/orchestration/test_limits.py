@@ -1,0 +1,162 @@
+"""Time-outs, queues and locks at their edges: what waits long, hangs, or is handed in while nothing can be written."""
+
+import threading
+import time
+
+import pytest
+from django.db import connection, transaction
+
+from orchestration.engine import answers
+from orchestration.engine import process as engine_process
+from orchestration.models import Deliverable, Event, Run, Step
+from tests.harness import assert_sound, claim, end, end_lease, make_worker, sweep, until
+
+GATED = "name: child\nsteps: {a: {approval: {title: t}}}\noutput: 5"
+
+
+@pytest.fixture
+def boss(save_agent, save):
+    save(GATED)
+    return save_agent(
+        name="boss",
+        kind="orchestrator",
+        configuration={"definitions": ["child"]},
+        output={"type": "integer", "maximum": 5},
+    )
+
+
+@pytest.fixture
+def held_lock():
+    """Lock a run from another connection until the test lets go."""
+    done, threads = threading.Event(), []
+
+    def hold_lock(run):
+        locked = threading.Event()
+
+        def keep():
+            with transaction.atomic():
+                Run.objects.select_for_update().get(pk=run.pk)
+                locked.set()
+                done.wait(20)
+            connection.close()
+
+        threads.append(threading.Thread(target=keep))
+        threads[-1].start()
+        assert locked.wait(10)
+        return done
+
+    yield hold_lock
+    done.set()
+    for thread in threads:
+        thread.join()
+
+
+def step(run, name):
+    return Step.objects.filter(run_id=run.pk, name=name).order_by("-round").first()
+
+
+def decide_child(run, members, choice="continue"):
+    child = until(lambda: Run.objects.filter(parent_run_id=run.pk).first())
+    request = until(lambda: answers.Request.objects.pending().filter(context__run=child.public_id).first())
+    request.decide(by=members.approver, choice=choice, digest=request.digest)
+    return child
+
+
+def test_a_child_that_takes_too_long_fails_the_step_and_is_canceled(begin, engine, boss, finished):
+    run = begin("  call: {agent: boss, timeout: 200ms}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"]) == ("failed", "timeout")
+    child = Run.objects.get(parent_run_id=run.pk)
+    assert finished(child).status == "canceled"
+    assert assert_sound(run.pk).status == "failed"
+
+
+def test_a_childs_output_makes_the_steps_deliverable(begin, engine, boss, members, finished):
+    deliverable = '{name: total, title: Total, content: "${{ output }}"}'
+    run = begin(f"  call: {{agent: boss, deliverable: {deliverable}}}\n")
+    engine.look()
+    decide_child(run, members)
+    engine.look()
+    assert finished(run).status == "completed"
+    assert Deliverable.objects.get(run_id=run.pk).content == "5"
+
+
+def test_a_childs_output_is_held_to_the_agents_schema(begin, engine, boss, save, members, finished):
+    save(GATED.replace("output: 5", "output: 6"))
+    run = begin("  call: {agent: boss}\n")
+    engine.look()
+    decide_child(run, members)
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"]) == ("failed", "permanent")
+    assert "schema" in run.error["message"]
+
+
+def test_a_hung_call_is_tried_again_as_retry_says(begin, engine, hold, finished, monkeypatch):
+    monkeypatch.setattr(engine_process, "HUNG_GRACE_SECONDS", 0.1)
+    hold.deaf = True
+    run = begin("  a: {agent: hold, timeout: 100ms, retry: {attempts: 2, backoff: 1ms}}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"]) == ("failed", "timeout")
+    assert len(hold.calls) == 2
+    hold.go.set()
+    until(lambda: Event.objects.filter(run_id=run.pk, type="step.late_result").count() == 2)
+    until(lambda: engine.process.free_walkers() == 8)
+
+
+def test_a_hung_call_that_may_not_be_repeated_is_uncertain(begin, engine, hold, monkeypatch):
+    monkeypatch.setattr(engine_process, "HUNG_GRACE_SECONDS", 0.1)
+    hold.deaf = True
+    run = begin("  a: {agent: once, timeout: 100ms, retry: {attempts: 2, backoff: 1ms}}\n")
+    engine.look()
+    until(lambda: step(run, "a").status == "uncertain")
+    assert len(hold.calls) == 1
+
+
+def test_an_outcome_that_waits_to_be_written_is_no_hung_call(begin, engine, hold, held_lock, finished, monkeypatch):
+    monkeypatch.setattr(engine_process, "HUNG_GRACE_SECONDS", 0.05)
+    run = begin("  a: {agent: once, timeout: 100ms}\n  b: {agent: echo, needs: [a]}\n")
+    engine.look()
+    until(lambda: hold.calls)
+    let_go = held_lock(run)
+    hold.go.set()
+    over = time.monotonic() + 0.5
+    until(lambda: time.monotonic() > over)
+    let_go.set()
+    assert finished(run).status == "completed"
+    assert len(hold.calls) == 1
+    assert not Event.objects.filter(run_id=run.pk, type="step.late_result").exists()
+
+
+def test_a_child_that_waits_for_its_parents_lock_holds_up_no_other_start(begin, engine, boss, hold, held_lock):
+    run = begin("  a: {agent: hold}\n  call: {agent: boss, needs: [a]}\n")
+    engine.look()
+    until(lambda: hold.calls)
+    hold.go.set()
+    until(lambda: Run.objects.filter(parent_run_id=run.pk).exists() or step(run, "call").status == "running")
+    held_lock(run)
+    began = time.monotonic()
+    begin("  a: {agent: echo}\n")
+    assert time.monotonic() - began < 2
+
+
+def test_a_walker_goes_on_only_in_the_queues_of_its_worker(begin, engine_later, members, settings):
+    settings.WORKER_QUEUES = ["tool"]
+    run = begin("  a: {agent: echo}\n  gate: {needs: [a], approval: {title: t}}\n")
+    engine_later().look()
+    until(lambda: step(run, "a").status == "completed")
+    until(lambda: step(run, "gate").status == "ready")
+    assert step(run, "gate").owner is None
+
+
+def test_a_dead_workers_step_in_a_canceled_run_is_canceled(begin, committed, members):
+    worker, other = make_worker(), make_worker()
+    run = begin("  a: {agent: echo}\n")
+    (claimed,) = claim(worker)
+    answers.cancel(run, by=members.operator, reason="r")
+    end_lease(worker)
+    sweep(other)
+    assert assert_sound(run.pk).status == "canceled"
+    assert end(worker, claimed) == ["late"]
