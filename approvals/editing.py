@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import rfc8785
 from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from accounts.json_values import DEEPEST_JSON, is_too_deep
 from approvals.difference import escape
 from approvals.exceptions import Finding, InvalidAnswer
 
@@ -29,19 +29,13 @@ def edited(payload: Any, edits: Mapping[str, Any], *, editable: Sequence[str], s
     answer = copy.deepcopy(payload)
     for pointer, value in edits.items():
         answer = _replaced(answer, tokens_of(pointer), copy.deepcopy(value))
+    if edits and is_too_deep(answer):
+        raise InvalidAnswer([{"pointer": "", "message": f"The payload would be nested deeper than {DEEPEST_JSON}."}])
     if edits and schema is not None:
         errors = list(_schema_errors(answer, schema))
         if errors:
             raise InvalidAnswer(errors)
     return answer
-
-
-def storable(value: Any) -> bool:
-    """Whether `value` is JSON that both the digest and the database can hold exactly."""
-    try:
-        return b"\\u0000" not in rfc8785.dumps(value).replace(b"\\\\", b"")
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError):
-        return False
 
 
 def tokens_of(pointer: str) -> list[str]:

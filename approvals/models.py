@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import structlog
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models import Q
@@ -13,17 +14,20 @@ from django.db.models.fields.json import KT
 
 from accounts import audit
 from accounts.clock import ClockTimestamp, database_clock
+from accounts.json_values import unstorable
 from accounts.models import Member, Organization, Role
 from accounts.public_ids import new_public_id
 from approvals import effects
 from approvals.difference import difference
 from approvals.digests import digest_of
-from approvals.editing import edited, storable
+from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, Finding, InvalidAnswer, NotAllowed, StaleDigest
 
+log = structlog.get_logger(__name__)
 CONTINUE, RETRY, ABORT = "continue", "retry", "abort"
 LONGEST_CHOICE = 100
 LONGEST_NOTE = 20_000
+LOOK_BEYOND = 10  # times the limit: so many of those due may be locked or fail before the rest would wait for them
 
 
 def default_choices() -> list[str]:
@@ -269,12 +273,21 @@ class Request(models.Model):
 
     @classmethod
     def expire_due(cls, *, limit: int = 100) -> int:
-        """Answer overdue requests with their deadline's choice, one transaction each; those locked wait for the next
-        call. How many."""
-        for expired in range(limit):
-            if not cls._expire_one(database_clock()):
-                return expired
-        return limit
+        """Answer up to `limit` overdue requests with their deadline's choice, one transaction each. How many.
+
+        Those locked wait for the next call; one that fails is told in the log, and holds up no other.
+        """
+        now = database_clock()
+        overdue = cls.objects.pending().filter(deadline_at__lte=now).order_by("deadline_at", "pk")
+        expired = 0
+        for pk in overdue.values_list("pk", flat=True)[: limit * LOOK_BEYOND]:
+            try:
+                expired += cls._expire_one(pk, now)
+            except Exception:  # whatever is wrong with this one is not the others'
+                log.exception("request_not_expired", request=pk)
+            if expired == limit:
+                break
+        return expired
 
     @classmethod
     @transaction.atomic
@@ -345,10 +358,9 @@ class Request(models.Model):
 
     @classmethod
     @transaction.atomic
-    def _expire_one(cls, now: datetime) -> bool:
+    def _expire_one(cls, pk: int, now: datetime) -> bool:
         """`now` was read before the lock, which is safe here: what was overdue then is overdue."""
-        overdue = cls.objects.pending().filter(deadline_at__lte=now).order_by("deadline_at", "pk")
-        row = overdue.select_for_update(no_key=True, skip_locked=True).first()
+        row = cls.objects.pending().select_for_update(no_key=True, skip_locked=True).filter(pk=pk).first()
         if row is None:
             return False
         assert row.deadline_choice is not None  # noqa: S101  by the constraint deadline_has_its_choice
@@ -403,8 +415,8 @@ class _Words:
             ("/note", self.note == "" or _is_text(self.note, LONGEST_NOTE), f"A text of up to {LONGEST_NOTE} signs."),
             (
                 "/edits",
-                isinstance(self.edits, Mapping) and storable(self.edits),
-                "An object of JSON Pointers and new values; whole numbers up to 2**53, no NUL.",
+                isinstance(self.edits, dict) and not unstorable(self.edits),
+                f"An object of JSON Pointers and new values. {unstorable(self.edits)}".strip(),
             ),
         ]
         return [{"pointer": pointer, "message": message} for pointer, fine, message in found if not fine]
@@ -424,7 +436,7 @@ class _Words:
 
 
 def _is_text(value: Any, longest: int) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= longest and storable(value)
+    return isinstance(value, str) and 0 < len(value) <= longest and not unstorable(value)
 
 
 class Decision(models.Model):

@@ -8,6 +8,7 @@ import rfc8785
 from django.db import transaction
 
 from accounts.clock import database_clock
+from accounts.json_values import canonical
 from accounts.models import Member
 from orchestration.engine.starts import start
 from orchestration.exceptions import InvalidInput, KeyReused
@@ -44,7 +45,7 @@ def start_once(*, definition: str, given: Any, by: Member, key: str) -> Run:
 
 def asked(definition: str, given: Any) -> str:
     try:
-        text = rfc8785.dumps({"definition": definition, "input": given})
+        text = canonical({"definition": definition, "input": given})
     except rfc8785.CanonicalizationError as exc:
         raise InvalidInput([{"pointer": "/input", "message": f"With an Idempotency-Key: {exc}"}]) from exc
     return hashlib.sha256(text).hexdigest()

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-LARGEST_INT = 2**63
+from accounts.json_values import unstorable
 
 
 class Strict(serializers.Serializer[Any]):
@@ -20,28 +20,10 @@ class Strict(serializers.Serializer[Any]):
 
 
 class AnyJSON(serializers.JSONField):
-    """Any JSON value whose texts PostgreSQL can store and whose whole numbers fit into 64 bits."""
+    """Any JSON value that can be kept: its texts, its numbers, and not nested too deep."""
 
     def to_internal_value(self, data: Any) -> Any:
         problem = unstorable(data)
         if problem:
             raise serializers.ValidationError(problem)
         return data
-
-
-def unstorable(content: Any) -> str:
-    """Why this JSON value cannot be kept, or ""."""
-    waiting = [content]
-    while waiting:
-        inner = waiting.pop()
-        if isinstance(inner, dict):
-            waiting += inner.keys()
-            waiting += inner.values()
-        elif isinstance(inner, list):
-            waiting += inner
-        elif isinstance(inner, str):
-            if "\0" in inner or (not inner.isascii() and any("\ud800" <= sign <= "\udfff" for sign in inner)):
-                return "Text may hold no zero character and no half of a surrogate pair."
-        elif isinstance(inner, int) and not -LARGEST_INT <= inner < LARGEST_INT:
-            return "Whole numbers must fit into 64 bits."
-    return ""

@@ -6,14 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.clock import database_clock
+from approvals.digests import digest_of
 from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.models import Request
 from tests.factories import MemberFactory, ask
 
 
-def overdue(policy):
-    return ask(policy, deadline_at=database_clock() - timedelta(seconds=1), deadline_choice="abort")
+def overdue(policy, **changes):
+    return ask(policy, deadline_at=database_clock() - timedelta(seconds=1), deadline_choice="abort", **changes)
+
+
+def nested(depth):
+    """Lists in lists; not from JSON's text, which Python reads only so deep."""
+    value = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def digest_with(payload):
+    return digest_of(payload, ["continue"], "d" * 64, [])
 
 
 def test_an_edited_answer_has_the_digest_of_its_edits(question, ada):
@@ -106,7 +119,9 @@ def test_one_subject_has_one_pending_request(question, policy):
         {"/rows/0/new": 1},
         {"/rows/0/amount": "ten"},
         {"/rows": [], "/rows/0": 1},
-        {"/rows/0/amount": 2**60},
+        {"/rows/0/amount": 2**63},
+        {"/rows": float("inf")},
+        {"/rows": nested(100)},
         {"/rows/0/amount": "\x00"},
         {"": {}},
         [1],
@@ -129,3 +144,61 @@ def test_an_edit_changes_one_place_or_is_refused(pointer, value):
     assert pointer.startswith("/a")
     assert {key: answer[key] for key in "~/"} == {"~": 3, "/": 4}
     assert payload == {"a": [0, {"b": 1, "": 2}], "~": 3, "/": 4}
+
+
+LARGE = [
+    2**53,
+    2**53 + 1,
+    1234567890123456789,
+    10**16,
+    10**22,
+    1e16,
+    1.5e22,
+    1e23,
+    1e300,
+    2.0**53,
+    1.7976931348623157e308,
+]
+
+
+@pytest.mark.parametrize("number", [sign * number for number in LARGE for sign in (1, -1)] + [2.0**53 - 1, 0.1, 5e-324])
+def test_a_number_has_the_same_digest_before_and_after_it_is_stored(policy, ada, number):
+    row = ask(policy, payload={"n": [number]}, editable=["/n"], payload_schema=None)
+    stored = Request.objects.get(pk=row.pk)
+    assert digest_with(stored.payload) == digest_with({"n": [number]})
+    row.decide(by=ada, choice="continue", digest=row.digest)
+    stored.refresh_from_db()
+    assert stored.answer_digest == stored.digest
+
+
+def test_large_numbers_that_differ_have_digests_that_differ():
+    values = [2**53, 2**53 + 1, str(2**53), -(2**53), 2**53 - 1, [2**53]]
+    assert len({digest_with(value) for value in values}) == len(values)
+    assert digest_with(2**53) == digest_with(2.0**53)
+
+
+def test_an_edit_to_a_large_number_has_the_digest_of_what_is_stored(policy, ada):
+    row = ask(policy, payload_schema=None)
+    row.decide(by=ada, choice="continue", digest=row.digest, edits={"/rows/0/amount": 1e16})
+    row.refresh_from_db()
+    parts = row.digest_parts
+    assert row.answer["rows"] == [{"amount": 10**16}]
+    assert row.answer_digest == digest_of(row.answer, row.choices, parts["definition"], parts["steps"])
+
+
+def test_an_edit_may_not_nest_the_payload_too_deep(policy, ada):
+    row = ask(policy, payload={"rows": [nested(50)]}, payload_schema=None)
+    with pytest.raises(InvalidAnswer) as refused:
+        row.decide(by=ada, choice="continue", digest=row.digest, edits={"/rows/0": nested(99)})
+    assert refused.value.errors == [{"pointer": "", "message": "The payload would be nested deeper than 100."}]
+    row.decide(by=ada, choice="continue", digest=row.digest, edits={"/rows/0": nested(98)})
+
+
+def test_one_request_that_cannot_expire_holds_up_no_other(policy):
+    broken, fine = overdue(policy), overdue(policy, subject="other")
+    Request.objects.filter(pk=broken.pk).update(digest_parts={})
+    assert Request.expire_due() == 1
+    assert Request.expire_due() == 0
+    broken.refresh_from_db()
+    fine.refresh_from_db()
+    assert (broken.status, fine.status) == ("pending", "expired")
