@@ -99,6 +99,7 @@ WORKER_LOST_LIMIT = env.int("WORKER_LOST_LIMIT", default=3)
 
 # --- Agents: the outside systems they reach; see docs/gateways.md
 AGENT_CALL_TIMEOUT_SECONDS = env.float("AGENT_CALL_TIMEOUT_SECONDS", default=60.0)
+LONGEST_RETRY_AFTER_SECONDS = env.float("LONGEST_RETRY_AFTER_SECONDS", default=3600.0)
 OPENAI_API_KEY = env("OPENAI_API_KEY", default="")
 OPENAI_BASE_URL = env("OPENAI_BASE_URL", default="https://api.openai.com/v1")
 OPENAI_MODEL = env("OPENAI_MODEL", default="gpt-5-mini")

@@ -143,8 +143,12 @@ def cancel(run: Run, *, by: Member | None, reason: str) -> str:
     return str(status)
 
 
-def tidy_up() -> None:
-    """Withdraw canceled steps' requests, and cancel ended steps' children: after that commit, never inside it."""
+def tidy_up() -> int:
+    """Withdraw canceled steps' requests, and cancel ended steps' children: after that commit, never inside it.
+
+    How many.
+    """
+    tidied = 0
     for run in Run.objects.filter(tidy=True)[:LARGEST_SWEEP]:
         steps = Step.objects.filter(run=run, kind="approval", status=Step.Status.CANCELED).values_list(
             "name", flat=True
@@ -158,6 +162,8 @@ def tidy_up() -> None:
             )
             hints.changed([child.pk])
         Run.objects.filter(pk=run.pk, tidy=True).update(tidy=False)
+        tidied += 1
+    return tidied
 
 
 def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reason: str) -> None:
@@ -200,15 +206,21 @@ def tell_parents() -> int:
     told = 0
     ended = Run.objects.filter(told_at=None, parent_run_id__gt=0, ended_at__isnull=False)
     for child in ended[:LARGEST_SWEEP]:
-        for parent in rows(
-            "select run_id, key, fence from orchestration_step where run_id = %s and key = %s",
-            [child.parent_run_id, child.parent_key],
-        ):
-            place = (parent[0], parent[1], parent[2])
-            settle(place, "waiting", _with_deliverable(place, _of_child(child)))
-        rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
-        told += 1
+        try:
+            _tell_parent(child)
+            told += 1
+        except Exception:  # at the top of the sweep: this one comes again, the others go on
+            log.exception("parent_not_told", child=child.public_id)
     return told
+
+
+def _tell_parent(child: Run) -> None:
+    for run, key, fence in rows(
+        "select run_id, key, fence from orchestration_step where run_id = %s and key = %s",
+        [child.parent_run_id, child.parent_key],
+    ):
+        settle((run, key, fence), "waiting", _with_deliverable((run, key, fence), _of_child(child)))
+    rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
 
 
 def _of_child(child: Run) -> Outcome:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from accounts.json_values import DEEPEST_JSON, is_too_deep
 from orchestration.engine.connection import decoded, rows
 
 ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON's text; after an even number of backslashes it is one
@@ -25,8 +26,8 @@ class Claim:
     index: int | None
     kind: str
     agent_version: int | None
-    feedback: Any
-    reads: list[dict[str, Any]]
+    feedback_text: str | None
+    reads_text: str | None
     definition_version: int
     public_id: str
     organization: int
@@ -38,22 +39,16 @@ class Claim:
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> "Claim":
         """From a row of `engine_flush` of verdict claimed."""
-        run, key, fence, attempt, position, name, round_, index, kind, agent, feedback, reads, *facts = row[2:]
-        return cls(
-            run,
-            key,
-            fence,
-            attempt,
-            position,
-            name,
-            round_,
-            index,
-            kind,
-            agent,
-            decoded(feedback),
-            decoded(reads) or [],
-            *facts,
-        )
+        return cls(*row[2:])
+
+    @property
+    def feedback(self) -> Any:
+        """Decoded when its walker asks: what cannot be decoded fails this step, not the recorder."""
+        return decoded(self.feedback_text)
+
+    @property
+    def reads(self) -> list[dict[str, Any]]:
+        return decoded(self.reads_text) or []
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -89,7 +84,7 @@ def failed(error_class: str, message: str, *, given: Any = None, **fields: Any) 
 
 
 class NotRecordable(ValueError):
-    """A value that PostgreSQL's JSON cannot hold: a zero character, NaN, or what is no JSON at all."""
+    """A value that cannot be kept: a zero character, NaN, nested too deep, or what is no JSON at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +127,17 @@ def dump(content: Any) -> str:
     try:
         text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     except (TypeError, ValueError, RecursionError) as exc:
-        raise NotRecordable(f"The result is no JSON: {exc}") from exc
+        raise NotRecordable(f"This is no JSON: {exc}") from exc
+    if text.count("[") + text.count("{") > DEEPEST_JSON and is_too_deep(content):  # mostly, counting tells enough
+        raise NotRecordable(f"This is nested deeper than {DEEPEST_JSON}.")
     if "\\u0000" in text and ZERO.search(text):
-        raise NotRecordable("The result holds a zero character, which the database cannot store.")
+        raise NotRecordable("This holds a zero character, which the database cannot store.")
     if "\\ud" in text:
         try:
             json.dumps(content, ensure_ascii=False).encode()
         except UnicodeEncodeError as exc:
             raise NotRecordable(
-                "The result holds half a character (a lone surrogate), which the database cannot store."
+                "This holds half a character (a lone surrogate), which the database cannot store."
             ) from exc
     return text
 

@@ -7,7 +7,7 @@ from accounts.models import Member, Organization
 from accounts.public_ids import new_public_id
 from orchestration.engine.connection import rows
 from orchestration.engine.hints import hint_after_commit
-from orchestration.engine.outcomes import dump
+from orchestration.engine.outcomes import NotRecordable, dump
 from orchestration.engine.plans import plan_of
 from orchestration.exceptions import InvalidInput, UnknownDefinition
 from orchestration.models import Definition, Run
@@ -32,12 +32,16 @@ def start_version(
 
     One statement; hints follow the commit.
     """
+    try:
+        text = dump(given)
+    except NotRecordable as exc:
+        raise InvalidInput([{"pointer": "", "message": str(exc)}]) from exc
     errors = plan_of(version).input_errors(given)
     if errors:
         raise InvalidInput(errors)
     parent_run, parent_key = parent or (None, None)
     ((run, queues),) = rows(
-        START, [version, organization, new_public_id("run"), dump(given), by, parent_run, parent_key, depth]
+        START, [version, organization, new_public_id("run"), text, by, parent_run, parent_key, depth]
     )
     hint_after_commit(queues, [run])
     return int(run)

@@ -2,11 +2,12 @@ import math
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
 from orchestration.engine import answers
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 SWEEP = "select engine_sweep_v1(%s, %s, %s)"
 HOUSEKEEPING_EVERY_SECONDS = 60.0
+UNKNOWN = {"deadline": 0.0, "wake": None, "neighbors": None} | dict.fromkeys(
+    ("swept", "ready", "answers", "untold", "untidy"), True
+)
 
 
 def is_gone(pid: int) -> bool:
@@ -71,27 +75,55 @@ class Sweeper(threading.Thread):
 
     def sweep(self) -> float:
         """One sweep; seconds until the next is due."""
-        lease = settings.WORKER_LEASE_SECONDS if self.process.lease.may_declare() else None
-        found = decoded(value(SWEEP, [self.process.worker_id, lease, settings.WORKER_LOST_LIMIT]))
-        if (found["deadline"] or 1.0) <= 0:
-            Request.expire_due()
-            found["answers"] = True
-        if found["answers"]:
-            answers.take_up_decisions()
+        self._guarded("hung", self.process.give_up_hung)
+        found = self._sweep_rows()
+        told: list[object] = []
+        due = found["deadline"] is not None and found["deadline"] <= 0
+        if due:
+            told.append(self._guarded("deadlines", Request.expire_due))
+        if found["answers"] or due:
+            told.append(self._guarded("answers", answers.take_up_decisions))
         if found["untold"]:
-            answers.tell_parents()
+            told.append(self._guarded("children", answers.tell_parents))
         if found["untidy"]:
-            answers.tidy_up()
-        if found["ready"] or found["swept"] or found["answers"] or found["untold"]:
+            told.append(self._guarded("canceled", answers.tidy_up))
+        if found["ready"] or found["swept"] or found["answers"] or due or found["untold"]:
             self.process.recorder.look()
-        self._declare_gone(found["neighbors"] or [])
-        self._stop_canceled()
-        self.process.give_up_hung()
-        self._keep_house()
-        if found["answers"] or found["untold"] or found["untidy"]:
+        self._guarded("neighbors", lambda: self._declare_gone(found["neighbors"] or []))
+        self._guarded("canceling", self._stop_canceled)
+        self._guarded("house", self._keep_house)
+        if any(told):
             return 0.005  # what was told may end a run that is to be told in its turn
-        timers = [seconds for seconds in (found["wake"], found["deadline"]) if seconds is not None]
+        timers = [found[name] for name in ("wake", "deadline") if found[name] is not None]
+        if due:  # locked by one who decides, or broken: not a reason to look again at once
+            timers.remove(found["deadline"])
         return float(max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers])))
+
+    def _guarded(self, part: str, do: Callable[[], Any]) -> Any:
+        """What a part of the sweep gave; None if it failed: the others go on, and the next sweep tries it again."""
+        try:
+            return do()
+        except (OperationalError, InterfaceError) as exc:
+            log.warning("sweep_failed", part=part, error=str(exc).strip())
+            connection.close()
+        except Error:
+            log.exception("sweep_failed", part=part)
+            connection.close()
+        except Exception:  # an error that comes with every sweep is not to stop what else it does
+            log.exception("sweep_crashed", part=part)
+        return None
+
+    def _sweep_rows(self) -> dict[str, Any]:
+        """What there is for a hand; all there may be, if the rows cannot tell. Raises when the database is lost."""
+        lease = settings.WORKER_LEASE_SECONDS if self.process.lease.may_declare() else None
+        try:
+            return dict(decoded(value(SWEEP, [self.process.worker_id, lease, settings.WORKER_LOST_LIMIT])))
+        except (OperationalError, InterfaceError):
+            raise
+        except Error:
+            log.exception("sweep_failed", part="rows")
+            connection.close()
+            return UNKNOWN
 
     def _declare_gone(self, neighbors: list[tuple[int, int]]) -> None:
         """A process of this host that is not there any more need not be waited for until its lease ends.

@@ -1,3 +1,4 @@
+import math
 import queue
 import random
 import threading
@@ -334,7 +335,8 @@ def try_again(claim: Claim, step: StepPlan, outcome: Outcome, retry_after: float
     seconds = retry_delay(step.retry, claim.attempt)
     if seconds is None:
         return outcome
-    wait = {"waits_for": "retry", "wake": max(seconds, retry_after or 0.0)}
+    asked = retry_after if retry_after is not None and math.isfinite(retry_after) else 0.0
+    wait = {"waits_for": "retry", "wake": max(seconds, min(asked, settings.LONGEST_RETRY_AFTER_SECONDS))}
     return Outcome("waiting", input=outcome.input, fields={**outcome.fields, **wait})
 
 

@@ -1,9 +1,10 @@
 """The engine's protocol on rows: what the definition language promises, step by step, with real threads and commits."""
 
 import threading
+from collections import Counter
 
 import pytest
-from django.db import connection, transaction
+from django.db import DataError, OperationalError, connection, transaction
 
 from agents.exceptions import Temporary
 from approvals.exceptions import AlreadyEnded, StaleDigest
@@ -11,7 +12,7 @@ from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine import process as engine_process
 from orchestration.engine.connection import rows, value
-from orchestration.engine.starts import start
+from orchestration.engine.starts import start, start_version
 from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded, UnknownDefinition
 from orchestration.models import Deliverable, Event, Payload, Run, Step
 from tests.harness import assert_sound, claim, end, end_lease, make_worker, sweep, until
@@ -40,6 +41,14 @@ def step(run, name):
 
 def statuses(run):
     return {row.name: row.status for row in Step.objects.filter(run_id=run.pk).order_by("round") if row.name}
+
+
+def nested(depth):
+    """Lists in lists; not from JSON's text, which Python reads only so deep."""
+    value = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
 
 
 def types(run):
@@ -237,6 +246,17 @@ def test_a_longer_retry_after_is_obeyed_and_the_key_stays(begin, engine, finishe
     assert hold.calls == [f"{run.public_id}:a:1"] * 2
 
 
+@pytest.mark.parametrize("seconds", [1e12, 3e9, float("inf"), float("nan"), -5.0])
+def test_a_retry_after_is_obeyed_within_bounds(begin, engine, finished, hold, settings, seconds):
+    settings.LONGEST_RETRY_AFTER_SECONDS = 0.2
+    hold.go.set()
+    hold.errors = [Temporary("busy", retry_after=seconds)]
+    run = begin("  a: {agent: hold, retry: {attempts: 2, backoff: 1ms, max: 5ms}}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, len(hold.calls)) == ("completed", 2)
+
+
 def test_a_step_that_waits_for_its_next_try_holds_nothing(begin, engine):
     run = begin("  a: {agent: echo, with: {fail: {times: 1}}, retry: {attempts: 2, backoff: 1h, max: 2h}}\n")
     engine.look()
@@ -407,11 +427,63 @@ def test_what_is_not_what_was_decided_does_not_run_but_is_asked_again(
     assert (run.status, hold.calls) == ("completed", [f"{run.public_id}:b:1"])
 
 
-def test_a_checkpoint_that_cannot_be_asked_fails_its_step(begin, engine, finished):
-    run = begin('  a: {approval: {title: t, show: "${{ input.n }}"}}\n', {"n": 2**60})
+@pytest.mark.parametrize(
+    "approval", ['show: {deeper: "${{ input.n }}"}', 'show: "${{ 1 }}", deadline: {after: 9999999d, then: abort}']
+)
+def test_a_checkpoint_that_cannot_be_asked_fails_its_step(begin, engine, finished, approval):
+    run = begin(f"  a: {{approval: {{title: t, {approval}}}}}\n", {"n": nested(99)})
     engine.look()
     run = finished(run)
     assert (run.status, run.error["step"], run.error["class"]) == ("failed", "a", "permanent")
+
+
+@pytest.mark.parametrize(
+    ("number", "edit"), [(1234567890123456789, None), (2**60, 1e16), (9e16, 2**63 - 1), (1, 2.5e17)]
+)
+def test_numbers_beyond_doubles_are_asked_edited_and_go_on(begin, engine, finished, members, number, edit):
+    run = begin(
+        """
+  a: {agent: echo, with: {value: "${{ input.n }}"}}
+  check: {needs: [a], approval: {title: t, show: "${{ steps.a.output }}", editable: /value}}
+  after: {agent: echo, needs: [check], with: {value: "${{ steps.check.output.value }}"}}
+""",
+        {"n": number},
+    )
+    engine.look()
+    decide(run, members.approver, edits={} if edit is None else {"/value": edit})
+    engine.look()
+    run = finished(run)
+    assert run.status == "completed", run.error
+    assert step(run, "check").round == 1
+    assert step(run, "after").output == {"value": number if edit is None else edit}
+
+
+def test_a_deadline_decides_on_a_number_beyond_doubles(begin, engine, finished):
+    text = "name: big\ninput: {type: object, properties: {n: {type: number}}}\nsteps:\n"
+    run = begin(
+        text + '  a: {approval: {title: t, show: "${{ input.n }}", deadline: {after: 50ms, then: abort}}}\n',
+        {"n": 90_000_000_000_000_000},
+    )
+    engine.look()
+    assert finished(run).status == "rejected"
+
+
+def test_an_input_nested_too_deep_starts_nothing(begin, committed):
+    with pytest.raises(InvalidInput) as refused:
+        begin("  a: {agent: echo}\n", {"x": nested(100)})
+    assert refused.value.errors == [{"pointer": "", "message": "This is nested deeper than 100."}]
+    assert Run.objects.count() == 0
+
+
+def test_a_claim_that_cannot_be_decoded_fails_its_step_alone(begin, engine_later, finished):
+    run = begin("  a: {agent: echo}\n  b: {agent: echo}\n")
+    with connection.cursor() as cursor:
+        deep = "(repeat('[', 5000) || repeat(']', 5000))::jsonb"
+        cursor.execute(f"update orchestration_step set feedback = {deep} where name = 'a'")  # noqa: S608
+    engine_later()
+    until(lambda: Run.objects.filter(pk=run.pk, status="failed", ended_at__isnull=False).exists())
+    ends = dict(Step.objects.filter(run_id=run.pk).values_list("name", "status"))
+    assert (ends["a"], ends["b"]) == ("failed", "completed")
 
 
 def test_a_deliverable_of_each_round_is_a_version(begin, engine, members, finished):
@@ -642,6 +714,46 @@ def test_a_failed_child_fails_its_parents_step(begin, engine, boss, save, finish
     assert (run.status, run.error["class"], run.error["step"]) == ("failed", "child_failed", "call")
 
 
+def test_one_parent_that_cannot_be_told_holds_up_no_other(begin, committed, boss, save, finished):
+    version = save("name: child\nsteps: {a: {approval: {title: t}}}\n")
+    runs = [begin("  call: {agent: boss}\n") for _ in range(2)]
+    worker = make_worker()
+    for run in runs:
+        (place,) = claim(worker)
+        child = start_version(version.pk, run.organization_id, {}, by=None, parent=place[:2], depth=1)
+        end(worker, place, "waiting", waits_for="child", child=child)
+        answers.cancel(Run.objects.get(pk=child), by=None, reason="test")
+    Run.objects.filter(parent_run_id=runs[0].pk).update(error=["broken"])
+    assert answers.tell_parents() == 1
+    assert answers.tell_parents() == 0
+    assert [Run.objects.get(pk=run.pk).has_ended for run in runs] == [False, True]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), DataError("no"), OperationalError("no")])
+def test_a_part_of_the_sweep_that_fails_each_time_stops_no_other(
+    begin, engine_later, boss, save, finished, monkeypatch, error
+):
+    failures = Counter()
+
+    def fail(part):
+        def failing(*args):
+            failures[part] += 1
+            raise error
+
+        return failing
+
+    monkeypatch.setattr(Request, "expire_due", fail("deadlines"))
+    monkeypatch.setattr(answers, "take_up_decisions", fail("answers"))
+    save(CHILD)
+    begin("  a: {approval: {title: t, deadline: {after: 1ms, then: abort}}}\n")
+    engine = engine_later()
+    until(lambda: failures["deadlines"] and failures["answers"])
+    run = begin(PARENT, {"fail": {"kind": "permanent"}})
+    engine.look()
+    assert finished(run).error["class"] == "child_failed"
+    assert failures["deadlines"] < 50  # it is not tried over and over without a pause
+
+
 def test_a_rejected_child_fails_its_parents_step(begin, engine, boss, save, members, finished):
     save(GATED)
     run = begin(PARENT, {"fail": None})
@@ -706,7 +818,18 @@ output: {text: "${{ steps.b.output.value }}"}
 
 
 @pytest.mark.parametrize(
-    "output", [{"x": ["a\0b"]}, {"x": float("nan")}, {"x": "\ud800"}, {"x": {1, 2}}, "\0", {"x": "\\u0000", "y": "\0"}]
+    "output",
+    [
+        {"x": ["a\0b"]},
+        {"x": float("nan")},
+        {"x": "\ud800"},
+        {"x": {1, 2}},
+        "\0",
+        {"x": "\\u0000", "y": "\0"},
+        nested(101),
+        nested(980),
+        nested(5000),
+    ],
 )
 def test_a_result_that_cannot_be_stored_fails_its_step_alone(begin, engine, finished, hold, output):
     hold.go.set()
