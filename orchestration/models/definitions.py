@@ -1,10 +1,10 @@
 import hashlib
 from typing import Any, Self
 
-import rfc8785
 from django.db import models, transaction
 
 from accounts import audit
+from accounts.json_values import canonical
 from accounts.models import Member, Organization
 from orchestration.language import Compiled
 
@@ -54,7 +54,7 @@ class Definition(models.Model):
             text=text,
             plan=plan,
             layout=layout(plan),
-            digest=hashlib.sha256(rfc8785.dumps(plan)).hexdigest(),
+            digest=hashlib.sha256(canonical(plan)).hexdigest(),
             created_by=by,
         )
         definition.current_version = version

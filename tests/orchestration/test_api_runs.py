@@ -99,6 +99,22 @@ def test_half_a_character_is_refused(operator, echoes):
     assert pointers(operator.post(API, body, content_type="application/json")) == ["/input"]
 
 
+@pytest.mark.parametrize("depth", [101, 300, 900])
+def test_json_nested_too_deep_is_refused(operator, echoes, depth):
+    given = '{"n": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+    body = f'{{"definition": "echoes", "input": {given}}}'
+    refused = operator.post(API, body, content_type="application/json")
+    assert refused.status_code == 400
+    assert refused.json()["errors"] == [{"pointer": "/input", "message": "It is nested deeper than 100."}]
+
+
+def test_numbers_beyond_doubles_start_a_run_with_a_key_and_lie_in_definitions(operator, save):
+    save("name: large\nsteps: {a: {agent: echo, with: {value: 1234567890123456789}}}\n")
+    body = {"definition": "large", "input": {"n": 1234567890123456789}}
+    first, second = (operator.post(API, body, format="json", HTTP_IDEMPOTENCY_KEY="k1") for _ in range(2))
+    assert (first.status_code, first.json()["id"]) == (201, second.json()["id"])
+
+
 def test_a_body_past_the_limit_is_refused(operator, echoes, settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
     assert start(operator, input={"n": 1, "text": "x" * 200}).status_code == 413
