@@ -26,7 +26,7 @@ FLUSH = "select verdict from engine_flush_v1(null, %s::jsonb, 0, null, true)"
 CLAIM = """
 select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind,
        s.agent_version_id, s.feedback,
-       (select jsonb_agg(jsonb_build_object('p', o.position, 's', o.status, 'o', o.output,
+       (select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output,
                                             'x', encode(o.output_digest, 'hex'), 'd', o.decision))
         from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
        r.definition_version_id, r.public_id, r.organization_id, r.started_by_id, r.depth, r.input, r.error is not null
@@ -113,10 +113,14 @@ def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict
     approval = plan.steps[gate[0]].approval or {}
     positions = [plan.position_of[name] for name in approval["retry"]] + [gate[0]]
     feedback = {name: decision[name] for name in ("note", "form", "by")}
-    rows(
-        "select engine_reopen_v1(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)",
-        [run, key, fence, positions, json.dumps(decision), json.dumps(note), json.dumps(feedback)],
-    )
+    replaced = [plan.steps[position].name for position in positions if position != gate[0]]
+    with transaction.atomic():
+        opened = value(
+            "select engine_reopen_v1(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)",
+            [run, key, fence, positions, json.dumps(decision), json.dumps(note), json.dumps(feedback)],
+        )
+        if opened:  # questions that steps replaced by it still put: under the run's lock, so before the new ones
+            Request.withdraw([f"run:{run}:{name}" for name in replaced])
     hints.changed([run])
     for queue in settings.WORKER_QUEUES:
         hints.work(queue)
@@ -150,9 +154,9 @@ def tidy_up() -> int:
     """
     tidied = 0
     for run in Run.objects.filter(tidy=True)[:LARGEST_SWEEP]:
-        steps = Step.objects.filter(run=run, kind="approval", status=Step.Status.CANCELED).values_list(
-            "name", flat=True
-        )
+        gates = Step.objects.filter(run=run, kind="approval")
+        asking = gates.exclude(status__in=Step.ENDED).values("name")  # in a newer round, under the same subject
+        steps = gates.filter(status=Step.Status.CANCELED).exclude(name__in=asking).values_list("name", flat=True)
         Request.withdraw([f"run:{run.pk}:{name}" for name in steps])
         over = Step.objects.filter(run=run, status__in=Step.ENDED).values("key")
         for child in Run.objects.filter(parent_run_id=run.pk, parent_key__in=over, ended_at=None):

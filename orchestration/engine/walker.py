@@ -100,12 +100,13 @@ class Execution:
             context = self._context()
             if step.condition is not None and not step.condition.evaluate(context):
                 return Outcome("skipped", fields={"note": {"reason": "its `if` is false"}})
+            for gate in self.plan.gates_before(step):
+                read = next(read for read in self.claim.reads if read["p"] == gate)
+                if self._differs_from_decided(read):
+                    self._reopen_gate(read)
+                    return None
             if step.kind == "approval":
                 return self._ask(step, context)
-            for position in self.plan.gates_before(step):
-                if self._differs_from_decided(position):
-                    self._reopen_gate(position)
-                    return None
             return self._call(step, context)
         except (ExpressionError, TypingError) as exc:
             return failed("expression", str(exc))
@@ -304,9 +305,8 @@ class Execution:
         )
         return [[name, digests.get(pinned[name], "")] for name in sorted(names)]
 
-    def _differs_from_decided(self, gate: int) -> bool:
+    def _differs_from_decided(self, read: Mapping[str, Any]) -> bool:
         """Whether what would run is not what was decided: the digest, made anew, against that after edits."""
-        read = next(read for read in self.claim.reads if read["p"] == gate)
         decision = read["d"]
         if decision is None or "digest" not in decision:
             return False  # no one was asked: the gate was skipped, and its `status` is read by this step's `if`
@@ -314,20 +314,18 @@ class Execution:
         with returned_connection():
             if read["x"] is not None:
                 payload = load_payload(bytes.fromhex(read["x"]))
-            steps = self._digests_behind(gate)
+            steps = self._digests_behind(read["p"])
         return bool(decision["digest"] != digest_of(payload, decision["choices"], self.plan.digest, steps))
 
-    def _reopen_gate(self, gate: int) -> None:
+    def _reopen_gate(self, read: Mapping[str, Any]) -> None:
+        """Let this step wait for a newer gate than the one it read: for one that is there already, or a new one."""
+        gate = read["p"]
         name = self.plan.steps[gate].name
         note = {"reason": f"what {name} let through is not what was decided", "step": name}
         with returned_connection():
-            gate_key = value(
-                "select key from orchestration_step where run_id = %s and position = %s order by round desc limit 1",
-                [self.claim.run, gate],
-            )
             rows(
                 "select engine_reopen_v1(%s, %s, null, %s, null, %s::jsonb, null, %s, %s)",
-                [self.claim.run, gate_key, [gate], dump(note), self.claim.key, self.claim.fence],
+                [self.claim.run, read["k"], [gate], dump(note), self.claim.key, self.claim.fence],
             )
 
 

@@ -86,7 +86,7 @@ begin
 
     return query
     select a.n, a.verdict, a.run, a.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind, s.agent_version_id, s.feedback,
-           (select jsonb_agg(jsonb_build_object('p', o.position, 's', o.status, 'o', o.output, 'x', encode(o.output_digest, 'hex'), 'd', o.decision))
+           (select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output, 'x', encode(o.output_digest, 'hex'), 'd', o.decision))
             from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
            r.definition_version_id, r.public_id::text, r.organization_id, r.started_by_id, r.depth::int, r.input, r.error is not null
     from (select z.n, z.verdict, z.run, z.key from unnest(s_n, s_verdict, s_runs, s_keys) z(n, verdict, run, key)

@@ -1,18 +1,23 @@
 -- Opens a round: the steps at `positions`, the gate's among them, get new rows with round + 1; others keep theirs.
 --
 -- By a person's retry the gate waits under `gate_fence`: it ends, completed, with `decision`, and its dependants wait for
--- the new gate. With `held` the gate has ended, and the step `held`, claimed under `held_fence`, found that what would
--- run is not what was decided: it, and all others behind the gate that did not start, wait for the new gate.
+-- the new gate. With `held` the gate, `gate_key`, has ended, and the step `held`, claimed under `held_fence`, found that
+-- what would run is not what was decided: it waits for the new gate. If another step found that before, there is a newer
+-- gate already, and `held` only waits for that one.
+--
+-- A step's newest row is the one that counts. Every step that has not started waits for, and reads, the newest rows; who
+-- waits for whom is made anew from the version's layout. Older rows that are open are canceled, but a call under way
+-- goes on: it is recorded as it ends, and nothing waits for it.
 -- Returns whether it did; false if the gate, the step or the run has moved on.
 create function engine_reopen_v1(target bigint, gate_key int, gate_fence bigint, positions int[], decision jsonb, note jsonb, feedback_given jsonb,
     held int default null, held_fence bigint default null) returns boolean language plpgsql as $$
 declare
+    ended constant text[] := '{completed,failed,skipped,canceled}';
     run_status text;
     last_key int;
-    fresh int[]; stale int[];   -- new and old keys, in the order of positions
-    behind int[];
-    gate_item jsonb := '[]'; held_move jsonb := '[]';
-    ready int; back int := 0;
+    opened jsonb;               -- the names of the new rows, null if there are none
+    items jsonb; skips jsonb; moves jsonb := '[]';
+    open_before int; moving_before int;
 begin
     select r.status into run_status from orchestration_run r where r.id = target for no key update;
     if run_status not in ('running', 'waiting', 'paused') then
@@ -26,53 +31,100 @@ begin
     if not found then
         return false;
     end if;
+    select max(s.key), count(*) filter (where s.status <> all (ended)), count(*) filter (where s.status in ('ready', 'running'))
+    into last_key, open_before, moving_before from orchestration_step s where s.run_id = target;
+    if held is not null then
+        if exists (select from orchestration_step s join orchestration_step g on g.run_id = target and g.key = gate_key
+                   where s.run_id = target and s.position = g.position and s.key > gate_key) then
+            positions := '{}';
+        end if;
+        select jsonb_build_array(jsonb_build_object('run', target, 'key', held, 'type', 'step.blocked',
+                   'data', jsonb_build_object('step', s.name, 'round', s.round) || (note - 'step')))
+        into moves from orchestration_step s where s.run_id = target and s.key = held;
+        update orchestration_step s set status = 'blocked', owner = null, attempt = 0, started_at = null, fence = s.fence + 1
+        where s.run_id = target and s.key = held;
+    end if;
 
-    select max(s.key) into last_key from orchestration_step s where s.run_id = target;
-    select array_agg(n.key order by n.position), array_agg(last_key + n.seat order by n.position) into stale, fresh from (
-        select distinct on (s.position) s.position, s.key, dense_rank() over (order by s.position)::int as seat
-        from orchestration_step s where s.run_id = target and s.position = any (positions) order by s.position, s.round desc) n;
-    select s.dependants into behind from orchestration_step s where s.run_id = target and s.key = gate_key;
+    -- 1. What is open at these positions gives way; a question that is just being put has no call under way.
+    select coalesce(jsonb_agg(jsonb_build_object('n', 0, 'run', target, 'key', s.key, 'fence', s.fence, 'was', s.status, 'outcome', 'canceled')), '[]')
+    into items from orchestration_step s
+    where s.run_id = target and s.position = any (positions) and s.key <> gate_key
+          and (s.status in ('blocked', 'ready', 'waiting', 'uncertain') or s.status = 'running' and s.kind = 'approval');
+    update orchestration_run r set tidy = true where r.id = target and exists (
+        select from orchestration_step s where s.run_id = target and s.position = any (positions) and s.status = 'waiting' and s.waits_for = 'child');
 
-    with pairs as (select * from unnest(stale, fresh) p(old, new)),
-    rows as (
-        select s.*, p.new,
-               (select count(*)::int from orchestration_step o where o.run_id = target and o.key = any (stale) and s.key = any (o.dependants)) as needed,
-               array(select q.new from pairs q where q.old = any (s.dependants) order by 1) as inner_dependants,
-               array(select coalesce((select q.new from pairs q where q.old = k), k) from unnest(s.reads) k order by 1) as new_reads
-        from orchestration_step s join pairs p on p.old = s.key where s.run_id = target
+    -- 2. The new rows.
+    with newest as (
+        select distinct on (s.position) s.* from orchestration_step s
+        where s.run_id = target and s.position = any (positions) order by s.position, s.key desc
     ), made as (
         insert into orchestration_step (run_id, key, position, name, round, index, kind, queue, status, open_needs, dependants, reads, tolerant, repeatable,
             agent_version_id, priority, feedback)
-        select target, new, position, name, round + 1, index, kind, queue, case when needed = 0 then 'ready' else 'blocked' end, needed,
-               case when key = gate_key then behind else inner_dependants end, new_reads, tolerant, repeatable, agent_version_id, priority, feedback_given
-        from rows returning status
+        select target, last_key + row_number() over (order by n.position), n.position, n.name, n.round + 1, n.index, n.kind, n.queue, 'blocked', 0, '{}', '{}',
+               n.tolerant, n.repeatable, n.agent_version_id, n.priority, feedback_given
+        from newest n returning name
     )
-    select count(*) filter (where status = 'ready') into ready from made;
+    select jsonb_agg(name order by name) into opened from made;
 
-    -- What lies behind the gate reads the new rows.
-    with recursive after as (
-        select unnest(behind) as key
-        union select d from after join orchestration_step s on s.run_id = target and s.key = after.key cross join unnest(s.dependants) d
+    -- 3. Who waits for whom, and reads what. One that reads a new row from afar, past a step that keeps its round, waits
+    -- for that row too.
+    with recursive layout as materialized (
+        select l.key as position, l.dependants, l.reads
+        from orchestration_run r join orchestration_definitionversion v on v.id = r.definition_version_id
+        cross join jsonb_to_recordset(v.layout) as l(key int, dependants int[], reads int[]) where r.id = target
+    ), newest as materialized (
+        select distinct on (s.position) s.position, s.key, s.round, s.tolerant, s.status <> all (ended) as open, s.status = 'completed' as good,
+               s.status = 'blocked' or s.status = 'ready' and s.started_at is null as unstarted
+        from orchestration_step s where s.run_id = target order by s.position, s.key desc
+    ), needs as materialized (
+        select n.key, n.round, n.open, n.good, w.key as waiter
+        from layout l join newest n on n.position = l.position cross join unnest(l.dependants) d join newest w on w.position = d
+        where w.unstarted
+    ), reach as (
+        select n.key as root, n.waiter as key from needs n where n.open and n.round > 1
+        union select r.root, n.waiter from reach r join needs n on n.key = r.key and n.open
+    ), waits as materialized (
+        select n.key, n.waiter from needs n where n.open
+        union
+        select n.key, w.key from layout l join newest w on w.position = l.position cross join unnest(l.reads) p join newest n on n.position = p
+        where w.unstarted and n.open and n.round > 1 and not exists (select from reach r where r.root = n.key and r.key = w.key)
+    ), counted as (
+        select w.key, w.unstarted, (select count(*) from waits where waits.waiter = w.key) as open_needs,
+               (select count(*) from needs n where n.waiter = w.key and not n.open and not n.good) as failed_needs,
+               array(select n.key from unnest(l.reads) p join newest n on n.position = p order by 1) as reads
+        from newest w join layout l on l.position = w.position
     )
-    update orchestration_step s set reads = array(select coalesce((select q.new from unnest(stale, fresh) q(old, new) where q.old = k), k)
-                                                  from unnest(s.reads) k order by 1)
-    from after where s.run_id = target and s.key = after.key and s.reads && stale;
+    update orchestration_step s set
+        dependants = array(select waits.waiter from waits where waits.key = s.key order by 1),
+        open_needs = case when c.unstarted then c.open_needs else s.open_needs end,
+        failed_needs = case when c.unstarted then c.failed_needs else s.failed_needs end,
+        reads = case when c.unstarted then c.reads else s.reads end,
+        status = case when not coalesce(c.unstarted, false) then s.status
+                      when c.open_needs > 0 or c.failed_needs > 0 and not s.tolerant then 'blocked' else 'ready' end
+    from orchestration_step o left join counted c on c.key = o.key
+    where o.run_id = target and o.status <> all (ended) and s.run_id = target and s.key = o.key;
+    select coalesce(jsonb_agg(jsonb_build_object('n', 0, 'run', target, 'key', s.key, 'fence', s.fence, 'was', 'blocked', 'outcome', 'skipped',
+                                                 'note', '{"reason": "a step it needs did not complete"}'::jsonb)), '[]')
+    into skips from orchestration_step s
+    where s.run_id = target and s.status = 'blocked' and s.open_needs = 0 and not exists (
+        select from orchestration_step n where n.run_id = target and n.position = s.position and n.key > s.key);
 
-    update orchestration_step s set dependants = '{}' where s.run_id = target and s.key = gate_key;
+    -- 4. A failure that has a newer round is none of the run's.
+    update orchestration_run r set error = (
+        select s.error || jsonb_build_object('step', s.name) from orchestration_step s
+        where s.run_id = target and s.status = 'failed' and not exists (
+            select from orchestration_step n where n.run_id = target and n.position = s.position and n.key > s.key)
+        order by s.ended_at, s.key limit 1)
+    where r.id = target and r.error is not null;
+
     if held is null then
-        gate_item := jsonb_build_array(jsonb_build_object('n', 0, 'run', target, 'key', gate_key, 'fence', gate_fence, 'was', 'waiting',
-            'outcome', 'completed', 'decision', decision, 'note', note));
-    else
-        select jsonb_build_array(jsonb_build_object('run', target, 'key', held, 'type', 'step.blocked',
-                   'data', jsonb_build_object('step', s.name, 'round', s.round) || (note - 'step')))
-        into held_move from orchestration_step s where s.run_id = target and s.key = held;
-        select count(*) filter (where s.status in ('ready', 'running')) into back from orchestration_step s
-        where s.run_id = target and s.key = any (behind) and (s.status in ('blocked', 'ready') or s.key = held);
-        update orchestration_step s set open_needs = s.open_needs + 1, status = 'blocked', owner = null, attempt = 0, started_at = null, fence = s.fence + 1
-        where s.run_id = target and s.key = any (behind) and (s.status in ('blocked', 'ready') or s.key = held);
+        items := jsonb_build_array(jsonb_build_object('n', 0, 'run', target, 'key', gate_key, 'fence', gate_fence, 'was', 'waiting',
+            'outcome', 'completed', 'decision', decision, 'note', note)) || items;
     end if;
-    perform engine_settle_v1(null, gate_item, '{}', held_move || jsonb_build_array(jsonb_build_object('run', target, 'type', 'run.round_opened',
-        'open', cardinality(fresh), 'moving', ready - back, 'data', note || jsonb_build_object('steps',
-            (select jsonb_agg(distinct s.name) from orchestration_step s where s.run_id = target and s.key = any (fresh))))));
+    select moves || jsonb_build_array(jsonb_build_object('run', target, 'type', case when opened is not null then 'run.round_opened' end,
+        'open', count(*) filter (where s.status <> all (ended)) - open_before,
+        'moving', count(*) filter (where s.status in ('ready', 'running')) - moving_before, 'data', note || jsonb_build_object('steps', opened)))
+    into moves from orchestration_step s where s.run_id = target;
+    perform engine_settle_v1(null, items || skips, '{}', moves);
     return true;
 end $$;

@@ -191,7 +191,9 @@ begin
     ), sums as (
         select run_id, count(type)::int as n, sum(open)::int as open, sum(moving)::int as moving,
                (array_agg(data -> 'error' || jsonb_build_object('step', data ->> 'step') order by ord)
-                   filter (where type = 'step.failed'))[1] as error
+                   filter (where type = 'step.failed' and not exists (  -- a failure that has a newer round is none of the run's
+                       select from orchestration_step o join orchestration_step n on n.run_id = o.run_id and n.position = o.position and n.key > o.key
+                       where o.run_id = told.run_id and o.key = told.key)))[1] as error
         from told group by run_id
     ), final as (
         select r.id, u.n, r.open_steps + u.open as open, r.moving_steps + u.moving as moving, coalesce(r.error, u.error, o.error) as error, o.output, o.output_digest,
