@@ -63,10 +63,6 @@ def query(asked: Query, *, deadline_seconds: float | None, canceled: Callable[[]
             f"No connection to {asked.connection} for operation {asked.operation}: unreachable, refused, or all "
             f"{settings.AGENT_DATABASE_POOL_SIZE} connections of this process are busy. See SUPABASE_DB_URL."
         ) from error
-    except psycopg.errors.QueryCanceled as error:
-        _in_time(asked, end)
-        limit = asked.statement_timeout_seconds
-        raise Temporary(f"Operation {asked.operation} took longer than its {limit:g} s.") from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise Permanent(f"Operation {asked.operation} is beyond the reading role's rights: {_first(error)}") from error
     except psycopg.OperationalError as error:
@@ -132,12 +128,29 @@ atexit.register(close_pools)
 def _read(
     connection: psycopg.Connection[dict[str, Any]], asked: Query, end: float, canceled: Callable[[], bool]
 ) -> list[dict[str, Any]]:
+    left, limit = _in_time(asked, end), asked.statement_timeout_seconds
+    try:
+        return _rows(connection, asked, min(left, limit), end, canceled)
+    except psycopg.errors.QueryCanceled as error:
+        # Which limit it was is known from what was set: the server's clock need not agree with ours to the millisecond.
+        if left <= limit:
+            raise _too_late(asked) from error
+        _in_time(asked, end)
+        raise Temporary(f"Operation {asked.operation} took longer than its {limit:g} s.") from error
+
+
+def _rows(
+    connection: psycopg.Connection[dict[str, Any]],
+    asked: Query,
+    timeout: float,
+    end: float,
+    canceled: Callable[[], bool],
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     size = 0
     with connection.transaction(), connection.cursor(name="operation") as cursor:
         connection.execute("set transaction read only")
-        timeout = min(asked.statement_timeout_seconds, _in_time(asked, end))
-        connection.execute("select set_config('statement_timeout', %s, true)", [str(max(1, int(timeout * 1000)))])
+        connection.execute("select set_config('statement_timeout', %s, true)", [str(math.ceil(timeout * 1000))])
         cursor.execute(asked.sql.strip().rstrip(";"), {key: _bound(value) for key, value in asked.parameters.items()})
         while batch := cursor.fetchmany(min(FETCH_ROWS, asked.max_rows + 1 - len(rows))):
             rows += ({key: _plain(value, asked) for key, value in row.items()} for row in batch)
@@ -155,8 +168,12 @@ def _read(
 def _in_time(asked: Query, end: float) -> float:
     left = end - time.monotonic()
     if left <= 0:
-        raise TimedOut(f"Operation {asked.operation} did not end before the step's time-out.")
+        raise _too_late(asked)
     return left
+
+
+def _too_late(asked: Query) -> TimedOut:
+    return TimedOut(f"Operation {asked.operation} did not end before the step's time-out.")
 
 
 def _bound(value: Any) -> Any:
