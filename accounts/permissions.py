@@ -1,11 +1,18 @@
 """Who may use a door: roles of the member, narrowed by the scopes of the token."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts.authentication import member_of, token_of
+from accounts.exceptions import NotAMember
 from accounts.models import Role, Scope
 
 SCOPE_OF_ROLE = {
@@ -32,6 +39,29 @@ def only(*needed: str) -> type[BasePermission]:
 def scoped(scope: str) -> type[BasePermission]:
     """Any active member; other methods need `scope`. For verbs that know themselves who may."""
     return _permission(frozenset(), {Scope(scope)}, reading_needs_role=False)
+
+
+def page(*needed: str, reading: bool = False) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """A page for members, with `request.member`: any member reads, other methods need one of the roles.
+
+    `reading=True`: looking needs the role too. Strangers go to the sign-in, others get 403 in words.
+    """
+
+    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                member = member_of(request)
+            except NotAMember as exc:
+                raise PermissionDenied(str(exc)) from exc
+            request.member = member  # type: ignore[attr-defined]
+            if needed and (reading or request.method not in SAFE_METHODS) and not member.has_role(*needed):
+                raise PermissionDenied(f"This needs the role {' or '.join(sorted(needed))}.")
+            return view(request, *args, **kwargs)
+
+        return login_required(never_cache(guarded))
+
+    return decorate
 
 
 def allows(request: Request, scope: str) -> bool:

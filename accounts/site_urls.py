@@ -1,11 +1,7 @@
-"""Pages for people, mounted at /accounts/."""
+"""Pages for people; sign-in and what belongs to it is django-allauth's, below /accounts/."""
 
-from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from accounts.views import SignIn
+from accounts import views
 
-urlpatterns = [
-    path("login/", SignIn.as_view(), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
-]
+urlpatterns = [path("settings/", views.preferences, name="settings")]

@@ -1,16 +1,21 @@
-from typing import Any
+"""Pages for people: their own settings."""
 
-from django.contrib.auth.views import LoginView
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 
-from accounts.forms import LoginForm
+from accounts.permissions import page
+from ui.forms import PreferencesForm
+from ui.shell import Preferences
 
 
-class SignIn(LoginView):
-    """Django's own, with the field names `login` and `password`."""
-
-    form_class = LoginForm  # type: ignore[assignment]
-    template_name = "accounts/login.html"
-    redirect_authenticated_user = True
-
-    def get_form_kwargs(self) -> dict[str, Any]:
-        return {**super().get_form_kwargs(), "request": self.request}
+@page()
+def preferences(request: HttpRequest) -> HttpResponse:
+    """Theme, density, time zone and keys, kept in cookies of this device."""
+    form = PreferencesForm(request.POST or None, initial=PreferencesForm.initial_of(Preferences.of(request)))
+    if request.method == "POST" and form.is_valid():
+        response = redirect("pages:settings")
+        form.keep(response)
+        messages.success(request, "Saved for this device.")
+        return response
+    return render(request, "accounts/settings.html", {"form": form})

@@ -23,10 +23,18 @@ api: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
 ]
 
-urlpatterns = [
+pages: list[URLPattern | URLResolver] = [
+    path("", include("ui.site_urls")),
+    path("", include("accounts.site_urls")),
+    path("", include("agents.site_urls")),
+    path("", include("approvals.site_urls")),
     path("", include("orchestration.site_urls")),
+]
+
+urlpatterns = [
+    path("", include((pages, "pages"))),
     path("api/v1/", include(api)),
-    path("accounts/", include("accounts.site_urls")),
+    path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("schema/definition.json", definition_schema, name="definition-schema"),
     path("healthz", health.healthz),

@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from orchestration import views
+from orchestration.views import home, runs
 
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("lists/", views.home_lists, name="home-lists"),
-    path("runs/<str:public_id>/", views.run_page, name="run-page"),
-    path("runs/<str:public_id>/part/", views.run_page_part, name="run-page-part"),
+    path("", home.home, name="home"),
+    path("lists/", home.home_lists, name="home-lists"),
+    path("go/", home.go, name="go"),
+    path("runs/", runs.run_list, name="runs"),
+    path("runs/<str:public_id>/", runs.run, name="run"),
+    path("runs/<str:public_id>/part/", runs.run_part, name="run-part"),
 ]

@@ -42,7 +42,7 @@ def test_a_wrong_password_says_so_and_signs_nobody_in(house, client: Client):
     member(house, "ada", Role.VIEWER)
     answer = client.post("/accounts/login/", {"login": "ada", "password": "wrong"})
     assert answer.status_code == 200
-    assert b"do not match" in answer.content
+    assert b"not correct" in answer.content
     assert client.get("/").status_code == 302
 
 

@@ -1,0 +1,162 @@
+"""The components that take a value: `{% load ui %}`. Each is shown on /styleguide/."""
+
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django import template
+from django.template.defaultfilters import date as as_date
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from ui import markdown as markdown_of
+from ui.statuses import look_of
+
+register = template.Library()
+SHOWN_NODES = 200
+OPEN_DEPTH = 2
+DEEPEST = 40
+LONGEST_TEXT = 4000
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A drawing beside words that say the same; screen readers pass over it."""
+    return format_html('<span class="icon icon-{}" aria-hidden="true"></span>', name)
+
+
+@register.simple_tag
+def status(status: str, waits_for: str | None = None) -> SafeString:
+    """The chip of a status."""
+    look = look_of(status, waits_for)
+    return format_html(
+        '<span class="chip tone-{}" data-status="{}"><span class="icon icon-{}" aria-hidden="true"></span>{}</span>',
+        look.tone,
+        status,
+        look.icon,
+        look.word,
+    )
+
+
+@register.simple_tag
+def tone(status: str, waits_for: str | None = None) -> str:
+    return look_of(status, waits_for).tone
+
+
+@register.simple_tag
+def when(moment: datetime.datetime | None, nothing: str = "") -> SafeString | str:
+    """A time: how long ago or ahead, as of now; the whole of it with its zone in the title."""
+    if moment is None:
+        return nothing
+    here = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}" title="{}" data-relative>{}</time>',
+        moment.isoformat(),
+        as_date(here, "j M Y H:i:s T"),
+        relative((moment - timezone.now()).total_seconds()),
+    )
+
+
+@register.simple_tag
+def at(moment: datetime.datetime | None, nothing: str = "") -> SafeString | str:
+    """A time in full, in the reader's zone."""
+    if moment is None:
+        return nothing
+    return format_html(
+        '<time datetime="{}">{}</time>', moment.isoformat(), as_date(timezone.localtime(moment), "j M Y H:i T")
+    )
+
+
+def relative(seconds: float) -> str:
+    """ "3 min ago", "in 2 h", "just now". `static/js/shell.js` says it with the same words."""
+    size = abs(seconds)
+    if size < 5:
+        return "just now"
+    length, unit = next((length, unit) for length, unit in UNITS if size >= length)
+    words = f"{int(size // length)} {unit}"
+    return f"{words} ago" if seconds < 0 else f"in {words}"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """ "0.4 s", "12 s", "3 min 20 s", "2 h 5 min", "4 d 1 h"."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    parts: list[str] = []
+    left = int(seconds)
+    for length, unit in UNITS:
+        if left >= length and len(parts) < 2:
+            parts.append(f"{left // length} {unit}")
+            left %= length
+        elif parts:
+            break
+    return " ".join(parts)
+
+
+@register.simple_tag
+def between(start: datetime.datetime | None, end: datetime.datetime | None = None) -> str:
+    """How long it took, or has taken until now."""
+    return duration(((end or timezone.now()) - start).total_seconds()) if start else ""
+
+
+@register.filter
+def usd(amount: float | None) -> str:
+    """Dollars, small sums with more places; "" when unknown."""
+    if amount is None:
+        return ""
+    return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+@register.inclusion_tag("ui/copy_id.html")
+def copy_id(value: str, label: str = "id") -> dict[str, Any]:
+    """An identifier and a button that copies it."""
+    return {"value": value, "label": label, "short": value if len(value) <= 20 else f"{value[:6]}…{value[-4:]}"}
+
+
+@register.filter
+def markdown(text: str) -> SafeString | str:
+    """Safe HTML of Markdown; text too long for that comes back as it is, to be escaped by the template."""
+    return markdown_of.render(text) or text
+
+
+@register.inclusion_tag("ui/json_tree.html")
+def json_tree(value: Any, label: str = "value") -> dict[str, Any]:
+    """A payload to look into: folds below two levels, the first 200 places, all of it by `raw`."""
+    shown: list[str] = []
+    node = _node("", value, 0, shown)
+    return {"node": node, "label": label, "raw": json.dumps(value, ensure_ascii=False, indent=2)}
+
+
+def _node(key: str, value: Any, depth: int, shown: list[str]) -> dict[str, Any]:
+    """{key, kind, text | children, size, is_open, left}: `left` is how many children, or signs, are not shown."""
+    shown.append(key)
+    node: dict[str, Any] = {"key": key, "is_open": depth < OPEN_DEPTH}
+    if isinstance(value, Mapping | list):
+        pairs: list[tuple[str, Any]] = list(
+            ((str(k), v) for k, v in value.items())
+            if isinstance(value, Mapping)
+            else ((str(i), v) for i, v in enumerate(value))
+        )
+        children = []
+        for name, child in pairs:
+            if len(shown) >= SHOWN_NODES or depth >= DEEPEST:
+                break
+            children.append(_node(name, child, depth + 1, shown))
+        kind = "object" if isinstance(value, Mapping) else "list"
+        return {**node, "kind": kind, "children": children, "size": len(pairs), "left": len(pairs) - len(children)}
+    kind = (
+        "text"
+        if isinstance(value, str)
+        else "null"
+        if value is None
+        else "flag"
+        if isinstance(value, bool)
+        else "number"
+    )
+    text = value if isinstance(value, str) else json.dumps(value)
+    return {**node, "kind": kind, "text": text[:LONGEST_TEXT], "left": max(0, len(text) - LONGEST_TEXT)}
