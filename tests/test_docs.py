@@ -14,7 +14,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MACHINES = {"Run": Run.Status, "Step": Step.Status, "Request": RequestStatus}
 # Read by bin/up, bin/test and bin/python, which work before there are settings.
-OF_THE_LAUNCHER = {"COUNTERSIGN_DATA", "PYTHON", "COUNTERSIGN_POSTGRES", "COUNTERSIGN_E2E"}
+OF_THE_LAUNCHER = {"COUNTERSIGN_DATA", "PYTHON", "COUNTERSIGN_POSTGRES", "COUNTERSIGN_CHROMIUM"}
 
 
 def text(path: str) -> str:

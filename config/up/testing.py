@@ -1,5 +1,6 @@
 """`bin/test`: every check, on a PostgreSQL and a Valkey of its own. With arguments pytest runs alone, with them."""
 
+import importlib.util
 import os
 import re
 import secrets
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from config.up.environment import find_browser
 from config.up.processes import Account, Refused, kill_group, start
 from config.up.services import Postgres, Valkey, services_of, socket_folder, wait_until_ready
 from config.up.supervisor import Supervisor
@@ -20,6 +22,7 @@ from config.up.supervisor import Supervisor
 ROOT = Path(__file__).resolve().parents[2]
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 ENGINE_TESTS = "tests/orchestration/test_engine.py"
+BROWSER_TESTS = "tests/e2e"
 OLDEST_SUPPORTED = 15
 SERVERS = (
     "/usr/lib/postgresql/*/bin",
@@ -95,7 +98,29 @@ def static_checks(environment: Mapping[str, str]) -> Iterable[Check]:
 
 
 def tests(environment: Mapping[str, str], given: list[str]) -> Check:
-    return Check("pytest", [sys.executable, "-m", "pytest", "-n", "2", *given], for_pytest(environment), live=True)
+    command = [sys.executable, "-m", "pytest", "-n", "2"]
+    # Without the browsers' plugin, which empties its folder of pictures at every start.
+    command += given or [f"--ignore={BROWSER_TESTS}", "-p", "no:playwright"]
+    return Check("pytest", command, for_pytest(environment), live=True)
+
+
+def browser_tests(environment: Mapping[str, str]) -> Check:
+    """One after the other: their site is made once, and a browser uses the second processor by itself."""
+    command = [sys.executable, "-m", "pytest", BROWSER_TESTS, "-p", "no:cacheprovider", "--durations", "10"]
+    return Check("browser tests", command, {**for_pytest(environment), "REDIS_URL": database_of_valkey(environment, 9)})
+
+
+def database_of_valkey(environment: Mapping[str, str], number: int) -> str:
+    return environment["REDIS_URL"].replace("?db=0", f"?db={number}")
+
+
+def why_no_browser_tests() -> str:
+    """Empty when they can be run."""
+    if find_browser() is None:
+        return "No Chromium was found; install it (Debian: apt install chromium), or name it in COUNTERSIGN_CHROMIUM."
+    if importlib.util.find_spec("pytest_playwright") is None:
+        return "The packages of requirements-e2e.lock could not be installed; what the beginning of this output says."
+    return ""
 
 
 def for_pytest(environment: Mapping[str, str]) -> dict[str, str]:
@@ -152,6 +177,7 @@ def run(given: list[str]) -> bool:
     postgres, valkey = services_of(data, data / "log", FAST)
     server = oldest_server()
     services: list[Postgres | Valkey] = [postgres, valkey]
+    no_browser = why_no_browser_tests()
     has_engine_tests = (ROOT / ENGINE_TESTS).exists()
     old = None
     if server and not given and has_engine_tests:
@@ -177,10 +203,12 @@ def run(given: list[str]) -> bool:
             older = {
                 **for_pytest(environment),
                 "DATABASE_URL": old.url,
-                "REDIS_URL": valkey.url.replace("?db=0", "?db=1"),
+                "REDIS_URL": database_of_valkey(environment, 1),
             }
             command = [sys.executable, "-m", "pytest", "-q", ENGINE_TESTS, "-p", "no:cacheprovider"]
             lanes[1].append(Check(f"engine on PostgreSQL {server[0]}", command, older))
+        if not given and not no_browser:
+            lanes[1].append(browser_tests(environment))
         planned = sum(len(lane) for lane in lanes)
         done = run_lanes(supervisor, lanes, data / "log")
     finally:
@@ -201,6 +229,11 @@ def run(given: list[str]) -> bool:
             " found; install one, or name its folder of binaries in COUNTERSIGN_POSTGRES."
         )
     good = len(done) == planned and all(check.passed for check in done)
+    if no_browser and not given:
+        say(f"NOT RUN: THE BROWSER TESTS. {no_browser}")
+        if os.environ.get("CI", "").lower() in ("true", "1"):
+            say("With CI=true that is a failure.")
+            good = False
     say(f"{'All passed' if good else 'FAILED'} in {time.monotonic() - began:.0f} s.")
     return good
 
