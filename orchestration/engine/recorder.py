@@ -64,6 +64,7 @@ class Recorder(threading.Thread):
         self.process = process
         self.inbox: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()  # None: look for work, or stop
         self.more = False  # steps may be ready that nobody took
+        self._hint = object()  # another one with each hint
         self._numbers = itertools.count(1)
         self._locked: list[Ended] = []
         self._elsewhere = False  # what is ready belongs to runs that another process has locked at this moment
@@ -87,6 +88,7 @@ class Recorder(threading.Thread):
 
     def look(self) -> None:
         """Steps may have become ready: claim for the walkers that are free."""
+        self._hint = object()  # first: see _dispatch
         self.more = True
         self.inbox.put(None)
 
@@ -156,10 +158,10 @@ class Recorder(threading.Thread):
         payloads = [payload for ended in batch if ended.item for payload in ended.item.payloads]
         if payloads:
             store_payloads(payloads)
-        wanted = 0 if patient else self._wanted()
+        wanted, hint = (0 if patient else self._wanted()), self._hint
         prepare = batch[0].outcome.prepare if len(batch) == 1 and batch[0].outcome else None
         if prepare is None:
-            self._dispatch(batch, self._call(batch, wanted, patient), wanted)
+            self._dispatch(batch, self._call(batch, wanted, patient), wanted, hint)
             return
         (ended,) = batch
         try:
@@ -180,7 +182,7 @@ class Recorder(threading.Thread):
                 ended.item = encode(ended.claim.place, "running", ended.outcome)
                 self.inbox.put(ended)
                 return
-        self._dispatch(batch, found, 0)
+        self._dispatch(batch, found, 0, hint)
 
     def _call(self, batch: list[Ended], wanted: int, patient: bool) -> list[tuple[Any, ...]]:
         items = "[" + ",".join(ended.text for ended in batch) + "]"
@@ -188,7 +190,7 @@ class Recorder(threading.Thread):
         worker = None if patient else self.process.worker_id
         return rows(FLUSH, [worker, items, wanted, settings.WORKER_QUEUES, patient])
 
-    def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int) -> None:
+    def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int, hint: object) -> None:
         """Give each walker that handed something in the next step of its run, and free ones what was claimed beside."""
         busy = {row[0] for row in found if row[1] == "busy"}
         claims = [Claim.of(row) for row in found if row[1] == "claimed"]
@@ -223,6 +225,8 @@ class Recorder(threading.Thread):
         if wanted:
             self._elsewhere = any(row[1] == "elsewhere" for row in found)
             self.more = self._elsewhere or len(claims) >= wanted
+            if self._hint is not hint:  # what became ready during the claim may have come too late for it
+                self.more = True
         if left:
             self._leave(left)
         changed = {ended.claim.run for ended in done} | {claim.run for claim in beside}

@@ -243,3 +243,18 @@ def test_a_frozen_workers_claim_against_its_death(start_many):
     assert not Step.objects.filter(status="running").exists()
     assert {run.status for run in finish_by_hand(runs)} == {"completed"}
     connection.close()
+
+
+def test_a_hint_that_comes_while_steps_are_being_claimed_is_not_forgotten(
+    engine_later, save, organization, members, settings
+):
+    settings.WORKER_SWEEP_SECONDS = 3600
+    version = save("name: one\nsteps: {a: {agent: echo}}")
+    engine = engine_later()
+
+    def begin(n):
+        run = start_version(version.pk, organization.pk, {}, by=members.operator.pk)
+        engine.look()
+        until(lambda: Run.objects.filter(pk=run, status="completed").exists())
+
+    race(ROUNDS, begin, begin)
