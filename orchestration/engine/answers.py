@@ -154,20 +154,27 @@ def tidy_up() -> int:
     """
     tidied = 0
     for run in Run.objects.filter(tidy=True)[:LARGEST_SWEEP]:
-        gates = Step.objects.filter(run=run, kind="approval")
-        asking = gates.exclude(status__in=Step.ENDED).values("name")  # in a newer round, under the same subject
-        steps = gates.filter(status=Step.Status.CANCELED).exclude(name__in=asking).values_list("name", flat=True)
-        Request.withdraw([f"run:{run.pk}:{name}" for name in steps])
-        over = Step.objects.filter(run=run, status__in=Step.ENDED).values("key")
-        for child in Run.objects.filter(parent_run_id=run.pk, parent_key__in=over, ended_at=None):
-            value(
-                "select engine_cancel_v1(%s, 'canceled', %s::jsonb)",
-                [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
-            )
-            hints.changed([child.pk])
-        Run.objects.filter(pk=run.pk, tidy=True).update(tidy=False)
-        tidied += 1
+        try:
+            _tidy_up(run)
+            tidied += 1
+        except Exception:  # this one comes again with the next sweep; the others, and who cancels another run, go on
+            log.exception("run_not_tidied_up", run=run.public_id)
     return tidied
+
+
+def _tidy_up(run: Run) -> None:
+    gates = Step.objects.filter(run=run, kind="approval")
+    asking = gates.exclude(status__in=Step.ENDED).values("name")  # in a newer round, under the same subject
+    steps = gates.filter(status=Step.Status.CANCELED).exclude(name__in=asking).values_list("name", flat=True)
+    Request.withdraw([f"run:{run.pk}:{name}" for name in steps])
+    over = Step.objects.filter(run=run, status__in=Step.ENDED).values("key")
+    for child in Run.objects.filter(parent_run_id=run.pk, parent_key__in=over, ended_at=None):
+        value(
+            "select engine_cancel_v1(%s, 'canceled', %s::jsonb)",
+            [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
+        )
+        hints.changed([child.pk])
+    Run.objects.filter(pk=run.pk, tidy=True).update(tidy=False)
 
 
 def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reason: str) -> None:
