@@ -3,15 +3,18 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx2
 from django.conf import settings
 from django.db import connection
 
@@ -26,7 +29,7 @@ POLL_SECONDS = 0.01
 QUEUES = ["default", "context", "tool", "orchestrator"]
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=30.0):
     """Poll until `condition()` is true; gives what it gave."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -67,7 +70,7 @@ class EngineHere:
             return
         self._in_thread(self.process.stop)
         for thread in (self.process.lease, self.process.recorder, self.process.sweeper):
-            thread.join(10)
+            thread.join(30)
             assert not thread.is_alive(), f"{thread.name} did not stop"
 
     def look(self):
@@ -113,7 +116,7 @@ class WorkerProcess:
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "DATABASE_URL": database_url(),
-            "WORKER_LEASE_SECONDS": "1.5",
+            "WORKER_LEASE_SECONDS": "5",  # one that was killed is found by its process id
             "WORKER_HEARTBEAT_SECONDS": "0.3",
             **environment,
         }
@@ -149,6 +152,50 @@ class WorkerProcess:
     def terminate(self, seconds=20):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=seconds)
+
+
+class Web:
+    """One uvicorn process with the product's own settings, listening on a socket."""
+
+    def __init__(self, log, **environment):
+        self.folder = Path(tempfile.mkdtemp(prefix="web"))
+        self.socket = str(self.folder / "s")
+        self.log = log
+        url = environment.pop("DATABASE_URL", None) or database_url()
+        given = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": url + ("&" if "?" in url else "?") + "application_name=web-under-test",
+            **environment,
+        }
+        command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--uds", self.socket]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=output, stderr=output)
+
+    def wait_until_ready(self):
+        until(self.answers, 30)
+        return self
+
+    def client(self, **more):
+        transport = httpx2.HTTPTransport(uds=self.socket)
+        return httpx2.Client(transport=transport, base_url="http://localhost", timeout=20, **more)
+
+    def listening_client(self):
+        """For as many streams at once as one likes."""
+        transport = httpx2.AsyncHTTPTransport(uds=self.socket, limits=httpx2.Limits(max_connections=None))
+        return httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=20)
+
+    def answers(self):
+        assert self.process.poll() is None, self.log.read_text(errors="replace")[-3000:]
+        if not Path(self.socket).exists():
+            return False
+        with self.client() as client:
+            return client.get("/readyz").status_code == 200
+
+    def stop(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+        shutil.rmtree(self.folder)
 
 
 # --- a worker without a process: its row, and what the engine's functions answer it

@@ -2,15 +2,7 @@
 
 import asyncio
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
-import httpx2
 import pytest
 import redis
 from django.conf import settings
@@ -21,51 +13,14 @@ from orchestration.engine import answers
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import CHANGED
 from tests.factories import MemberFactory
-from tests.harness import ROOT, database_url, until
+from tests.harness import Web, until
 
 STEPS = "".join(f"  s{n}: {{agent: echo, with: {{value: {n}}}}}\n" for n in range(30))
 
 
-class Web:
-    """One uvicorn process with the product's own settings, listening on a socket."""
-
-    def __init__(self, log):
-        self.folder = Path(tempfile.mkdtemp(prefix="web"))
-        self.socket = str(self.folder / "s")
-        url = database_url()
-        given = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "DATABASE_URL": url + ("&" if "?" in url else "?") + "application_name=web-under-test",
-        }
-        command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--uds", self.socket]
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=output, stderr=output)
-        until(self.answers, 30)
-
-    def client(self):
-        return httpx2.AsyncClient(
-            transport=httpx2.AsyncHTTPTransport(uds=self.socket, limits=httpx2.Limits(max_connections=None)),
-            base_url="http://localhost",
-            timeout=20,
-        )
-
-    def answers(self):
-        assert self.process.poll() is None
-        if not Path(self.socket).exists():
-            return False
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=self.socket), base_url="http://localhost") as client:
-            return client.get("/readyz").status_code == 200
-
-    def stop(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-        shutil.rmtree(self.folder)
-
-
 @pytest.fixture
 def web(committed, tmp_path):
-    web = Web(tmp_path / "web.log")
+    web = Web(tmp_path / "web.log").wait_until_ready()
     yield web
     web.stop()
     connections.close_all()
@@ -124,7 +79,7 @@ def test_150_streams_leave_the_site_its_connections_and_miss_nothing(web, begin,
     run, other = begin(STEPS), begin(STEPS)
 
     async def listen():
-        async with web.client() as client:
+        async with web.listening_client() as client:
             started = asyncio.Semaphore(0)
             streams = [
                 asyncio.create_task(read(client, run if number % 3 else other, headers, started=started))
@@ -157,7 +112,7 @@ def test_a_stream_resumes_after_the_last_event_that_was_seen(web, begin, headers
     produce(run)
 
     async def listen():
-        async with web.client() as client:
+        async with web.listening_client() as client:
             first = await read(client, run, headers, at_most=7)
             resumed = {**headers, "Last-Event-ID": str(first[-1][0])}
             rest = await read(client, run, resumed, query="/?after=0")
@@ -175,30 +130,26 @@ def test_a_listener_that_goes_away_is_forgotten_and_a_session_listens_too(web, b
     session = {"Cookie": f"sessionid={client.cookies['sessionid'].value}", "Accept": "text/event-stream"}
 
     async def listen():
-        async with web.client() as asked:
-            found = await read(asked, begun, session, at_most=1)
-            for _ in range(200):
-                metrics = (await asked.get("/metrics")).text
-                if "countersign_streams 0.0" in metrics:
-                    return found
-                await asyncio.sleep(0.02)
-            raise AssertionError(metrics)
+        async with web.listening_client() as asked:
+            return await read(asked, begun, session, at_most=1)
 
     assert asyncio.run(listen()) == [(1, "run.started")]
+    with web.client() as asked:
+        until(lambda: "countersign_streams 0.0" in asked.get("/metrics").text)
 
 
 def test_news_come_without_valkey_by_the_poll_and_with_it_at_once(web, begin, headers):
     run = begin("  s: {agent: echo}\n")
 
     async def listen():
-        async with web.client() as client:
+        async with web.listening_client() as client:
             started = asyncio.Semaphore(0)
             stream = asyncio.create_task(read(client, run, headers, started=started))
             await started.acquire()
             with redis.from_url(settings.REDIS_URL) as hinting:
                 hinting.publish(CHANGED, json.dumps(["nonsense", run.pk]))
             await asyncio.to_thread(silently_ended, run)
-            return await asyncio.wait_for(stream, 5)
+            return await asyncio.wait_for(stream, 30)
 
     assert asyncio.run(listen())[-1][1] == "run.completed"
 
@@ -215,7 +166,7 @@ def test_a_stream_is_refused_before_its_first_byte(web, begin, headers):
     _, stranger = ApiToken.issue(member=MemberFactory(roles=["admin"]), name="t", scopes=[], expires_at=None, by=None)
 
     async def ask():
-        async with web.client() as client:
+        async with web.listening_client() as client:
             return [
                 (await client.get(address(run), headers={**headers, **changes})).status_code
                 for changes in (
