@@ -154,7 +154,7 @@ def engine(engine_later):
 def finished():
     """Wait until a run has ended; gives it as it is then, after looking at all its rows."""
 
-    def finished(run, seconds=10):
+    def finished(run, seconds=30):
         until(lambda: Run.objects.filter(pk=run.pk, ended_at__isnull=False).exists(), seconds)
         return assert_sound(run.pk)
 

@@ -9,7 +9,7 @@ from orchestration.models import Run, Step
 from tests.harness import assert_sound, claim, end, make_worker, until
 
 
-def asked(run, name, round_=1, seconds=10):
+def asked(run, name, round_=1, seconds=30):
     """The pending question of a gate in that round."""
     found = Request.objects.pending().filter(context__run=run.public_id, context__step=name, context__round=round_)
     return until(lambda: found.first(), seconds)
