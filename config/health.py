@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from orchestration.feeds.news import open_pages
 from orchestration.feeds.readers import open_streams
 
 OPEN_RUNS = ["planning", "running", "waiting", "paused", "canceling"]
@@ -113,6 +114,7 @@ class Work(Collector):
             "countersign_oldest_ready_seconds", "Since when the oldest ready step could run.", only(OLDEST)
         )
         yield GaugeMetricFamily("countersign_streams", "Event streams that this web process serves.", open_streams())
+        yield GaugeMetricFamily("countersign_pages", "Open pages that this web process keeps live.", open_pages())
         yield GaugeMetricFamily("countersign_workers", "Worker processes with a lease.", only(WORKERS))
 
 

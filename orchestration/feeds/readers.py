@@ -14,12 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import redis.asyncio
 import structlog
-from django.conf import settings
 from django.db import connection
 
-from orchestration.engine.hints import CHANGED
+from orchestration.feeds.hearing import heard
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
@@ -144,16 +142,8 @@ class Reader:
         return hungry
 
     async def _hear(self) -> None:
-        while True:
-            try:
-                async with redis.asyncio.from_url(settings.REDIS_URL) as client, client.pubsub() as channel:
-                    await channel.subscribe(CHANGED)
-                    async for message in channel.listen():
-                        if message["type"] == "message":
-                            self.look_at(json.loads(message["data"]))
-            except Exception:  # at the top of the task: until hints are heard again, the poll serves
-                log.exception("feed_not_heard")
-                await asyncio.sleep(POLL_SECONDS)
+        async for runs in heard():
+            self.look_at(runs)
 
 
 def newer(places: list[tuple[int, int]]) -> dict[tuple[int, int], tuple[list[dict[str, Any]], bool]]:

@@ -1,0 +1,223 @@
+"""What keeps pages live: sockets of a real web process that say that there is news."""
+
+import asyncio
+import json
+from urllib.parse import urlencode
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connections
+from django.test import Client
+from websockets.asyncio.client import unix_connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from orchestration.engine import answers
+from orchestration.engine.connection import rows, value
+from orchestration.engine.hints import CHANGED
+from tests.factories import MemberFactory
+from tests.harness import Web, until
+
+STEPS = "".join(f"  s{n}: {{agent: echo, with: {{value: {n}}}}}\n" for n in range(5))
+
+
+@pytest.fixture
+def web(committed, tmp_path):
+    web = Web(tmp_path / "web.log").wait_until_ready()
+    yield web
+    web.stop()
+    connections.close_all()
+
+
+@pytest.fixture
+def cookie(members):
+    return signed_in(members.viewer)
+
+
+def signed_in(member):
+    client = Client()
+    client.force_login(member.user)
+    return f"sessionid={client.cookies['sessionid'].value}"
+
+
+def look(web, topic, cookie="", *, after=0, origin="http://localhost"):
+    uri = f"ws://localhost/ws/live?{urlencode({'topic': topic, 'after': after})}"
+    return unix_connect(web.socket, uri, origin=origin, additional_headers={"Cookie": cookie}, open_timeout=30)
+
+
+async def heard(page, seconds=30):
+    return json.loads(await asyncio.wait_for(page.recv(), seconds))
+
+
+async def heard_until(page, seq):
+    while (frame := await heard(page))["seq"] != seq:
+        assert frame["seq"] < seq
+    return frame
+
+
+def end_step(run, key):
+    rows(
+        "update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s and key = %s",
+        [run.pk, key],
+    )
+    answers.settle((run.pk, key, 1), "running", answers.Outcome("completed", output={"value": key}))
+    connections.close_all()
+
+
+def silently_end_step(run, key):
+    """As when Valkey loses the hint."""
+    rows(
+        "update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s and key = %s",
+        [run.pk, key],
+    )
+    item = answers.encode((run.pk, key, 1), "running", answers.Outcome("completed"))
+    rows(answers.FLUSH, [f'[{{"n":1,{item.text}}}]'])
+    connections.close_all()
+
+
+def newest(run):
+    found = value("select seq from orchestration_run where id = %s", [run.pk])
+    connections.close_all()
+    return found
+
+
+def test_a_page_hears_first_where_its_run_stands_and_then_of_every_move(web, begin, cookie):
+    run = begin(STEPS)
+    topic = f"run:{run.public_id}"
+
+    async def play():
+        async with look(web, topic, cookie) as page:
+            assert await heard(page) == {"topic": topic, "seq": 1}
+            await asyncio.to_thread(end_step, run, 1)
+            return await heard_until(page, await asyncio.to_thread(newest, run))
+
+    assert asyncio.run(play())["seq"] > 1
+
+
+def test_a_page_of_the_organization_hears_of_its_runs_and_of_no_one_elses(web, begin, cookie):
+    run = begin(STEPS)
+    others = signed_in(MemberFactory(roles=["viewer"]))
+
+    async def play():
+        async with look(web, "organization", cookie) as page, look(web, "organization", others) as elsewhere:
+            first, strangers_first = await heard(page), await heard(elsewhere)
+            quiet = await settled(page, first)
+            assert (await settled(elsewhere, strangers_first))["seq"]
+            await asyncio.to_thread(end_step, run, 1)
+            moved = await heard(page)
+            assert moved["seq"] != quiet["seq"]
+            with pytest.raises(TimeoutError):
+                await heard(elsewhere, 1)
+
+    asyncio.run(play())
+
+
+async def settled(page, last):
+    """The first slow look has been made, which may move the topic once."""
+    try:
+        while True:
+            last = await heard(page, 5)
+    except TimeoutError:
+        return last
+
+
+@pytest.mark.parametrize("topic", ["run", "organization"])
+def test_a_lost_hint_delays_news_by_seconds_only(web, begin, cookie, topic):
+    run = begin(STEPS)
+    name = f"run:{run.public_id}" if topic == "run" else topic
+
+    async def play():
+        async with look(web, name, cookie) as page:
+            last = await settled(page, await heard(page))
+            await asyncio.to_thread(silently_end_step, run, 1)
+            assert (await heard(page, 10))["seq"] != last["seq"]
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("said", ['["nonsense"]', "{", "7", "null", '[1, "2"]'])
+def test_nonsense_on_the_channel_harms_nobody(web, begin, cookie, said):
+    run = begin(STEPS)
+
+    async def play():
+        async with look(web, f"run:{run.public_id}", cookie) as page:
+            await heard(page)
+            with redis.from_url(settings.REDIS_URL) as hinting:
+                hinting.publish(CHANGED, said)
+            await asyncio.to_thread(end_step, run, 1)
+            await heard_until(page, await asyncio.to_thread(newest, run))
+
+    asyncio.run(play())
+
+
+def test_who_may_not_look_is_told_so_by_code_and_words(web, begin, cookie):
+    run = begin(STEPS)
+    topic = f"run:{run.public_id}"
+    stranger = signed_in(MemberFactory(roles=["admin"]))
+    no_member = signed_in(MemberFactory(is_active=False))
+
+    async def refusal(topic, cookie):
+        async with look(web, topic, cookie) as page:
+            with pytest.raises(ConnectionClosed) as refused:
+                await heard(page)
+            return refused.value.rcvd.code, bool(refused.value.rcvd.reason)
+
+    async def play():
+        return [
+            await refusal(topic, ""),
+            await refusal(topic, "sessionid=nonsense"),
+            await refusal(topic, no_member),
+            await refusal(topic, stranger),
+            await refusal("run:run_nonsense", cookie),
+            await refusal("nonsense", cookie),
+            await refusal("", cookie),
+        ]
+
+    codes = [4401, 4401, 4403, 4404, 4404, 4404, 4404]
+    assert asyncio.run(play()) == [(code, True) for code in codes]
+
+
+def test_another_sites_page_gets_no_socket(web, cookie):
+    async def play():
+        with pytest.raises(InvalidStatus) as refused:
+            async with look(web, "organization", cookie, origin="http://evil.example"):
+                pass
+        return refused.value.response.status_code
+
+    assert asyncio.run(play()) == 403
+
+
+def test_200_pages_cost_the_database_no_connection_each(web, begin, cookie):
+    runs = [begin(STEPS) for _ in range(4)]
+    topics = [f"run:{run.public_id}" for run in runs] + ["organization"]
+
+    async def play():
+        pages = []
+        try:
+            for number in range(200):
+                pages.append(await look(web, topics[number % 5], cookie))
+                await heard(pages[-1])
+            held = await asyncio.to_thread(connections_of_web)
+            with web.client() as asked:
+                metrics = (await asyncio.to_thread(asked.get, "/metrics")).text
+            for run in runs:
+                await asyncio.to_thread(end_step, run, 1)
+            newest_of = {f"run:{run.public_id}": await asyncio.to_thread(newest, run) for run in runs}
+            for number, page in enumerate(pages):
+                topic = topics[number % 5]
+                await (heard(page) if topic == "organization" else heard_until(page, newest_of[topic]))
+        finally:
+            await asyncio.gather(*(page.close() for page in pages))
+        return held, metrics
+
+    held, metrics = asyncio.run(play())
+    assert held <= 9  # the pool's eight, and the watch's
+    assert "countersign_pages 200.0" in metrics
+    with web.client() as asked:
+        until(lambda: "countersign_pages 0.0" in asked.get("/metrics").text)
+
+
+def connections_of_web():
+    held = value("select count(*) from pg_stat_activity where application_name = 'web-under-test'")
+    connections.close_all()
+    return held
