@@ -1,4 +1,4 @@
-"""What workers and other web processes say over Valkey: which runs have news. Hints may be lost: who listens polls too."""
+"""What workers and other web processes say over Valkey: which runs have news. Hints may be lost: listeners poll too."""
 
 import asyncio
 import contextlib

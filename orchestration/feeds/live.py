@@ -20,6 +20,7 @@ from orchestration.feeds.news import Topic, watch_here
 from orchestration.models import Run
 
 log = structlog.get_logger(__name__)
+PATH = "/ws/live"
 HEARTBEAT_SECONDS = 15.0
 GAP_SECONDS = 0.2  # between two frames of a page
 SIGNED_OUT, NOT_A_MEMBER, NO_SUCH_TOPIC, TRY_LATER = 4401, 4403, 4404, 1013
@@ -33,6 +34,9 @@ class Refused(Exception):
 
 async def live(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await receive()
+    if scope["path"] != PATH:
+        await send({"type": "websocket.close"})
+        return
     await send({"type": "websocket.accept"})
     words = parse_qs(scope["query_string"].decode("latin-1"))
     name = words.get("topic", [""])[0]
@@ -88,8 +92,3 @@ async def until_gone(receive: Any) -> None:
     """A page has nothing to say."""
     while (await receive())["type"] != "websocket.disconnect":
         pass
-
-
-async def nowhere(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    await receive()
-    await send({"type": "websocket.close"})
