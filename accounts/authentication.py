@@ -41,9 +41,13 @@ def member_of(request: Request | HttpRequest) -> Member:
     if token is not None:
         return token.member
     plain: Any = getattr(request, "_request", request)
-    if not hasattr(plain, "countersign_member"):
-        plain.countersign_member = _member_of_session(request)
-    return plain.countersign_member
+    if not hasattr(plain, "memberships"):
+        plain.memberships = _memberships(request)
+    members: list[Member] = plain.memberships
+    if not members:
+        raise NotAMember
+    chosen = request.session.get("organization")
+    return next((member for member in members if member.organization.slug == chosen), members[0])
 
 
 def token_of(request: Request | HttpRequest) -> ApiToken | None:
@@ -52,19 +56,9 @@ def token_of(request: Request | HttpRequest) -> ApiToken | None:
     return token if isinstance(token, ApiToken) else None
 
 
-def _member_of_session(request: Request | HttpRequest) -> Member:
+def _memberships(request: Request | HttpRequest) -> list[Member]:
+    """Of whoever is signed in; with `request.memberships` the frame offers to switch."""
     if not getattr(request.user, "is_authenticated", False):
-        raise NotAMember
-    rows = (
-        Member.objects.active()
-        .filter(user__username=request.user.get_username())
-        .select_related("user", "organization")
-    )
-    chosen = request.session.get("organization")
-    members = list(rows.order_by("pk"))
-    for member in members:
-        if member.organization.slug == chosen:
-            return member
-    if not members:
-        raise NotAMember
-    return members[0]
+        return []
+    rows = Member.objects.active().filter(user__username=request.user.get_username())
+    return list(rows.select_related("user", "organization").order_by("pk"))

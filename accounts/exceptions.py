@@ -35,3 +35,32 @@ class AlreadyRevoked(AccountsError):
     """The token was revoked before."""
 
     status = 409
+
+
+class UnknownRole(AccountsError):
+    """The roles of a member are viewer, operator, approver, builder and admin; they need at least one."""
+
+
+class AlreadyAMember(AccountsError):
+    """That person is a member already."""
+
+    status = 409
+
+
+class LastAdmin(AccountsError):
+    """This is the last active admin of the organization. Make somebody else an admin first."""
+
+    status = 409
+
+
+class NotOnlyOurs(AccountsError):
+    """This person belongs to other organizations too, or runs this installation: only they themselves, or whoever
+    runs it, change how they sign in."""
+
+    status = 409
+
+
+class EmailTaken(AccountsError):
+    """Somebody else has that e-mail address. If it is the same person, add them by their user name."""
+
+    status = 409

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -14,7 +14,16 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from accounts.clock import ClockTimestamp, database_clock
-from accounts.exceptions import AlreadyRevoked, TokenRefused, UnknownScope
+from accounts.exceptions import (
+    AlreadyAMember,
+    AlreadyRevoked,
+    EmailTaken,
+    LastAdmin,
+    NotOnlyOurs,
+    TokenRefused,
+    UnknownRole,
+    UnknownScope,
+)
 from accounts.public_ids import new_token_id
 
 TOKEN_PREFIX = "cs_"  # noqa: S105
@@ -83,6 +92,108 @@ class Member(models.Model):
         if not self.is_active:
             return False
         return not roles or Role.ADMIN in self.roles or not set(roles).isdisjoint(self.roles)
+
+    @property
+    def is_only_ours(self) -> bool:
+        """Whether this organization alone answers for the person: its admins may then help them to sign in."""
+        others = Member.objects.filter(user_id=self.user_id).exclude(organization_id=self.organization_id)
+        return not (self.user.is_superuser or others.exists())
+
+    @classmethod
+    @transaction.atomic
+    def add(
+        cls, *, organization: Organization, username: str, email: str, roles: Collection[str], by: Member | None
+    ) -> tuple[Member, str | None]:
+        """A user of that name becomes a member; one who is new gets the second value as password, kept nowhere.
+
+        `email` is only for new ones: what others signed in with is not ours to change. Raises UnknownRole,
+        AlreadyAMember, EmailTaken.
+        """
+        wanted = _known(roles)
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        user, password = User.objects.filter(username__iexact=username).first(), None
+        if user is None:
+            if email and User.objects.filter(email__iexact=email).exists():
+                raise EmailTaken
+            password = secrets.token_urlsafe(12)
+            user = User.objects.create_user(username=username, email=email, password=password)
+        if cls.objects.filter(user=user, organization=organization).exists():
+            raise AlreadyAMember
+        member = cls.objects.create(user=user, organization=organization, roles=wanted)
+        member._record("member.add", by, {"roles": wanted, "is_new": password is not None})
+        return member, password
+
+    @transaction.atomic
+    def change_roles(self, roles: Collection[str], *, by: Member) -> None:
+        """Raises UnknownRole, LastAdmin."""
+        wanted = _known(roles)
+        row = self._locked()
+        if Role.ADMIN not in wanted:
+            row._keep_an_admin()
+        Member.objects.filter(pk=self.pk).update(roles=wanted)
+        self._record("member.change_roles", by, {"from": row.roles, "to": wanted})
+        self.roles = wanted
+
+    @transaction.atomic
+    def deactivate(self, *, by: Member) -> None:
+        """From now on they and their tokens are refused; what they did keeps their name. Raises LastAdmin."""
+        row = self._locked()
+        row._keep_an_admin()
+        if Member.objects.filter(pk=self.pk, is_active=True).update(is_active=False):
+            self._record("member.deactivate", by, {})
+        self.is_active = False
+
+    @transaction.atomic
+    def activate(self, *, by: Member) -> None:
+        if Member.objects.filter(pk=self.pk, is_active=False).update(is_active=True):
+            self._record("member.activate", by, {})
+        self.is_active = True
+
+    @transaction.atomic
+    def give_new_password(self, *, by: Member) -> str:
+        """The new password, kept nowhere; whoever is signed in with the old one is signed out. Raises NotOnlyOurs."""
+        if not self.is_only_ours:
+            raise NotOnlyOurs
+        password = secrets.token_urlsafe(12)
+        self.user.set_password(password)
+        self.user.save(update_fields=["password"])
+        self._record("member.new_password", by, {})
+        return password
+
+    @transaction.atomic
+    def change_email(self, email: str, *, by: Member) -> None:
+        """Raises NotOnlyOurs, EmailTaken."""
+        if not self.is_only_ours:
+            raise NotOnlyOurs
+        if email and User.objects.filter(email__iexact=email).exclude(pk=self.user_id).exists():
+            raise EmailTaken
+        before, self.user.email = self.user.email, email
+        self.user.save(update_fields=["email"])
+        self._record("member.change_email", by, {"from": before, "to": email})
+
+    def _locked(self) -> Member:
+        """Read after a lock on the organization: of two admins who remove each other one comes too late."""
+        Organization.objects.select_for_update(no_key=True).get(pk=self.organization_id)
+        return Member.objects.get(pk=self.pk)
+
+    def _keep_an_admin(self) -> None:
+        if not (self.is_active and Role.ADMIN in self.roles):
+            return
+        admins = Member.objects.active().filter(organization_id=self.organization_id, roles__contains=[Role.ADMIN])
+        if not admins.exclude(pk=self.pk).exists():
+            raise LastAdmin
+
+    def _record(self, action: str, by: Member | None, data: Mapping[str, Any]) -> None:
+        AuditEntry.objects.create(
+            organization_id=self.organization_id, actor=by, action=action, target=self.name, data=dict(data)
+        )
+
+
+def _known(roles: Collection[str]) -> list[str]:
+    """In the order of Role. Raises UnknownRole."""
+    if not roles or not set(roles) <= set(Role.values):
+        raise UnknownRole
+    return [role for role in Role.values if role in roles]
 
 
 class Scope(models.TextChoices):

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from accounts import kept_forms
 from accounts.authentication import member_of, token_of
 from accounts.exceptions import NotAMember
 from accounts.models import Role, Scope
@@ -44,12 +46,15 @@ def scoped(scope: str) -> type[BasePermission]:
 def page(*needed: str, reading: bool = False) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
     """A page for members, with `request.member`: any member reads, other methods need one of the roles.
 
-    `reading=True`: looking needs the role too. Strangers go to the sign-in, others get 403 in words.
+    `reading=True`: looking needs the role too. Strangers go to the sign-in, and what they sent is kept for them; to a
+    part of a page that refreshes itself they are a 401. Others get 403 in words.
     """
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return to_the_sign_in(request)
             try:
                 member = member_of(request)
             except NotAMember as exc:
@@ -59,9 +64,18 @@ def page(*needed: str, reading: bool = False) -> Callable[[Callable[..., HttpRes
                 raise PermissionDenied(f"This needs the role {' or '.join(sorted(needed))}.")
             return view(request, *args, **kwargs)
 
-        return login_required(never_cache(guarded))
+        return never_cache(guarded)
 
     return decorate
+
+
+def to_the_sign_in(request: HttpRequest) -> HttpResponse:
+    if "HX-Request" in request.headers:
+        return HttpResponse("You are signed out.", status=401, content_type="text/plain")
+    if request.method in SAFE_METHODS:
+        return redirect_to_login(request.get_full_path())
+    kept_forms.keep(request)
+    return redirect_to_login(reverse("pages:again"))
 
 
 def allows(request: Request, scope: str) -> bool:

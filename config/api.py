@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, JsonResponse
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
@@ -71,12 +70,3 @@ def flatten(detail: Any, pointer: str = "") -> Any:
     else:
         yield {"pointer": pointer, "message": str(detail)}
 
-
-def broken(request: HttpRequest) -> JsonResponse:
-    body = {"type": "about:blank", "status": 500, "detail": "This is our error, not yours; it is in the log."}
-    return JsonResponse(body, status=500, content_type="application/problem+json")
-
-
-def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    body = {"type": "about:blank", "status": 404, "detail": "Nothing is here, or it is not yours to see."}
-    return JsonResponse(body, status=404, content_type="application/problem+json")

@@ -1,3 +1,4 @@
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, URLResolver, include, path
@@ -6,8 +7,11 @@ from drf_spectacular.views import SpectacularAPIView
 from config import health
 from orchestration.language import SCHEMA
 
-handler404 = "config.api.not_found"
-handler500 = "config.api.broken"
+handler400 = "config.errors.bad_request"
+handler403 = "config.errors.forbidden"
+handler404 = "config.errors.not_found"
+handler500 = "config.errors.broken"
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  no way round the second factor
 
 
 def definition_schema(request: HttpRequest) -> JsonResponse:

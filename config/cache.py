@@ -1,0 +1,41 @@
+"""The cache holds hints only, such as how often someone tried to sign in: losing it may not lock anybody out."""
+
+import logging
+from typing import Any
+
+import redis
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.redis import RedisCache
+
+log = logging.getLogger(__name__)
+PATIENCE_SECONDS = 1.0
+
+
+class ForgivingRedisCache(RedisCache):
+    """While Redis does not answer, each process counts for itself, in memory."""
+
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        options = params.setdefault("OPTIONS", {})
+        options.setdefault("socket_timeout", PATIENCE_SECONDS)
+        options.setdefault("socket_connect_timeout", PATIENCE_SECONDS)
+        super().__init__(server, params)
+        self._here = LocMemCache("while-redis-is-away", {})
+
+    def add(self, key: Any, *args: Any, **named: Any) -> Any:
+        return self._ask("add", key, *args, **named)
+
+    def get(self, key: Any, *args: Any, **named: Any) -> Any:
+        return self._ask("get", key, *args, **named)
+
+    def set(self, key: Any, *args: Any, **named: Any) -> Any:
+        return self._ask("set", key, *args, **named)
+
+    def delete(self, key: Any, *args: Any, **named: Any) -> Any:
+        return self._ask("delete", key, *args, **named)
+
+    def _ask(self, verb: str, key: Any, *args: Any, **named: Any) -> Any:
+        try:
+            return getattr(RedisCache, verb)(self, key, *args, **named)
+        except (redis.ConnectionError, redis.TimeoutError) as exc:
+            log.warning("cache_away", extra={"verb": verb, "error": str(exc)})
+            return getattr(self._here, verb)(key, *args, **named)
