@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-VENV = ROOT / ".venv"
+VENV = (ROOT / ".venv").resolve()  # a link to the environment of another checkout is that environment
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "countersign.stamp"
 # What would send packages elsewhere than into the environment.
