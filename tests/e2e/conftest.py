@@ -157,7 +157,7 @@ def client(site):
         one.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def begin(client):
     """Start a run of a definition's slug; gives its id."""
 
@@ -168,7 +168,7 @@ def begin(client):
     return begin
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def waiting(begin, client):
     """A run of kpi-tracking that has asked its question; gives (run id, request)."""
 
@@ -180,7 +180,7 @@ def waiting(begin, client):
     return waiting
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ended():
     """Wait until a run has ended; gives it as it is then, after looking at all its rows."""
 
@@ -192,8 +192,33 @@ def ended():
 
 
 @pytest.fixture(scope="session")
+def decide(client):
+    """Answer a request as the approver, by the API."""
+
+    def decide(request, choice="continue", **more):
+        return client("approver").post(
+            f"approvals/{request['id']}/decision/", {"choice": choice, "digest": request["digest"], **more}
+        )
+
+    return decide
+
+
+@pytest.fixture(scope="session")
+def finish_one(waiting, decide, ended):
+    """A run of kpi-tracking that was approved and has its report; gives its id."""
+
+    def finish_one():
+        run, request = waiting()
+        decide(request)
+        ended(run)
+        return run
+
+    return finish_one
+
+
+@pytest.fixture(scope="session")
 def axe():
-    """What axe-core finds on a page by the WCAG rules: [(rule, nodes)]."""
+    """What axe-core finds on a page by the WCAG rules, a line for each rule."""
     source = (HERE / "vendor" / "axe.min.js").read_text()
     tags = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]
 
@@ -201,7 +226,8 @@ def axe():
         page.evaluate(source)
         found = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", tags)
         return [
-            (one["id"], [(node["target"], node.get("failureSummary")) for node in one["nodes"]])
+            f"{one['id']}: {'; '.join(str(node['target'][0]) for node in one['nodes'][:5])}:"
+            f" {one['nodes'][0].get('failureSummary', '').splitlines()[1:2]}"
             for one in found["violations"]
         ]
 

@@ -26,6 +26,10 @@ class Troubles:
         self._expected.append(re.compile(pattern))
         self.found = [words for words in self.found if not self._is_expected(words)]
 
+    def _hear(self, page, message):
+        if message.type == "error":
+            self._add(page, f"{message.text} {message.location['url']}")
+
     def _add(self, page, words):
         if not self._is_expected(words):
             self.found.append(f"{page.url}: {words}")
