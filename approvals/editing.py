@@ -52,13 +52,13 @@ def _refusal(payload: Any, pointer: str, edits: Mapping[str, Any], editable: Seq
         tokens = tokens_of(pointer)
     except NoSuchPlace:
         return {"pointer": pointer, "message": "This is no JSON Pointer, such as /rows/0/amount."}
-    if not any(_is_at_or_below(tokens, tokens_of(root)) for root in editable):
+    if not any(is_at_or_below(tokens, tokens_of(root)) for root in editable):
         return {"pointer": pointer, "message": f"This may not be edited. Editable: {', '.join(editable) or 'nothing'}."}
     try:
-        _found(payload, tokens)
+        value_at(payload, tokens)
     except NoSuchPlace:
         return {"pointer": pointer, "message": "The payload has no such place; edits change existing places only."}
-    if any(other != pointer and _is_at_or_below(tokens, tokens_of(other)) for other in _pointers(edits)):
+    if any(other != pointer and is_at_or_below(tokens, tokens_of(other)) for other in _pointers(edits)):
         return {"pointer": pointer, "message": "Another edit replaces what holds this place; send one of the two."}
     return None
 
@@ -67,11 +67,12 @@ def _pointers(edits: Mapping[str, Any]) -> Iterator[str]:
     return (pointer for pointer in edits if pointer == "" or (pointer[0] == "/" and not BAD_ESCAPE.search(pointer)))
 
 
-def _is_at_or_below(tokens: Sequence[str], root: Sequence[str]) -> bool:
+def is_at_or_below(tokens: Sequence[str], root: Sequence[str]) -> bool:
     return tokens[: len(root)] == root
 
 
-def _found(value: Any, tokens: Sequence[str]) -> Any:
+def value_at(value: Any, tokens: Sequence[str]) -> Any:
+    """What lies at that place. Raises NoSuchPlace."""
     for token in tokens:
         value = value[_key(value, token)]
     return value
@@ -88,7 +89,7 @@ def _key(value: Any, token: str) -> str | int:
 def _replaced(whole: Any, tokens: Sequence[str], value: Any) -> Any:
     if not tokens:
         return value
-    parent = _found(whole, tokens[:-1])
+    parent = value_at(whole, tokens[:-1])
     parent[_key(parent, tokens[-1])] = value
     return whole
 

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.fields.json import KT
 
 from accounts import audit
@@ -89,7 +89,7 @@ class RequestQuerySet(models.QuerySet["Request"]):
         return self.filter(organization_id=member.organization_id)
 
     def decidable_by(self, member: Member) -> RequestQuerySet:
-        """Pending ones that `member` may answer: as `_refusal` says it, for many rows at once."""
+        """Pending ones that `member` may answer: as `refusal_of` says it, for many rows at once."""
         rows = self.visible_to(member).pending()
         if not member.has_role():
             return rows.none()
@@ -103,6 +103,20 @@ class RequestQuerySet(models.QuerySet["Request"]):
 
     def for_inbox(self) -> RequestQuerySet:
         return self.select_related("policy", "requested_by__user", "decided_by__user")
+
+    def without_payloads(self) -> RequestQuerySet:
+        """For lists: what may be large is read when asked for."""
+        return self.defer("payload", "answer", "payload_schema", "digest_parts")
+
+    def by_due(self, after: Request | None = None) -> RequestQuerySet:
+        """Those due first at the front, those without a deadline last; only those behind `after`."""
+        rows = self
+        if after is not None and after.deadline_at is not None:
+            later = Q(deadline_at__gt=after.deadline_at) | Q(deadline_at=None)
+            rows = rows.filter(later | Q(deadline_at=after.deadline_at, pk__gt=after.pk))
+        elif after is not None:
+            rows = rows.filter(deadline_at=None, pk__gt=after.pk)
+        return rows.order_by(F("deadline_at").asc(nulls_last=True), "pk")
 
 
 class Request(models.Model):
@@ -203,7 +217,37 @@ class Request(models.Model):
 
     def can_be_decided_by(self, member: Member, *, at: datetime) -> bool:
         """Whether an answer of `member` at `at` (the database's time) would be more than refused or late."""
-        return not self._ended_as(at) and not self._refusal(member)
+        return not self.ended_as(at) and not self.refusal_of(member)
+
+    def refusal_of(self, member: Member) -> str:
+        """Why `member` may not answer, whatever the answer, or ""."""
+        if member.organization_id != self.organization_id:
+            return "This request belongs to another organization."
+        if not member.has_role(*self.policy.roles):
+            return f"The policy {self.policy.slug} lets only {' or '.join(self.policy.roles)} decide."
+        if self.policy.not_the_requester and member.pk == self.requested_by_id:
+            return f"The policy {self.policy.slug} does not let the one who started it decide."
+        return ""
+
+    def ended_as(self, at: datetime) -> str:
+        """What it is at `at` (the database's time), past its deadline "expired" before anyone wrote that; or ""."""
+        if self.status == Status.PENDING and self.deadline_at is not None and at >= self.deadline_at:
+            return Status.EXPIRED
+        return "" if self.status == Status.PENDING else self.status
+
+    def shown_as(self, digest: str) -> Request:
+        """The round of this question that had this digest; this one, if none had."""
+        if digest == self.digest:
+            return self
+        return self._rounds().filter(digest=digest).first() or self
+
+    def earlier(self) -> Request | None:
+        """The round before."""
+        return self._rounds().filter(pk__lt=self.pk).order_by("-pk").select_related("decided_by__user").first()
+
+    def newer(self) -> Request | None:
+        """The newest round after it, to link to."""
+        return self._rounds().filter(pk__gt=self.pk).order_by("-pk").without_payloads().first()
 
     # --- verbs
 
@@ -268,10 +312,10 @@ class Request(models.Model):
             row = Request.objects.select_for_update(no_key=True, of=("self",)).for_inbox().get(pk=self.pk)
             at = database_clock()  # after the lock: an answer that waited past the deadline is late
             by = Member.objects.select_related("user").get(pk=by.pk)
-            refusal = row._refusal(by)
+            refusal = row.refusal_of(by)
             if refusal:
                 raise NotAllowed(refusal)
-            ended_as = row._ended_as(at)
+            ended_as = row.ended_as(at)
             if not ended_as:
                 row._answer(by, words, at)
             elif not words.findings():
@@ -314,20 +358,8 @@ class Request(models.Model):
 
     # --- privates
 
-    def _refusal(self, member: Member) -> str:
-        """Why `member` may not answer, or ""."""
-        if member.organization_id != self.organization_id:
-            return "This request belongs to another organization."
-        if not member.has_role(*self.policy.roles):
-            return f"The policy {self.policy.slug} lets only {' or '.join(self.policy.roles)} decide."
-        if self.policy.not_the_requester and member.pk == self.requested_by_id:
-            return f"The policy {self.policy.slug} does not let the one who started it decide."
-        return ""
-
-    def _ended_as(self, at: datetime) -> str:
-        if self.status == Status.PENDING and self.deadline_at is not None and at >= self.deadline_at:
-            return Status.EXPIRED
-        return "" if self.status == Status.PENDING else self.status
+    def _rounds(self) -> RequestQuerySet:
+        return Request.objects.filter(organization_id=self.organization_id, subject=self.subject)
 
     def _answer(self, by: Member, words: _Words, at: datetime) -> None:
         if isinstance(words.digest, str) and words.digest and words.digest != self.digest:
@@ -341,9 +373,7 @@ class Request(models.Model):
         effects.announce_decision(self.pk, self.subject)
 
     def _since(self, seen: str) -> list[dict[str, Any]] | None:
-        earlier = Request.objects.filter(
-            organization_id=self.organization_id, subject=self.subject, digest=seen
-        ).first()
+        earlier = self._rounds().filter(digest=seen).first()
         return None if earlier is None else difference(earlier.payload, self.payload)
 
     def _keep(self, by: Member, words: _Words, at: datetime, *, late: bool) -> None:

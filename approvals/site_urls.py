@@ -1,3 +1,15 @@
-"""Pages for people."""
+"""Pages for people. `/a/<id>` is the short link for mail and chat; it shows, and only a POST decides there too."""
 
-urlpatterns: list[object] = []
+from django.urls import path
+
+from approvals import views
+
+urlpatterns = [
+    path("approvals/", views.inbox, name="approvals"),
+    path("approvals/<str:public_id>/", views.question, name="approval"),
+    path("approvals/<str:public_id>/part/", views.question_part, name="approval-part"),
+    path("approvals/<str:public_id>/check/", views.check, name="approval-check"),
+    path("approvals/<str:public_id>/payload.json", views.payload, name="approval-payload"),
+    path("a/<str:public_id>", views.question, name="approval-link"),
+    path("a/<str:public_id>/", views.question),
+]

@@ -74,7 +74,7 @@ class JsonField(forms.Field):
         """The schema of the whole says what is wrong."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return self.prepare_value(initial) != (data or "").replace("\r\n", "\n")
+        return str(self.prepare_value(initial)).replace("\r\n", "\n") != (data or "").replace("\r\n", "\n")
 
     def text_of(self, value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, indent=2)
@@ -189,8 +189,8 @@ def number_of(text: str, *, whole: bool) -> int | float:
 
 def field_of(schema: Any, *, label: str, required: bool, initial: Any = None, root: Any = None) -> JsonField:
     """The field of one place. `root`: the schema that references (`#/$defs/…`) point into."""
-    schema = _resolved(schema, root if root is not None else schema)
-    kind, nullable = _kind_of(schema)
+    schema = resolved(schema, root if root is not None else schema)
+    kind, nullable = kind_of(schema)
     given: dict[str, Any] = {
         "label": str(schema.get("title") or label),
         "help_text": str(schema.get("description") or ""),
@@ -206,8 +206,8 @@ def field_of(schema: Any, *, label: str, required: bool, initial: Any = None, ro
         return NumberField(whole=kind == "integer", nullable=nullable, widget=widget, **given)
     if kind == "string":
         return TextField(nullable=nullable, widget=_text_widget(schema, given["initial"]), **given)
-    items = _resolved(schema.get("items", {}), root if root is not None else schema)
-    item_kind, item_nullable = _kind_of(items)
+    items = resolved(schema.get("items", {}), root if root is not None else schema)
+    item_kind, item_nullable = kind_of(items)
     if kind == "array" and item_kind in SCALARS and not item_nullable:
         if not given["help_text"]:
             allowed = [str(value) for value in items.get("enum", [])]
@@ -219,7 +219,7 @@ def field_of(schema: Any, *, label: str, required: bool, initial: Any = None, ro
     return JsonField(nullable=nullable, widget=forms.Textarea(attrs=attrs), **given)
 
 
-def _kind_of(schema: Mapping[str, Any]) -> tuple[str, bool]:
+def kind_of(schema: Mapping[str, Any]) -> tuple[str, bool]:
     """(its one type or "", whether null is allowed beside it)."""
     named = schema.get("type", "")
     if isinstance(named, str):
@@ -228,7 +228,7 @@ def _kind_of(schema: Mapping[str, Any]) -> tuple[str, bool]:
     return (kinds[0] if len(kinds) == 1 else ""), "null" in named
 
 
-def _resolved(schema: Any, root: Any) -> Mapping[str, Any]:
+def resolved(schema: Any, root: Any) -> Mapping[str, Any]:
     """The schema a reference into `root` stands for; {} for what cannot be followed."""
     for _ in range(10):
         if not isinstance(schema, Mapping):
@@ -293,10 +293,10 @@ class SchemaForm(forms.Form):
     ) -> None:
         super().__init__(data, prefix=prefix)
         self.schema = schema
-        root = _resolved(schema, schema)
+        root = resolved(schema, schema)
         named = root.get("properties")
         self.names: dict[str, str] = {}  # property -> field
-        if isinstance(named, Mapping) and named and _kind_of(root)[0] in ("object", ""):
+        if isinstance(named, Mapping) and named and kind_of(root)[0] in ("object", ""):
             self._add_properties(root, named, initial if isinstance(initial, Mapping) else {})
         else:
             whole = {**root, "title": root.get("title", label)}

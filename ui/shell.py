@@ -87,5 +87,6 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         url = reverse(entry.url_name)
         here = request.path == url if url == "/" else request.path.startswith(url)
         count = entry.count(request) if entry.count else 0
-        places.append({"entry": entry, "url": url, "count": count, "is_here": here})
+        counts = entry.count is not None  # a template would call it
+        places.append({"entry": entry, "url": url, "counts": counts, "count": count, "is_here": here})
     return {**found, "navigation": places, "member": member}

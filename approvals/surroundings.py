@@ -1,0 +1,68 @@
+"""What the asker of a question can tell about it: words and links of an app that approvals knows nothing of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from accounts.models import Member
+    from approvals.models import Request
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that waits behind the question. `doer` is who does it."""
+
+    name: str
+    doer: str = ""
+    doer_url: str = ""
+    status: str = ""
+    waits_for: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """`title`, `url`, `status` and `sentence` are the run's; `again`: steps that the choice retry runs again;
+    `topic`, `seq`: what a page listens to, for news of it."""
+
+    title: str = ""
+    url: str = ""
+    status: str = ""
+    sentence: str = ""
+    has_ended: bool = False
+    behind: list[Step] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    topic: str = ""
+    seq: int = 0
+
+
+_tellers: list[str] = []
+
+
+def register(teller: str) -> None:
+    """Called from an app's `ready()`, with the dotted name of a function of a request and a member, which gives
+    Surroundings, or None about questions that its app did not ask. By name, as apps are read before their models."""
+    if teller not in _tellers:
+        _tellers.append(teller)
+
+
+def surroundings_of(row: Request, member: Member) -> Surroundings:
+    """Of the first teller who knows; else what the question itself says."""
+    for name in _tellers:
+        teller: Callable[[Request, Member], Surroundings | None] = import_string(name)
+        found = teller(row, member)
+        if found is not None:
+            return found
+    behind = [Step(name) for name, _ in row.digest_parts.get("steps", [])]
+    return Surroundings(title=str(row.context.get("definition", "")), behind=behind)

@@ -1,0 +1,292 @@
+"""Pages for people: what waits for them, and one question with its answer."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.clock import ClockTimestamp
+from accounts.models import Member, Role
+from accounts.permissions import page
+from approvals.editing import edited
+from approvals.exceptions import AlreadyEnded, ApprovalError, InvalidAnswer, NotAllowed, StaleDigest
+from approvals.forms import OTHERS, Answer
+from approvals.models import ABORT, RETRY, Policy, Request, RequestQuerySet, Status
+from approvals.sheets import Sheet, changes_between, changes_of
+from approvals.surroundings import surroundings_of
+
+PAGE_SIZE = 50
+LONGEST_SEARCH = 200
+LARGEST_CHECKED = 200_000  # signs of JSON: what is larger is checked when it is sent, not while one types
+NAMED_DECIDERS = 5
+CHOICE_WORDS = {"continue": "Continue", RETRY: "Retry", ABORT: "Abort"}
+CHOICE_ICONS = {"continue": "check", RETRY: "rotate-cw", ABORT: "ban"}
+TABS = {"mine": "Mine", "all": "All", "done": "Done"}
+
+
+# --- the inbox
+
+
+@require_safe
+@page()
+def inbox(request: HttpRequest) -> HttpResponse:
+    """Open questions, those due first in front; or those that have ended, the newest first."""
+    member = request.member  # type: ignore[attr-defined]
+    tab = request.GET.get("tab", "mine")
+    tab = tab if tab in TABS else "mine"
+    rows = _filtered(_of_tab(tab, member), request.GET)
+    after = _after(request, member)
+    rows = _newest_first(rows, after) if tab == "done" else rows.by_due(after)
+    found = list(rows.for_inbox().without_payloads()[: PAGE_SIZE + 1])
+    kept = {name: request.GET[name] for name in ("q", "policy", "run", "status") if request.GET.get(name)}
+    older = {**kept, "tab": tab, "after": found[PAGE_SIZE - 1].public_id} if len(found) > PAGE_SIZE else None
+    return render(
+        request,
+        "approvals/inbox.html",
+        {
+            "rows": found[:PAGE_SIZE],
+            "tab": tab,
+            "tabs": [
+                {"label": label, "url": f"?{urlencode({**kept, 'tab': name})}", "is_here": name == tab}
+                for name, label in TABS.items()
+            ],
+            "policies": Policy.objects.visible_to(member),
+            "endings": [status for status in Status if status != Status.PENDING] if tab == "done" else [],
+            "kept": kept,
+            "older_url": f"?{urlencode(older)}" if older else "",
+            "newer_url": f"?{urlencode({**kept, 'tab': tab})}" if after else "",
+        },
+    )
+
+
+def _of_tab(tab: str, member: Member) -> RequestQuerySet:
+    if tab == "mine":
+        return Request.objects.decidable_by(member)
+    rows = Request.objects.visible_to(member)
+    return rows.pending() if tab == "all" else rows.exclude(status=Status.PENDING)
+
+
+def _filtered(rows: RequestQuerySet, wanted: Mapping[str, str]) -> RequestQuerySet:
+    if words := wanted.get("q", "").strip()[:LONGEST_SEARCH]:
+        rows = rows.filter(Q(title__icontains=words) | Q(context__definition=words) | Q(public_id=words))
+    if policy := wanted.get("policy"):
+        rows = rows.filter(policy__slug=policy)
+    if run := wanted.get("run"):
+        rows = rows.of_run(run)
+    if (status := wanted.get("status")) in Status.values:
+        rows = rows.filter(status=status)
+    return rows
+
+
+def _after(request: HttpRequest, member: Member) -> Request | None:
+    """The last row of the page before."""
+    wanted = request.GET.get("after")
+    return Request.objects.visible_to(member).only("deadline_at").filter(public_id=wanted).first() if wanted else None
+
+
+def _newest_first(rows: RequestQuerySet, after: Request | None) -> RequestQuerySet:
+    rows = rows.order_by("-pk")
+    return rows.filter(pk__lt=after.pk) if after else rows
+
+
+# --- one question
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page()
+def question(request: HttpRequest, public_id: str) -> HttpResponse:
+    """What is asked, and the form that answers it; afterwards what became of it. Only POST decides."""
+    row = visible_row(request, public_id)
+    if request.method != "POST":
+        return render(request, "approvals/question.html", shown(request, row))
+    answer = Answer.of(request.POST, row)
+    problem = decided(row, request.member, answer, door="page")  # type: ignore[attr-defined]
+    if problem is None:
+        messages.success(request, f"Your answer is kept: {words_of_choice(answer.choice)}.")
+        return redirect(request.path)
+    row = visible_row(request, public_id)
+    if isinstance(problem, AlreadyEnded) and is_answer_of(row, request.member, answer):  # type: ignore[attr-defined]
+        return redirect(request.path)
+    context = shown(request, row, answer, problem)
+    return render(request, "approvals/question.html", context, status=problem.status)
+
+
+def decided(row: Request, member: Member, answer: Answer, *, door: str) -> ApprovalError | None:
+    """Answer by the one verb; the refusal, or None when it went through.
+
+    What could not be read is no edit that the verb could judge. It is asked all the same, with a choice that nobody
+    offers: who may not decide, or comes too late, is told that first, at every door.
+    """
+    if is_answer_of(row, member, answer):
+        return AlreadyEnded(ended_as=row.status)  # the same form once more is no new answer, not even a late one
+    try:
+        row.decide(
+            by=member,
+            choice="" if answer.errors else answer.choice,
+            digest=answer.digest,
+            note=answer.note,
+            edits=answer.edits,
+            door=door,
+        )
+    except InvalidAnswer as exc:
+        return InvalidAnswer(answer.errors) if answer.errors else exc
+    except ApprovalError as exc:
+        return exc
+    return None
+
+
+def is_answer_of(row: Request, member: Member, answer: Answer) -> bool:
+    """Whether this very answer is the one that was taken: a form that was sent twice."""
+    if row.status != Status.DECIDED or row.decided_by_id != member.pk:
+        return False
+    said = (answer.choice, answer.note, answer.edits)
+    return any((kept.choice, kept.note, kept.edits) == said for kept in row.decisions.filter(late=False))
+
+
+def visible_row(request: HttpRequest, public_id: str) -> Request:
+    """With `now`, the database's time."""
+    rows = Request.objects.visible_to(request.member).for_inbox()  # type: ignore[attr-defined]
+    return get_object_or_404(rows.annotate(now=ClockTimestamp()), public_id=public_id)
+
+
+def shown(
+    request: HttpRequest, row: Request, answer: Answer | None = None, problem: ApprovalError | None = None
+) -> dict[str, Any]:
+    """What the page of a question says. `answer`: what was typed and refused for `problem`."""
+    member = request.member  # type: ignore[attr-defined]
+    ended = row.ended_as(row.now)  # type: ignore[attr-defined]
+    refusal = str(problem) if isinstance(problem, NotAllowed) else row.refusal_of(member)
+    may_decide = not ended and not refusal
+    around = surroundings_of(row, member)
+    context = {
+        "row": row,
+        "ended_as": ended,
+        "may_decide": may_decide,
+        "refusal": refusal,
+        "deciders": _deciders(row) if refusal and not ended else [],
+        "around": around,
+        "answer": answer,
+        "problem": problem,
+        "decisions": row.decisions.select_related("member__user"),
+        "choices": [choice_of(choice, around.again) for choice in row.choices],
+        "part_url": f"{reverse('pages:approval-part', args=[row.public_id])}?open={0 if ended else 1}",
+        **_of_payload(row, answer, problem, ended, may_decide),
+    }
+    return context | _of_rounds(row, ended)
+
+
+def _of_payload(
+    row: Request, answer: Answer | None, problem: ApprovalError | None, ended: str, may_decide: bool
+) -> dict[str, Any]:
+    errors = problem.errors if isinstance(problem, InvalidAnswer) else []
+    sheet = Sheet(row, may_edit=may_decide, typed=answer.typed if answer else None, errors=errors)
+    own = {error["pointer"]: error["message"] for error in errors if error["pointer"] in ("/note", "/edits")}
+    found: dict[str, Any] = {
+        "sheet": sheet,
+        "note_error": own.get("/note"),
+        "edits_error": own.get("/edits"),
+        "errors_elsewhere": [error for error in sheet.errors_elsewhere if error["pointer"] not in own],
+        "others": OTHERS,
+        "may_drop_edits": "/edits" in own and answer is not None and answer.choice in (RETRY, ABORT),
+        "stale": changes_of(problem.difference or []) if isinstance(problem, StaleDigest) else None,
+    }
+    if may_decide and sheet.fields:
+        found["is_checked_live"] = len(json.dumps(row.payload)) <= LARGEST_CHECKED
+    if ended and row.answer_digest and row.answer != row.payload:
+        found["edited"], found["edited_left"] = changes_between(row.payload, row.answer)
+    return found
+
+
+def _of_rounds(row: Request, ended: str) -> dict[str, Any]:
+    earlier = None if ended else row.earlier()
+    changes, left = changes_between(earlier.payload, row.payload) if earlier else ([], 0)
+    return {"earlier": earlier, "changes": changes, "changes_left": left, "newer": row.newer() if ended else None}
+
+
+def _deciders(row: Request) -> list[str]:
+    """Some who may; the last entry counts the others."""
+    rows = Member.objects.active().filter(organization_id=row.organization_id)
+    rows = rows.filter(Q(roles__overlap=row.policy.roles) | Q(roles__contains=[Role.ADMIN]))
+    if row.policy.not_the_requester:
+        rows = rows.exclude(pk=row.requested_by_id)
+    names = list(rows.order_by("user__username").values_list("user__username", flat=True)[: NAMED_DECIDERS + 1])
+    return [*names[:NAMED_DECIDERS], "others"] if len(names) > NAMED_DECIDERS else names
+
+
+def choice_of(choice: str, again: list[str]) -> dict[str, str]:
+    """How a choice looks, and what it brings about."""
+    effects = {
+        "continue": "What waits behind it goes on, with what you see here and your changes.",
+        RETRY: f"{_run_again(again)} with your note; then people are asked anew.",
+        ABORT: "The run ends as rejected. What waits behind it never starts.",
+    }
+    return {
+        "value": choice,
+        "words": words_of_choice(choice),
+        "icon": CHOICE_ICONS.get(choice, "check"),
+        "effect": effects.get(choice, ""),
+    }
+
+
+def _run_again(steps: list[str]) -> str:
+    if len(steps) == 1:
+        return f"{steps[0]} runs again"
+    return f"{', '.join(steps) or 'The steps before it'} run again"
+
+
+def words_of_choice(choice: str) -> str:
+    return CHOICE_WORDS.get(choice) or choice[:1].upper() + choice[1:]
+
+
+@require_safe
+@page()
+def question_part(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Those parts of the page that may change while one looks: never what is being typed."""
+    row = visible_row(request, public_id)
+    member = request.member  # type: ignore[attr-defined]
+    around = surroundings_of(row, member)
+    context = {
+        "row": row,
+        "around": around,
+        "ended_as": row.ended_as(row.now),  # type: ignore[attr-defined]
+        "was_open": request.GET.get("open") == "1",
+    }
+    if not context["was_open"]:
+        context["newer"] = row.newer()
+    response = render(request, "approvals/_question_part.html", context)
+    response.headers["X-Seq"] = str(around.seq)
+    return response
+
+
+@require_POST
+@page()
+def check(request: HttpRequest, public_id: str) -> JsonResponse:
+    """What is wrong with what someone has typed so far: {errors: [{pointer, message}]}. Keeps nothing."""
+    row = visible_row(request, public_id)
+    answer = Answer.of(request.POST, row)
+    errors = answer.errors
+    if not errors:
+        try:
+            edited(row.payload, answer.edits, editable=row.editable, schema=row.payload_schema)
+        except InvalidAnswer as exc:
+            errors = exc.errors
+    return JsonResponse({"errors": errors})
+
+
+@require_safe
+@page()
+def payload(request: HttpRequest, public_id: str) -> HttpResponse:
+    """All of it, as a file."""
+    row = get_object_or_404(Request.objects.visible_to(request.member), public_id=public_id)  # type: ignore[attr-defined]
+    return HttpResponse(
+        json.dumps(row.payload, ensure_ascii=False),
+        content_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{row.public_id}.json"'},
+    )

@@ -1,0 +1,69 @@
+"""What a checkpoint's question is about, told to the pages of approvals."""
+
+from typing import Any
+
+from django.urls import reverse
+
+from accounts.models import Member
+from agents.models import AgentVersion
+from approvals.models import Request
+from approvals.surroundings import Result, Step, Surroundings
+from orchestration.models import DefinitionVersion, Run
+from orchestration.models import Step as RunStep
+from ui.statuses import look_of
+
+SHOWN = ("run_id", "key", "position", "name", "round", "status", "waits_for", "agent_version_id")
+
+
+def tell(row: Request, member: Member) -> Surroundings | None:
+    """None about what no run asked."""
+    run = (
+        Run.objects.visible_to(member)
+        .filter(public_id=row.run or "")
+        .select_related("definition_version__definition")
+        .defer("input", "output", *(f"definition_version__{name}" for name in ("text", "plan", "layout")))
+        .first()
+    )
+    if run is None:
+        return None
+    version = run.definition_version
+    results = run.deliverables.order_by("name", "-version").distinct("name").only("public_id", "title", "version")
+    return Surroundings(
+        title=f"{version.definition.slug} v{version.number}",
+        url=reverse("pages:run", args=[run.public_id]),
+        status=run.status,
+        sentence=_sentence(run),
+        has_ended=run.has_ended,
+        behind=_behind(run, [name for name, _ in row.digest_parts.get("steps", [])]),
+        again=_again(version, row.step),
+        results=[Result(found.title, f"/deliverables/{found.public_id}/") for found in results],
+        topic=f"run:{run.public_id}",
+        seq=run.seq,
+    )
+
+
+def _sentence(run: Run) -> str:
+    if run.error:
+        return f"{run.error.get('step', '')}: {run.error.get('message', '')}".strip(": ")
+    return look_of(run.status).word
+
+
+def _behind(run: Run, names: list[str]) -> list[Step]:
+    rows = RunStep.objects.filter(run=run, name__in=names).only(*SHOWN).order_by("position", "-round")
+    newest: dict[str, Any] = {}
+    for row in rows:
+        newest.setdefault(row.name, row)
+    pinned = [row.agent_version_id for row in newest.values() if row.agent_version_id]
+    agents = dict(AgentVersion.objects.filter(pk__in=pinned).values_list("pk", "agent__slug"))
+    return [
+        Step(row.name, agents.get(row.agent_version_id, ""), "", row.status, row.waits_for) for row in newest.values()
+    ]
+
+
+def _again(version: DefinitionVersion, gate: str | None) -> list[str]:
+    """The gate's own list, taken out of the plan by the database: a plan may be long."""
+    steps = DefinitionVersion.objects.filter(pk=version.pk).values_list("plan__steps", flat=True).first() or []
+    for step in steps:
+        if step["name"] == gate:
+            return list((step["approval"] or {}).get("retry") or step["needs"])
+    return []
