@@ -18,6 +18,11 @@ class RunQuerySet(models.QuerySet["Run"]):
     def for_list(self) -> Self:
         return self.select_related("definition_version__definition", "started_by__user").order_by("-created_at", "-id")
 
+    def without_values(self) -> Self:
+        """Without what may be large: values, and the text and plan of the version."""
+        version = ("text", "plan", "layout")
+        return self.defer("input", "output", *(f"definition_version__{name}" for name in version))
+
 
 class Run(models.Model):
     """One execution pinned to one version. `seq` is the number of its newest event; the engine's functions write it."""

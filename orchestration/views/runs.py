@@ -1,47 +1,110 @@
-"""Runs: the list, and one of them."""
+"""The list of runs, and the part of it that may change."""
 
 from typing import Any
+from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from accounts.models import Role
 from accounts.permissions import page
-from approvals.models import Request
-from orchestration.models import Event, Run
+from orchestration.models import Definition, Run
+from orchestration.run_lists import (
+    SEARCHED,
+    SHOWN,
+    STATUSES,
+    TIMES,
+    Filters,
+    newer_than,
+    older_than,
+    rows_of,
+)
 
-SHOWN_EVENTS = 200
+MOST_CHOICES = 500
+MOST_NEW = 99
 
 
 @require_safe
 @page()
 def run_list(request: HttpRequest) -> HttpResponse:
-    runs = Run.objects.visible_to(request.member).for_list()[:50]  # type: ignore[attr-defined]
-    return render(request, "orchestration/runs.html", {"runs": runs})
+    """Newest first; `older` is the id of the run that they are to be older than."""
+    member = request.member  # type: ignore[attr-defined]
+    filters = Filters.of(request.GET)
+    runs = filters.runs(member)
+    older = request.GET.get("older", "")
+    if older:
+        runs = older_than(runs, _run_of(member, older))
+    found = list(runs[: SHOWN + 1])
+    shown = found[:SHOWN]
+    here = reverse("pages:runs")
+    definitions = Definition.objects.visible_to(member).written().order_by("slug").values_list("slug", flat=True)
+    return render(
+        request,
+        "orchestration/runs.html",
+        {
+            "rows": rows_of(shown),
+            "filters": filters,
+            "definitions": definitions[:MOST_CHOICES],
+            "statuses": STATUSES,
+            "times": TIMES,
+            "quick": _quick(filters),
+            "older_url": f"{here}?{filters.query(older=shown[-1].public_id)}" if len(found) > SHOWN else "",
+            "newest_url": f"{here}?{filters.query()}" if older else "",
+            "part_url": _part_url(filters, shown, is_newest=not older),
+            "may_start": member.has_role(Role.OPERATOR),
+            "searched": SEARCHED,
+        },
+    )
 
 
 @require_safe
 @page()
-def run(request: HttpRequest, public_id: str) -> HttpResponse:
-    """One run: its steps, what it asks, what it made, its events."""
-    return render(request, "orchestration/run.html", one_run(request, public_id))
+def run_list_part(request: HttpRequest) -> HttpResponse:
+    """The rows named by `ids` as they are now, where they are, and how many newer ones the filters let through."""
+    member = request.member  # type: ignore[attr-defined]
+    filters = Filters.of(request.GET)
+    ids = request.GET.get("ids", "").split(",")[:SHOWN]
+    shown = Run.objects.visible_to(member).for_list().without_values().filter(public_id__in=ids)
+    top = request.GET.get("top")
+    new = 0
+    if top is not None:
+        runs = filters.runs(member)
+        newer = newer_than(runs, _run_of(member, top)) if top else runs
+        new = newer.order_by()[: MOST_NEW + 1].count()
+    context = {"rows": rows_of(shown), "new": new, "most_new": MOST_NEW, "filters": filters}
+    return render(request, "orchestration/_runs_part.html", context)
 
 
-@require_safe
-@page()
-def run_part(request: HttpRequest, public_id: str) -> HttpResponse:
-    """The part of a run's page that is fetched again and again."""
-    return render(request, "orchestration/_run.html", one_run(request, public_id))
+def _run_of(member: Any, public_id: str) -> Run:
+    run = Run.objects.visible_to(member).only("pk", "created_at").filter(public_id=public_id).first()
+    if run is None:
+        raise Http404("There is no such run to begin from.")
+    return run
 
 
-def one_run(request: HttpRequest, public_id: str) -> dict[str, Any]:
-    rows = Run.objects.visible_to(request.member).for_list()  # type: ignore[attr-defined]
-    run = get_object_or_404(rows, public_id=public_id)
-    return {
-        "run": run,
-        "steps": run.steps.exclude(kind="output").order_by("position", "round", "index"),
-        "events": Event.objects.filter(run=run).order_by("-seq")[:SHOWN_EVENTS],
-        "total": run.seq,
-        "questions": Request.objects.of_run(run.public_id).pending(),
-        "deliverables": run.deliverables.order_by("name", "-version"),
-    }
+def _part_url(filters: Filters, shown: list[Run], *, is_newest: bool) -> str:
+    ids = ",".join(run.public_id for run in shown)
+    words = {"ids": ids} | ({"top": shown[0].public_id if shown else ""} if is_newest else {})
+    return f"{reverse('pages:runs-part')}?{'&'.join(filter(None, [filters.query(), urlencode(words)]))}"
+
+
+def _quick(filters: Filters) -> list[dict[str, Any]]:
+    """The links above the filters: what people look for most."""
+    links: list[tuple[str, dict[str, Any]]] = [
+        ("All", {}),
+        ("Not ended", {"status": ["open"]}),
+        ("Waiting", {"status": ["waiting"]}),
+        ("Result unknown", {"status": ["uncertain"]}),
+        ("Failed", {"status": ["failed", "rejected"]}),
+        ("Mine", {"mine": "1"}),
+    ]
+    here = filters.query()
+    found = []
+    for label, words in links:
+        query = urlencode(words, doseq=True)
+        found.append(
+            {"label": label, "url": f"{reverse('pages:runs')}{'?' if query else ''}{query}", "is_here": query == here}
+        )
+    return found

@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import template
@@ -104,6 +104,24 @@ def between(start: datetime.datetime | None, end: datetime.datetime | None = Non
     return duration(((end or timezone.now()) - start).total_seconds()) if start else ""
 
 
+@register.simple_tag
+def lasts(start: datetime.datetime | None, end: datetime.datetime | None = None) -> SafeString | str:
+    """How long it took; while there is no `end`, as of now, and static/js/run.js goes on counting."""
+    if start is None or end is not None:
+        return between(start, end)
+    return format_html('<span data-since="{}">{}</span>', start.isoformat(), between(start))
+
+
+@register.simple_tag
+def exactly(moment: datetime.datetime) -> SafeString:
+    """A time to the millisecond, in the reader's zone."""
+    here = timezone.localtime(moment)
+    words = f"{as_date(here, 'j M H:i:s')}.{here.microsecond // 1000:03d}"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), as_date(here, "j M Y H:i:s T"), words
+    )
+
+
 @register.filter
 def usd(amount: float | None) -> str:
     """Dollars, small sums with more places; "" when unknown."""
@@ -125,11 +143,15 @@ def markdown(text: str) -> SafeString | str:
 
 
 @register.inclusion_tag("ui/json_tree.html")
-def json_tree(value: Any, label: str = "value") -> dict[str, Any]:
-    """A payload to look into: folds below two levels, the first 200 places, all of it by `raw`."""
+def json_tree(value: Any, label: str = "value", raw_url: str = "") -> dict[str, Any]:
+    """A payload to look into: folds below two levels, the first 200 places, all of it by a button that copies it.
+
+    With `raw_url`, where all of a large one lies, there is no such button.
+    """
     shown: list[str] = []
     node = _node("", value, 0, shown)
-    return {"node": node, "label": label, "raw": json.dumps(value, ensure_ascii=False, indent=2)}
+    raw = "" if raw_url else json.dumps(value, ensure_ascii=False, indent=2)
+    return {"node": node, "label": label, "raw": raw, "raw_url": raw_url}
 
 
 def _node(key: str, value: Any, depth: int, shown: list[str]) -> dict[str, Any]:
@@ -137,18 +159,14 @@ def _node(key: str, value: Any, depth: int, shown: list[str]) -> dict[str, Any]:
     shown.append(key)
     node: dict[str, Any] = {"key": key, "is_open": depth < OPEN_DEPTH}
     if isinstance(value, Mapping | list):
-        pairs: list[tuple[str, Any]] = list(
-            ((str(k), v) for k, v in value.items())
-            if isinstance(value, Mapping)
-            else ((str(i), v) for i, v in enumerate(value))
-        )
+        pairs: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else enumerate(value)
         children = []
         for name, child in pairs:
             if len(shown) >= SHOWN_NODES or depth >= DEEPEST:
                 break
-            children.append(_node(name, child, depth + 1, shown))
+            children.append(_node(str(name), child, depth + 1, shown))
         kind = "object" if isinstance(value, Mapping) else "list"
-        return {**node, "kind": kind, "children": children, "size": len(pairs), "left": len(pairs) - len(children)}
+        return {**node, "kind": kind, "children": children, "size": len(value), "left": len(value) - len(children)}
     kind = (
         "text"
         if isinstance(value, str)

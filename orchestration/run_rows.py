@@ -1,0 +1,202 @@
+"""The rows of one run that its pages show, each kind read once and only when asked for, without large values."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import TextField
+from django.db.models.functions import Cast, Length
+from django.utils import timezone
+from django.utils.functional import cached_property
+
+from agents.models import AgentVersion
+from approvals.models import Request
+from orchestration.engine.plans import Plan, plan_of
+from orchestration.models import Event, Payload, Run, Step, Worker
+from orchestration.timeline import Span, spans_of
+
+MOST_MOVES = 5_000  # events that the timeline is drawn of, the newest
+LARGE_BYTES = 100_000  # of a value: from here on it is shown in part, and downloaded
+VALUES = ("input", "output", "feedback")
+UNREAD = (*VALUES, "dependants", "reads")
+
+
+class RunRows:
+    """`now` is read once, so that all that is said of the run agrees."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.now = timezone.now()
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plan_of(self.run.definition_version_id)
+
+    # --- steps
+
+    @cached_property
+    def all_steps(self) -> list[Step]:
+        """Of every round, in the definition's order; the run's own output is none of them."""
+        rows = Step.objects.filter(run=self.run).exclude(kind="output").defer(*UNREAD)
+        return list(rows.order_by("position", "index", "key"))
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Each in its newest round."""
+        newest: dict[int, int] = {}
+        for step in self.all_steps:
+            newest[step.position] = max(step.round, newest.get(step.position, 0))
+        return [step for step in self.all_steps if step.round == newest[step.position]]
+
+    def rounds_of(self, step: Step) -> list[Step]:
+        """The same place in every round, newest first."""
+        same = [other for other in self.all_steps if (other.position, other.index) == (step.position, step.index)]
+        return sorted(same, key=lambda other: -other.round)
+
+    def named(self, name: str, round: int | None = None) -> Step | None:
+        found = [step for step in self.all_steps if step.name == name]
+        if round is None:
+            return next((step for step in self.steps if step.name == name), None)
+        return next((step for step in found if step.round == round), None)
+
+    def attempts_of(self, step: Step) -> int:
+        """How many tries `retry` allows; 1 for what is not tried again."""
+        retry = self.plan.steps[step.position].retry
+        return int(retry["attempts"]) if retry else 1
+
+    @cached_property
+    def needs(self) -> dict[str, list[str]]:
+        """By name, in the definition's order."""
+        return {step.name: step.needs for _, step in sorted(self.plan.steps.items())}
+
+    # --- what happened
+
+    @cached_property
+    def moves(self) -> list[tuple[int | None, str, datetime]]:
+        """(key, type, at) of the events that moved a step, and of the rounds opened, in order."""
+        newest = Event.objects.filter(run=self.run).order_by("-seq").values_list("key", "type", "at")
+        return list(reversed(newest[:MOST_MOVES]))
+
+    @cached_property
+    def spans(self) -> dict[int, list[Span]]:
+        return spans_of([(key, kind, at) for key, kind, at in self.moves if key is not None], self.ready_at)
+
+    @cached_property
+    def ready_at(self) -> dict[int, datetime]:
+        """When each step that started, or could, was free to: the end of the last that it needs, by its row's key."""
+        first: dict[int, datetime] = {}
+        opened = []
+        for key, kind, at in self.moves:
+            if kind == "step.started" and key is not None:
+                first.setdefault(key, at)
+            elif kind == "run.round_opened":
+                opened.append(at)
+        ends: dict[str, list[datetime]] = {}
+        for step in self.all_steps:
+            if step.ended_at is not None:
+                ends.setdefault(step.name, []).append(step.ended_at)
+        found = {}
+        for step in self.all_steps:
+            before = first.get(step.key) or (self.now if step.status == Step.Status.READY else None)
+            if before is None:
+                continue
+            times = [at for need in self.needs[step.name] for at in ends.get(need, ())]
+            times += opened if step.round > 1 else []
+            found[step.key] = max([at for at in times if at <= before], default=min(self.run.created_at, before))
+        return found
+
+    def events_of(self, keys: Iterable[int]) -> list[Event]:
+        """Of these rows, in order, with what they say."""
+        return list(Event.objects.filter(run=self.run, key__in=list(keys)).order_by("seq")[:MOST_MOVES])
+
+    @cached_property
+    def cancel_wish(self) -> dict[str, Any]:
+        """{reason, by} of whoever wanted it canceled; empty if nobody did."""
+        said = Event.objects.filter(run=self.run, type="run.canceling").values_list("data", flat=True).first()
+        return said or {}
+
+    # --- who and what belongs to it
+
+    @cached_property
+    def questions(self) -> list[Request]:
+        """All that it ever asked, the newest first."""
+        asked = Request.objects.filter(organization_id=self.run.organization_id).of_run(self.run.public_id)
+        return list(asked.for_inbox().order_by("-pk"))
+
+    def question_of(self, step: Step) -> Request | None:
+        return next((asked for asked in self.questions if asked.context.get("key") == step.key), None)
+
+    @cached_property
+    def workers(self) -> dict[int, Worker]:
+        owners = {step.owner for step in self.steps if step.owner is not None}
+        return Worker.objects.in_bulk(owners) if owners else {}
+
+    @cached_property
+    def some_worker_lives(self) -> bool:
+        return Worker.objects.filter(dead_at=None, lease_until__gt=self.now).exists()
+
+    @cached_property
+    def relatives(self) -> dict[int, Run]:
+        """The parent, and the runs that steps started, by id."""
+        wanted = {step.child_run_id for step in self.all_steps} | {self.run.parent_run_id}
+        wanted.discard(None)
+        if not wanted:
+            return {}
+        rows = Run.objects.filter(organization_id=self.run.organization_id).for_list().without_values()
+        return {run.pk: run for run in rows.filter(pk__in=wanted)}
+
+    @cached_property
+    def agent_versions(self) -> dict[int, AgentVersion]:
+        wanted = {step.agent_version_id for step in self.all_steps} - {None}
+        rows = AgentVersion.objects.filter(pk__in=wanted).select_related("agent")
+        return {row.pk: row for row in rows.only("number", "agent__slug", "agent__kind", "agent__title")}
+
+    @cached_property
+    def cost(self) -> dict[str, Any]:
+        """{usd: None if no step's is known, simulated: whether any was}, of every round."""
+        used = [step.usage for step in self.all_steps if step.usage]
+        known = [float(usage["cost_usd"]) for usage in used if usage.get("cost_usd") is not None]
+        return {"usd": sum(known) if known else None, "simulated": any(usage.get("simulated") for usage in used)}
+
+
+# --- values, which may be large
+
+
+def values_of_run(run: Run) -> dict[str, Any]:
+    """{input, output}: {value, size}."""
+    found = (
+        Run.objects.filter(pk=run.pk)
+        .annotate(input_size=Length(Cast("input", TextField())), output_size=Length(Cast("output", TextField())))
+        .values("input", "output", "output_digest", "input_size", "output_size")
+        .get()
+    )
+    kept = payloads([found["output_digest"]])
+    return {
+        "input": {"value": found["input"], "size": found["input_size"] or 0},
+        "output": _value(found["output"], found["output_digest"], kept, found["output_size"] or 0),
+    }
+
+
+def values_of_step(step: Step) -> dict[str, Any]:
+    """{input, output}: {value, size}; and its feedback as it is."""
+    found = Step.objects.filter(run_id=step.run_id, key=step.key).values(*VALUES, "input_digest", "output_digest").get()
+    kept = payloads([found["input_digest"], found["output_digest"]])
+    return {
+        "input": _value(found["input"], found["input_digest"], kept, 0),
+        "output": _value(found["output"], found["output_digest"], kept, 0),
+        "feedback": found["feedback"],
+    }
+
+
+def payloads(digests: Iterable[Any]) -> dict[bytes, tuple[Any, int]]:
+    wanted = {bytes(digest) for digest in digests if digest is not None}
+    if not wanted:
+        return {}
+    rows = Payload.objects.filter(digest__in=wanted).values_list("digest", "body", "size")
+    return {bytes(digest): (body, size) for digest, body, size in rows}
+
+
+def _value(inline: Any, digest: Any, kept: dict[bytes, tuple[Any, int]], size: int) -> dict[str, Any]:
+    if digest is not None:
+        inline, size = kept.get(bytes(digest), (None, 0))
+    return {"value": inline, "size": size, "is_large": size > LARGE_BYTES}

@@ -1,0 +1,164 @@
+"""What the pages of a run say of each step: one line, for graph, timeline and table alike; and all of one step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from orchestration.graph import Node, graph_of
+from orchestration.models import Event, Step
+from orchestration.run_rows import RunRows
+from orchestration.timeline import Bar, Timeline, draw
+from ui.statuses import Look, look_of
+from ui.templatetags.ui import duration
+
+MOST_NODES = 200  # a larger graph is drawn when asked for
+KINDS_OF_ERROR = {
+    "temporary": "It could not be done at that time",
+    "permanent": "It cannot be done like this",
+    "timeout": "It took too long",
+    "worker_lost": "The worker was lost",
+    "expression": "An expression of the definition failed",
+    "child_failed": "The run that it started failed",
+    "child_rejected": "The run that it started was rejected",
+    "child_canceled": "The run that it started was canceled",
+}
+
+
+@dataclass(slots=True)
+class Line:
+    """`place` names it in ids of elements; `took` is None while it lasts from `since` on."""
+
+    step: Step
+    place: str
+    look: Look
+    word: str
+    since: datetime | None
+    took: str
+    tries: str
+    agent: str
+    error: str
+    is_selected: bool
+    bars: Sequence[Bar] = ()
+    node: Node | None = None
+
+    @property
+    def name(self) -> str:
+        return self.step.name if self.step.index is None else f"{self.step.name} {self.step.index}"
+
+
+class Lines:
+    def __init__(self, rows: RunRows, *, selected: Step | None, view: str) -> None:
+        self.rows = rows
+        self.selected = selected
+        self.view = view
+
+    @property
+    def shows_graph(self) -> bool:
+        return self.view == "graph" or (self.view == "" and len(self.rows.needs) <= MOST_NODES)
+
+    def graph(self) -> Any:
+        return graph_of(self.rows.plan.digest, self.rows.needs)
+
+    def timeline(self) -> Timeline:
+        run = self.rows.run
+        newest = {step.key for step in self.rows.steps}
+        spans = {key: lane for key, lane in self.rows.spans.items() if key in newest}
+        return draw(spans, start=run.created_at, end=run.ended_at or self.rows.now)
+
+    def lines(self, timeline: Timeline | None) -> list[Line]:
+        nodes = {node.name: node for node in self.graph().nodes} if self.shows_graph else {}
+        found = [self._line(step) for step in self.rows.steps]
+        for line in found:
+            line.node = nodes.get(line.step.name)
+            if timeline is not None:
+                line.bars = timeline.bars.get(line.step.key, ())
+        return found
+
+    def _line(self, step: Step) -> Line:
+        look = look_of(step.status, step.waits_for)
+        most = self.rows.attempts_of(step)
+        version = self.rows.agent_versions.get(step.agent_version_id or 0)
+        return Line(
+            step=step,
+            place=str(step.position) if step.index is None else f"{step.position}-{step.index}",
+            look=look,
+            word=look.word,
+            since=step.started_at if step.ended_at is None else None,
+            took=took(step),
+            tries=f"{step.attempt} of {most}" if most > 1 and step.attempt else str(step.attempt or ""),
+            agent="people" if step.kind == "approval" else version.agent.slug if version else "",
+            error=(step.error or {}).get("message", "")[:300],
+            is_selected=self.selected is not None
+            and self.selected.name == step.name
+            and self.selected.index == step.index,
+        )
+
+
+def took(step: Step) -> str:
+    if step.started_at is None or step.ended_at is None:
+        return ""
+    return duration((step.ended_at - step.started_at).total_seconds())
+
+
+def most_telling(rows: RunRows) -> Step | None:
+    """What a reader looks for first: what needs a look, failed, runs or waits; else the last that did anything."""
+    failed = rows.named((rows.run.error or {}).get("step") or "")
+    if rows.run.has_ended and failed:
+        return failed
+    for status in ("uncertain", "running", "waiting", "ready", "failed"):
+        for step in rows.steps:
+            if step.status == status:
+                return step
+    ended = [step for step in rows.steps if step.status == Step.Status.COMPLETED]
+    return max(ended, key=lambda step: (step.ended_at or rows.run.created_at, step.position), default=None) or (
+        rows.steps[0] if rows.steps else None
+    )
+
+
+@dataclass(slots=True)
+class Try:
+    """One attempt. `paused` is how long the next one waited after it."""
+
+    number: int
+    started_at: datetime
+    ended_at: datetime | None = None
+    how: str = ""
+    error: Mapping[str, Any] | None = None
+    again_at: datetime | None = None
+
+    @property
+    def took(self) -> str:
+        return duration((self.ended_at - self.started_at).total_seconds()) if self.ended_at else ""
+
+    @property
+    def paused(self) -> str:
+        return duration((self.again_at - self.ended_at).total_seconds()) if self.again_at and self.ended_at else ""
+
+
+HOW = {
+    "step.completed": "completed",
+    "step.failed": "failed",
+    "step.retrying": "failed, to be tried again",
+    "step.ready": "handed back",
+    "step.waiting": "waits",
+    "checkpoint.requested": "asked",
+    "step.uncertain": "result unknown",
+    "step.canceled": "canceled",
+    "step.skipped": "skipped",
+    "step.blocked": "taken back",
+}
+
+
+def tries_of(events: Sequence[Event]) -> list[Try]:
+    found: list[Try] = []
+    for event in events:
+        if event.type == "step.started":
+            if found:
+                found[-1].again_at = event.at
+            found.append(Try(len(found) + 1, event.at))
+        elif found and event.type in HOW and found[-1].ended_at is None:
+            found[-1].ended_at = event.at
+            found[-1].how = HOW[event.type]
+            found[-1].error = (event.data or {}).get("error")
+    return found

@@ -1,0 +1,423 @@
+"""One run: what it does and why, its steps, events, values and relatives; and what people may do to it."""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.db import connection
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.json_values import unstorable
+from accounts.models import Role
+from accounts.permissions import page
+from approvals.models import Request
+from orchestration.api.runs import content_errors
+from orchestration.engine import answers
+from orchestration.exceptions import NotUncertain, RunEnded
+from orchestration.explain import explain
+from orchestration.models import Deliverable, Event, Run, Step
+from orchestration.run_rows import RunRows, values_of_run, values_of_step
+from orchestration.step_lines import KINDS_OF_ERROR, Lines, most_telling, tries_of
+from ui.schema_forms import ABSENT, JsonField
+
+SHOWN_EVENTS = 200
+VIEWS = {"": "Graph and time", "graph": "Graph", "table": "Table"}
+KINDS = {
+    "": "All",
+    "run.": "Of the run",
+    "step.": "Of steps",
+    "checkpoint.": "Checkpoints",
+    "deliverable.": "Deliverables",
+}
+TABS = {
+    "overview": ("Overview", "pages:run"),
+    "log": ("Log", "pages:run-log"),
+    "events": ("Events", "pages:run-events"),
+    "payload": ("Payload", "pages:run-payload"),
+    "related": ("Related", "pages:run-related"),
+}
+LONGEST_REASON = 2_000
+
+
+def rows_of(request: HttpRequest, public_id: str) -> RunRows:
+    """Of a run that the member may see, else not found."""
+    runs = Run.objects.visible_to(request.member).for_list().without_values()  # type: ignore[attr-defined]
+    return RunRows(get_object_or_404(runs, public_id=public_id))
+
+
+def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[str, Any]:
+    """What every page of a run has: header, sentence, tabs, and where its live part is. `part`: what that is told."""
+    member = request.member  # type: ignore[attr-defined]
+    run = rows.run
+    words = {"tab": tab} | {name: value for name, value in part.items() if value}
+    return {
+        "rows": rows,
+        "run": run,
+        "tab": tab,
+        "definition": run.definition_version.definition,
+        "sentence": explain(rows),
+        "waits_for": next((step.waits_for for step in rows.steps if step.status == Step.Status.WAITING), None),
+        "tabs": _tabs(run, tab),
+        "to_decide": None if run.has_ended else _to_decide(rows, member),
+        "may_operate": member.has_role(Role.OPERATOR),
+        "part_url": f"{reverse('pages:run-part', args=[run.public_id])}?{urlencode(words)}",
+    }
+
+
+def _tabs(run: Run, here: str) -> list[dict[str, Any]]:
+    found = []
+    for name, (label, url_name) in TABS.items():
+        try:
+            url = reverse(url_name, args=[run.public_id])
+        except NoReverseMatch:
+            continue
+        found.append({"label": label, "url": url, "is_here": name == here})
+    return found
+
+
+def _to_decide(rows: RunRows, member: Any) -> Request | None:
+    """The question that this member may answer now."""
+    if not any(step.waits_for == "approval" for step in rows.steps):
+        return None
+    return next((asked for asked in rows.questions if asked.can_be_decided_by(member, at=rows.now)), None)
+
+
+# --- overview
+
+
+@require_safe
+@page()
+def run(request: HttpRequest, public_id: str) -> HttpResponse:
+    """`step` and `round` choose what the panel shows, `view` how the steps are drawn."""
+    rows = rows_of(request, public_id)
+    return overview(request, rows, chosen=_chosen(request, rows))
+
+
+def overview(
+    request: HttpRequest,
+    rows: RunRows,
+    *,
+    chosen: Step | None = None,
+    resolving: "ResolveForm | None" = None,
+    status: int = 200,
+) -> HttpResponse:
+    view = request.GET.get("view", "")
+    view = view if view in VIEWS else ""
+    selected = chosen or most_telling(rows)
+    lines = Lines(rows, selected=selected, view=view)
+    timeline = lines.timeline() if view != "graph" else None
+    round = str(chosen.round) if chosen and chosen not in rows.steps else ""
+    context = frame(request, rows, "overview", view=view, step=selected.name if selected else "", round=round)
+    context |= {
+        "view": view,
+        "views": VIEWS,
+        "lines": lines.lines(timeline),
+        "graph": lines.graph() if lines.shows_graph else None,
+        "timeline": timeline,
+        "has_chosen": chosen is not None,
+        "resolving": resolving,
+    }
+    if selected is not None:
+        context |= panel(request, rows, selected, resolving)
+    return render(request, "orchestration/run.html", context, status=status)
+
+
+def _chosen(request: HttpRequest, rows: RunRows) -> Step | None:
+    """The step that the address names; unknown ones are none."""
+    name = request.GET.get("step", "")
+    number = request.GET.get("round", "")
+    if not name:
+        return None
+    return rows.named(name, int(number) if number.isascii() and number.isdigit() and len(number) < 7 else None)
+
+
+def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveForm | None" = None) -> dict[str, Any]:
+    """All of one step."""
+    events = rows.events_of([step.key])
+    asked = rows.question_of(step) if step.kind == "approval" else None
+    values = values_of_step(step)
+    version = rows.agent_versions.get(step.agent_version_id or 0)
+    is_open = step.status == Step.Status.UNCERTAIN and request.member.has_role(Role.OPERATOR)  # type: ignore[attr-defined]
+    return {
+        "step": step,
+        "step_name": step.name if step.index is None else f"{step.name} {step.index}",
+        "tries": tries_of(events),
+        "most_tries": rows.attempts_of(step),
+        "values": values,
+        "agent_version": version,
+        "instructions": version.configuration.get("instructions") if version and step.usage else None,
+        "asked": asked,
+        "decisions": list(asked.decisions.select_related("member__user")) if asked else [],
+        "child": rows.relatives.get(step.child_run_id or 0),
+        "rounds": rows.rounds_of(step),
+        "deliverables": [event.data for event in events if event.type == "deliverable.created" and event.data],
+        "reason": next((said["reason"] for event in reversed(events) if (said := event.data or {}).get("reason")), ""),
+        "kind_of_error": KINDS_OF_ERROR.get((step.error or {}).get("class", "")),
+        "resolving": (resolving or ResolveForm()) if is_open else None,
+    }
+
+
+# --- what changes
+
+
+@require_safe
+@page()
+def part(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The elements of a page of this run that may differ since event `after`. `chosen`: a step was chosen, draw it."""
+    rows = rows_of(request, public_id)
+    tab = request.GET.get("tab", "overview")
+    seen = request.GET.get("after", "")
+    after = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 10 else 0
+    context = frame(request, rows, tab)
+    context |= {"after": after, "new_events": max(0, rows.run.seq - after) if tab == "events" else 0}
+    if tab == "overview":
+        context |= _overview_part(request, rows, after)
+    response = render(request, "orchestration/_run_part.html", context)
+    response.headers["X-Seq"] = str(rows.run.seq)
+    return response
+
+
+def _overview_part(request: HttpRequest, rows: RunRows, after: int) -> dict[str, Any]:
+    view = request.GET.get("view", "")
+    selected = _chosen(request, rows)
+    lines = Lines(rows, selected=selected, view=view if view in VIEWS else "")
+    timeline = lines.timeline() if view != "graph" else None
+    keys, is_all = _moved(rows, after)
+    found = lines.lines(timeline)
+    is_chosen = "chosen" in request.GET
+    rounds = {other.key for other in rows.rounds_of(selected)} if selected else set()
+    context: dict[str, Any] = {
+        "view": view,
+        "timeline": timeline,
+        "lines": found,
+        "moved": [line for line in found if is_all or line.step.key in keys],
+        "draws_graph": lines.shows_graph,
+        "is_chosen": is_chosen,
+    }
+    if selected is not None and (is_all or is_chosen or keys & rounds):
+        context |= {**panel(request, rows, selected), "draws_panel": True}
+    return context
+
+
+def _moved(rows: RunRows, after: int) -> tuple[set[int], bool]:
+    """Keys of the steps that may look different since, and of those that wait for them; or that all may."""
+    if after >= rows.run.seq:
+        return set(), False
+    if not after or rows.run.seq - after > SHOWN_EVENTS:
+        return set(), True
+    news = Event.objects.after(rows.run, after).values_list("key", "type")
+    if any(kind == "run.round_opened" for _, kind in news):
+        return set(), True
+    keys = {key for key, _ in news if key is not None}
+    names = {step.name for step in rows.all_steps if step.key in keys}
+    waiting = {name for name, needs in rows.needs.items() if names.intersection(needs)}
+    return keys | {step.key for step in rows.steps if step.name in waiting}, False
+
+
+# --- the other tabs
+
+
+@require_safe
+@page()
+def events(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The newest first; `older` is the number that they are to be below, `kind` how their types begin."""
+    rows = rows_of(request, public_id)
+    kind, older = request.GET.get("kind", ""), request.GET.get("older", "")
+    kind = kind if kind in KINDS else ""
+    found = Event.objects.filter(run=rows.run, type__startswith=kind).order_by("-seq")
+    if older.isascii() and older.isdigit() and len(older) < 10:
+        found = found.filter(seq__lt=int(older))
+    shown = list(found[: SHOWN_EVENTS + 1])
+    here = reverse("pages:run-events", args=[public_id])
+    words = {"kind": kind} if kind else {}
+    context = frame(request, rows, "events") | {
+        "events": [_told(event) for event in shown[:SHOWN_EVENTS]],
+        "kind": kind,
+        "kinds": KINDS,
+        "older_url": f"{here}?{urlencode({**words, 'older': shown[SHOWN_EVENTS - 1].seq})}"
+        if len(shown) > SHOWN_EVENTS
+        else "",
+        "newest_url": f"{here}?{urlencode(words)}" if older else "",
+    }
+    return render(request, "orchestration/run_events.html", context)
+
+
+def _told(event: Event) -> dict[str, Any]:
+    """With what is most telling of its data in words, and all of it."""
+    data = event.data or {}
+    error = data.get("error") or {}
+    words = [
+        f"round {data['round']}" if data.get("round", 1) > 1 else "",
+        f"attempt {data['attempt']}" if data.get("attempt", 1) > 1 else "",
+        str(data.get("title") or ""),
+        str(data.get("choice") or ""),
+        f"by {data['by']}" if data.get("by") else "",
+        str(data.get("reason") or data.get("note") or ""),
+        str(error.get("message") or "") if isinstance(error, dict) else "",
+    ]
+    raw = json.dumps(data, ensure_ascii=False, indent=1)
+    return {
+        "seq": event.seq,
+        "at": event.at,
+        "type": event.type,
+        "step": data.get("step") or "",
+        "words": ", ".join(filter(None, words))[:300],
+        "raw": raw[:20_000],
+        "left": max(0, len(raw) - 20_000),
+        "has_data": bool(data),
+    }
+
+
+@require_safe
+@page()
+def payload(request: HttpRequest, public_id: str) -> HttpResponse:
+    """What went in and came out."""
+    rows = rows_of(request, public_id)
+    context = frame(request, rows, "payload") | {"values": values_of_run(rows.run)}
+    return render(request, "orchestration/run_payload.html", context)
+
+
+@require_safe
+@page()
+def related(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The run that started it, those that it started, what it made and what it asked."""
+    rows = rows_of(request, public_id)
+    parent = rows.relatives.get(rows.run.parent_run_id or 0)
+    of_child = {step.child_run_id: step.name for step in rows.all_steps if step.child_run_id}
+    children = [{"run": child, "step": of_child[pk]} for pk, child in sorted(rows.relatives.items()) if pk in of_child]
+    context = frame(request, rows, "related") | {
+        "parent": parent,
+        "children": children,
+        "deliverables": Deliverable.objects.filter(run=rows.run).defer("content").order_by("name", "-version"),
+        "questions": rows.questions,
+    }
+    return render(request, "orchestration/run_related.html", context)
+
+
+RAW_OF_RUN = {
+    "input": "select r.input::text from orchestration_run r where r.id = %s",
+    "output": "select coalesce(p.body, r.output)::text from orchestration_run r"
+    " left join orchestration_payload p on p.digest = r.output_digest where r.id = %s",
+}
+RAW_OF_STEP = {
+    what: f"select coalesce(p.body, s.{what})::text from orchestration_step s"  # noqa: S608  one of two words
+    f" left join orchestration_payload p on p.digest = s.{what}_digest where s.run_id = %s and s.key = %s"
+    for what in ("input", "output")
+}
+
+
+@require_safe
+@page()
+def raw(request: HttpRequest, public_id: str, what: str) -> HttpResponse:
+    """`what`: input or output, of the run, or of `step` in `round`; the JSON as it is kept, for download."""
+    rows = rows_of(request, public_id)
+    if what not in RAW_OF_RUN:
+        raise Http404("A run has an input and an output.")
+    name = request.GET.get("step", "")
+    if name:
+        step = _chosen(request, rows)
+        if step is None:
+            raise Http404("There is no such step in this run.")
+        text = _text(RAW_OF_STEP[what], [rows.run.pk, step.key])
+    else:
+        text = _text(RAW_OF_RUN[what], [rows.run.pk])
+    if text is None:
+        raise Http404(f"It has no {what}.")
+    file = "-".join(filter(None, [rows.run.public_id, name, what]))
+    headers = {"Content-Disposition": f'attachment; filename="{file}.json"'}
+    return HttpResponse(text, content_type="application/json", headers=headers)
+
+
+def _text(statement: str, values: list[int]) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        found = cursor.fetchone()
+    return found[0] if found else None
+
+
+# --- what people do
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(max_length=LONGEST_REASON, required=False, strip=True)
+
+
+@require_POST
+@page(Role.OPERATOR)
+def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
+    rows = rows_of(request, public_id)
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, f"Not canceled: the reason has more than {LONGEST_REASON} signs.")
+        return overview(request, rows, status=400)
+    try:
+        status = answers.cancel(rows.run, by=request.member, reason=form.cleaned_data["reason"])  # type: ignore[attr-defined]
+    except RunEnded as exc:
+        messages.error(request, str(exc))
+        return overview(request, rows_of(request, public_id), status=exc.status)
+    words = "Canceled." if status == Run.Status.CANCELED else "Canceling: calls under way may end, nothing new starts."
+    messages.success(request, words)
+    return redirect("pages:run", public_id)
+
+
+class ResolveForm(forms.Form):
+    """What became of a step of which the engine does not know."""
+
+    outcome = forms.ChoiceField(
+        label="What became of it?",
+        choices=[
+            ("completed", "It happened, with the output below"),
+            ("failed", "It did not happen, or went wrong: the step failed"),
+            ("again", "It did not happen: run it again"),
+        ],
+        widget=forms.RadioSelect,
+    )
+    output = JsonField(
+        label="Output as JSON",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "class": "mono", "spellcheck": "false", "autocomplete": "off"}),
+    )
+    reason = forms.CharField(
+        label="How do you know?", max_length=LONGEST_REASON, widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+    def clean_output(self) -> Any:
+        value = self.cleaned_data["output"]
+        value = None if value is ABSENT else value
+        if problem := unstorable(value):
+            raise forms.ValidationError(problem)
+        return value
+
+
+@require_POST
+@page(Role.OPERATOR)
+def resolve(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
+    rows = rows_of(request, public_id)
+    chosen = rows.named(name)
+    if chosen is None:
+        raise Http404("There is no such step in this run.")
+    step = Step.objects.get(run_id=rows.run.pk, key=chosen.key)
+    form = ResolveForm(request.POST)
+    refused = 400
+    if form.is_valid():
+        words = form.cleaned_data
+        try:
+            if step.status != Step.Status.UNCERTAIN:
+                raise NotUncertain(name, step.status)
+            errors = content_errors(step, **words)
+            if not errors:
+                answers.resolve(rows.run, step, by=request.member, **words)  # type: ignore[attr-defined]
+                messages.success(request, f"{name}: taken up.")
+                return redirect(f"{reverse('pages:run', args=[public_id])}?{urlencode({'step': name})}")
+            for error in errors:
+                form.add_error("output", f"{error['pointer'].removeprefix('/output')} {error['message']}".strip())
+        except NotUncertain as exc:
+            refused = exc.status
+            messages.error(request, str(exc))
+    rows = rows_of(request, public_id)
+    return overview(request, rows, chosen=rows.named(name), resolving=form, status=refused)

@@ -1,0 +1,68 @@
+// Pages of runs: times that go on counting, and a step chosen in place instead of by loading the page again.
+import { get } from "./live.js";
+
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+
+// --- times, said as the filter `duration` of ui/templatetags/ui.py says them
+export function duration(seconds) {
+  if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
+  const parts = [];
+  let left = Math.floor(seconds);
+  for (const [length, unit] of UNITS) {
+    if (left >= length && parts.length < 2) {
+      parts.push(`${Math.floor(left / length)} ${unit}`);
+      left %= length;
+    } else if (parts.length) break;
+  }
+  return parts.join(" ");
+}
+
+function count() {
+  const now = Date.now();
+  for (const place of document.querySelectorAll("[data-since], [data-until]")) {
+    const { since, until } = place.dataset;
+    const seconds = since ? (now - new Date(since)) / 1000 : (new Date(until) - now) / 1000;
+    const words = seconds < 10 ? `${Math.max(0, Math.floor(seconds))} s` : duration(seconds);
+    if (place.textContent !== words) place.textContent = words;
+  }
+}
+count();
+setInterval(count, 1000);
+
+// --- a step chosen: its panel comes, the address says so, the page stays where it is
+const view = document.getElementById("run-view");
+const live = document.getElementById("live");
+const PHONE = matchMedia("(max-width: 1000px)");
+
+function mark(name) {
+  for (const link of view.querySelectorAll("a[data-step]")) {
+    const is = link.dataset.step === name;
+    is ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
+    link.closest("tr")?.classList.toggle("is-selected", is);
+  }
+}
+
+async function choose(link) {
+  const address = new URL(live.dataset.part, location.href);
+  address.searchParams.set("step", link.dataset.step);
+  address.searchParams.delete("round");
+  const asked = new URL(address);
+  asked.searchParams.set("chosen", "1");
+  const answer = await get(asked);
+  if (!answer) return;
+  await htmx.swap({ text: await answer.text(), sourceElement: document.body, target: document.body, swap: "none" });
+  live.dataset.part = address.pathname + address.search;
+  history.pushState({}, "", link.href);
+  mark(link.dataset.step);
+  count();
+  if (PHONE.matches) document.getElementById("step-title").focus();
+}
+
+view?.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-step]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  choose(link).catch(() => location.assign(link.href));
+});
+if (view) addEventListener("popstate", () => location.reload());
+live?.addEventListener("live:part", count);
