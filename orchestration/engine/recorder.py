@@ -139,16 +139,20 @@ class Recorder(threading.Thread):
 
     def flush_or_recover(self, batch: list[Ended], *, patient: bool = False) -> None:
         pause = FIRST_PAUSE_SECONDS
+        is_doubtful = False
         while True:
             try:
+                if is_doubtful:
+                    batch = self._recovered(batch)
+                    is_doubtful = False
                 self.flush(batch, patient=patient)
                 return
             except (OperationalError, InterfaceError) as exc:
                 log.warning("connection_lost", error=str(exc).strip(), steps=len(batch))
+                is_doubtful = True  # until the rows have told: what is recorded already must not be handed in again
                 if self.process.stopped.wait(pause):
                     return
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-                batch = self._recovered(batch)
             except (Error, _NotPrepared) as exc:
                 self._one_by_one(batch, exc)
                 return
@@ -288,26 +292,22 @@ class Recorder(threading.Thread):
         """What of a batch is still to be written, after a commit whose outcome is not known.
 
         Taking the worker's row FOR UPDATE waits for a flush that the server is still working on; only then the rows
-        tell what was ended. A claim whose answer was lost is handed back.
+        tell what was ended. A claim whose answer was lost is handed back. Raises while the rows cannot be read.
         """
         connection.close()
-        try:
-            with transaction.atomic():
-                rows("select from orchestration_worker where id = %s for update", [self.process.worker_id])
-                owned = set(
-                    rows(
-                        "select run_id, key, fence from orchestration_step where owner = %s and status = 'running'",
-                        [self.process.worker_id],
-                    )
+        with transaction.atomic():
+            rows("select from orchestration_worker where id = %s for update", [self.process.worker_id])
+            owned = set(
+                rows(
+                    "select run_id, key, fence from orchestration_step where owner = %s and status = 'running'",
+                    [self.process.worker_id],
                 )
-        except (OperationalError, InterfaceError):
-            return batch
-        open_still = [ended for ended in batch if ended.claim.place in owned]
-        self._settled([ended for ended in batch if ended.claim.place not in owned])
-        self.more = True
+            )
         if threading.current_thread() is self:  # what the other claims, it alone can miss
             self.hand_back(owned - self.process.owed(), begun=False)
-        return open_still
+        self._settled([ended for ended in batch if ended.claim.place not in owned])
+        self.more = True
+        return [ended for ended in batch if ended.claim.place in owned]
 
     def hand_back(self, steps: set[tuple[int, int, int]], *, begun: bool) -> None:
         outcome = Outcome("ready", fields={"unlost": True, "begun": begun})
@@ -330,6 +330,8 @@ class PatientRecorder(threading.Thread):
         use_own_connection()
         while (ended := self.waiting.get()) is not None:
             self.recorder.flush_or_recover([ended], patient=True)
+            if self.recorder.more:
+                self.recorder.inbox.put(None)  # it may sleep, and what became ready here is for it to claim
         connection.close()
 
 
