@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+LEVELS = ("debug", "info", "warning", "error")  # of a line in a run's log
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -11,11 +13,16 @@ class Message:
     content: str
 
 
+def say_nothing(text: str, level: str = "info") -> None:
+    """For a call that nobody listens to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One try of one step. `attempt` counts from 1; `deadline_seconds` is for the whole call, None: the agent's own.
 
-    `idempotency_key` is the same in every try of the step. `canceled` is cheap and may be asked often.
+    `idempotency_key` is the same in every try of the step. `canceled` is cheap and may be asked often. So is
+    `log(text, level)`, for people who watch the run: it never waits and never raises; secrets are taken out on its way.
     """
 
     input: Any
@@ -26,6 +33,7 @@ class Call:
     canceled: Callable[[], bool]
     conversation: tuple[Message, ...] = ()
     output_schema: Mapping[str, Any] | None = None
+    log: Callable[..., None] = say_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +51,3 @@ class Usage:
 class Result:
     output: Any
     usage: Usage | None = None
-    logs: tuple[str, ...] = ()

@@ -38,12 +38,16 @@ def operation_for(name: str, call_input: object) -> Operation:
 
 
 def echo(call: Call) -> Result:
-    """Return {value}, after `seconds`; fail in the first `fail.times` attempts, as `fail.kind` says."""
+    """Return {value}, after `seconds`; fail in the first `fail.times` attempts, as `fail.kind` says.
+
+    It says `lines` lines meanwhile, evenly over the seconds: a made-up import, with a warning or an error now and then.
+    """
     asked = call.input
     if not isinstance(asked, Mapping):
-        raise Permanent("echo takes an object: {value, seconds, fail: {times, kind}}.")
-    if seconds := asked.get("seconds"):
-        _wait(seconds, call)
+        raise Permanent("echo takes an object: {value, seconds, lines, fail: {times, kind}}.")
+    seconds, lines = asked.get("seconds") or 0, asked.get("lines") or 0
+    if seconds or lines:
+        _wait(seconds, lines, call)
     fail = asked.get("fail")
     if fail and call.attempt <= fail.get("times", 1):
         kind = Permanent if fail.get("kind") == "permanent" else Temporary
@@ -51,15 +55,35 @@ def echo(call: Call) -> Result:
     return Result({"value": asked.get("value")})
 
 
-def _wait(seconds: float, call: Call) -> None:
+def _wait(seconds: float, lines: int, call: Call) -> None:
     start = time.monotonic()
     limit = call.deadline_seconds
-    while (passed := time.monotonic() - start) < seconds:
+    said = 0
+    while True:
+        passed = time.monotonic() - start
+        due = lines if passed >= seconds else int(lines * passed / seconds)
+        for number in range(said + 1, due + 1):
+            call.log(*_line(number, lines))
+        said = due
+        if passed >= seconds:
+            return
         if call.canceled():
             raise Canceled("echo was asked to stop.")
         if limit is not None and passed >= limit:
             raise TimedOut(f"echo was to wait {seconds:g} s, its deadline was {limit:g} s.")
         time.sleep(min(CANCEL_CHECK_SECONDS, seconds - passed))
+
+
+def _line(number: int, of: int) -> tuple[str, str]:
+    """The text and level of one line; the same for the same number."""
+    batch = f"batch {number}/{of}"
+    if number % 997 == 0:
+        return f"\033[31m{batch} refused\033[0m: row {number * 7} has no account; it is put aside", "error"
+    if number % 89 == 0:
+        return f"\033[33m{batch} slow\033[0m: {400 + number % 300} ms, the limit is 300 ms", "warning"
+    if number % 50 == 0:
+        return f"\033[36mcheckpoint\033[0m after {batch}: {number * 25} rows, \033[32m0 duplicates\033[0m", "info"
+    return f"{batch}: 25 rows imported in {20 + number * 13 % 80} ms", "debug" if number % 10 else "info"
 
 
 register("echo", {"echo": echo})

@@ -1,12 +1,13 @@
 """Agents of kind `context`: a prompt over the given context, answered by a language model."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 
-from agents.calls import Call, Message, Result
+from agents.calls import Call, Message, Result, Usage
 from agents.gateways import model
 from agents.schemas import Finding, value_findings
 
@@ -27,10 +28,14 @@ CONFIGURATION = {
 def run(call: Call) -> Result:
     """Without an output schema the output is {text}; with one it is what the model answered, checked."""
     configuration = call.configuration
+    name = configuration.get("model") or settings.OPENAI_MODEL
+    messages = messages_of(call)
+    call.log(f"Asking {name}: {len(messages)} messages, {sum(len(message.content) for message in messages)} characters")
+    since = time.monotonic()
     completion = model.complete(
         model.Prompt(
-            messages=messages_of(call),
-            model=configuration.get("model") or settings.OPENAI_MODEL,
+            messages=messages,
+            model=name,
             idempotency_key=call.idempotency_key,
             schema=call.output_schema,
             strict=configuration.get("strict", False),
@@ -41,8 +46,16 @@ def run(call: Call) -> Result:
         canceled=call.canceled,
     )
     output = completion.output if call.output_schema is not None else {"text": completion.output}
-    logs = ("The first answer did not obey the schema; the second did.",) if completion.repaired else ()
-    return Result(output, usage=completion.usage, logs=logs)
+    if completion.repaired:
+        call.log("The first answer did not obey the schema; the second did.", "warning")
+    call.log(_told_usage(completion.usage, time.monotonic() - since))
+    return Result(output, usage=completion.usage)
+
+
+def _told_usage(usage: Usage, seconds: float) -> str:
+    cost = "" if usage.cost_usd is None else f", about ${usage.cost_usd:.6f}"
+    words = f"{usage.input_tokens} tokens read, {usage.output_tokens} written{cost}"
+    return f"{usage.model} answered in {seconds:.1f} s: {words}{' (simulated)' if usage.simulated else ''}"
 
 
 def messages_of(call: Call) -> list[Message]:

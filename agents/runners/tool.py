@@ -1,6 +1,7 @@
 """Agents of kind `tool`: a registered Python tool, or declared operations on a database."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +66,7 @@ def _query(call: Call) -> Result:
     parameters = {key: value for key, value in call.input.items() if key != "operation"}
     _obeys(parameters, operation["parameters"], f"Operation {name}: invalid parameters")
     declared = operation["parameters"].get("properties", {})
+    since = time.monotonic()
     rows = database.query(
         database.Query(
             operation=name,
@@ -77,13 +79,15 @@ def _query(call: Call) -> Result:
         deadline_seconds=call.deadline_seconds,
         canceled=call.canceled,
     )
+    connection = call.configuration["connection"]
+    call.log(f"{name} on {connection}: {len(rows)} rows in {(time.monotonic() - since) * 1000:.0f} ms")
     if not rows and operation.get("empty") == "refuse":
         asked = ", ".join(f"{key}={value}" for key, value in parameters.items()) or "no parameters"
         raise Permanent(f"Operation {name} found nothing for {asked}.")
     output = {**parameters, "rows": rows}
     if "output" in operation:
         _obeys(output, operation["output"], f"Operation {name}: the database answered outside the declared output")
-    return Result(output, logs=(f"{name}: {len(rows)} rows",))
+    return Result(output)
 
 
 def _operation(call: Call) -> tuple[str, Mapping[str, Any]]:

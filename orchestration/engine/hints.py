@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 log = structlog.get_logger(__name__)
 CHANGED = "countersign:changed"  # channel: JSON list of run ids with new events
+LOGGED = "countersign:logged"  # and of those with new lines in their logs
 PAUSE_SECONDS = 0.01  # gathers what comes together into one message
 
 
@@ -35,6 +36,7 @@ class Hints:
         self._idle.set()
         self._queues: dict[str, int] = {}
         self._runs: set[int] = set()
+        self._logs: set[int] = set()
         self._thread: threading.Thread | None = None
 
     def work(self, queue: str, messages: int = 1) -> None:
@@ -46,6 +48,11 @@ class Hints:
         """These runs have new events."""
         with self._ready():
             self._runs.update(runs)
+
+    def logged(self, runs: Iterable[int]) -> None:
+        """These runs have new lines in their logs."""
+        with self._ready():
+            self._logs.update(runs)
 
     def drain(self, seconds: float) -> None:
         """Wait until all is said, at most so long."""
@@ -65,16 +72,19 @@ class Hints:
     def _run(self) -> None:
         client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
         while True:
-            if not self._queues and not self._runs:
+            if not self._queues and not self._runs and not self._logs:
                 self._idle.set()
             self._some.wait()
             self._some.clear()
             with self._lock:
                 queues, self._queues = self._queues, {}
                 runs, self._runs = self._runs, set()
+                logs, self._logs = self._logs, set()
             try:
                 if runs:
                     client.publish(CHANGED, json.dumps(sorted(runs)))
+                if logs:
+                    client.publish(LOGGED, json.dumps(sorted(logs)))
                 for queue, messages in sorted(queues.items()):
                     for _ in range(messages):
                         current_app.send_task(

@@ -13,14 +13,16 @@ from django.db import Error, connection
 
 from orchestration.engine.connection import assert_isolation, rows, use_own_connection, value
 from orchestration.engine.hints import hints
+from orchestration.engine.lines import LineWriter
 from orchestration.engine.outcomes import Claim
 from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.recorder import Recorder
 from orchestration.engine.sweeper import Sweeper
-from orchestration.engine.walker import Walker, call_seconds, timed_out
+from orchestration.engine.walker import Voice, Walker, call_seconds, timed_out
 
 log = structlog.get_logger(__name__)
 STEPS_IN_A_ROW, SECONDS_IN_A_ROW = 50, 2.0  # then a walker gives its run back, if others wait
+LINES_SECONDS = 2.0  # what is said last may take to be written, when the process stops
 HUNG_GRACE_SECONDS = 5.0  # after a call's own deadline, before it is given up
 
 
@@ -117,7 +119,7 @@ class Lease(threading.Thread):
 
 
 class Process:
-    """The engine of one worker process: a recorder, walkers, a sweeper and a lease, each a thread."""
+    """The engine of one worker process: a recorder, walkers, a sweeper, a lease and a line writer, each a thread."""
 
     def __init__(self) -> None:
         self.worker_id = 0
@@ -126,6 +128,7 @@ class Process:
         self.lease = Lease(self)
         self.recorder = Recorder(self)
         self.sweeper = Sweeper(self)
+        self.lines = LineWriter()
         self._lock = threading.Lock()
         self._free: deque[Walker] = deque()
         self._walkers = 0
@@ -141,7 +144,7 @@ class Process:
         assert_isolation()
         self.lease.take()
         connection.close()
-        for thread in (self.lease, self.recorder, self.sweeper):
+        for thread in (self.lease, self.recorder, self.sweeper, self.lines):
             thread.start()
         self.recorder.look()
         log.info(
@@ -160,6 +163,7 @@ class Process:
         self.recorder.look()
         self.sweeper.wake_within(0.0)
         self.recorder.join(5.0)
+        self.lines.stop(LINES_SECONDS)
         try:
             use_own_connection()
             self.recorder.hand_back(self.owed(), begun=True)
@@ -262,7 +266,9 @@ class Process:
             agent = agent_of(hand.claim.agent_version).slug if hand.claim.agent_version else hand.claim.kind
             log.error("call_hung", run=hand.claim.public_id, step=hand.claim.name, agent=agent)
             message = f"{agent} did not answer within {hand.seconds:g} s, nor stop."
-            self.recorder.ended(None, hand.claim, timed_out(hand.claim, message))
+            outcome = timed_out(hand.claim, message)
+            Voice(self.lines, hand.claim).tell_failure(outcome)
+            self.recorder.ended(None, hand.claim, outcome)
 
 
 process: Process | None = None

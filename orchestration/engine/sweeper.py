@@ -149,5 +149,5 @@ class Sweeper(threading.Thread):
 
     def _keep_house(self) -> None:
         if time.monotonic() >= self._housekeeping_at:
-            rows("select engine_housekeeping_v1()")
+            rows("select engine_housekeeping_v2()")
             self._housekeeping_at = time.monotonic() + HOUSEKEEPING_EVERY_SECONDS

@@ -17,11 +17,12 @@ from accounts.clock import database_clock
 from accounts.models import Member, Organization
 from accounts.public_ids import new_public_id
 from agents import exceptions as agent_errors
-from agents.calls import Call, Message, Result
+from agents.calls import Call, Message, Result, say_nothing
 from agents.models import AgentVersion
 from approvals.digests import digest_of
 from approvals.models import Policy, Request
 from orchestration.engine.connection import decoded, returned_connection, rows, value
+from orchestration.engine.lines import LineWriter
 from orchestration.engine.outcomes import Claim, Outcome, dump, failed, load_payload
 from orchestration.engine.plans import AgentFacts, Plan, StepPlan, agent_of, plan_of
 from orchestration.engine.starts import start_version
@@ -47,13 +48,18 @@ class Walker(threading.Thread):
 
     def run(self) -> None:
         while (hand := self.mailbox.get()) is not None:
-            self.process.recorder.ended(self, hand.claim, self._outcome(hand.claim, hand.canceled.is_set))
+            voice = Voice(self.process.lines, hand.claim)
+            outcome = self._outcome(hand.claim, hand.canceled.is_set, voice)
+            voice.tell_failure(outcome)
+            if voice.has_spoken:  # who sees the step's end finds its lines
+                self.process.lines.flush()
+            self.process.recorder.ended(self, hand.claim, outcome)
 
-    def _outcome(self, claim: Claim, canceled: Callable[[], bool]) -> Outcome | None:
+    def _outcome(self, claim: Claim, canceled: Callable[[], bool], voice: "Voice") -> Outcome | None:
         if not self.process.lease.may_begin():
             return Outcome("ready", fields={"unlost": True})
         try:
-            return Execution(claim, self._facts(claim), canceled).outcome()
+            return Execution(claim, self._facts(claim), canceled, voice).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
             return Outcome("ready", fields={"unlost": True})
@@ -66,6 +72,34 @@ class Walker(threading.Thread):
             with returned_connection():
                 self.run_facts = RunFacts(claim)
         return self.run_facts
+
+
+class Voice:
+    """What one try of a step says into its run's log."""
+
+    __slots__ = ("claim", "has_spoken", "lines")
+
+    def __init__(self, lines: LineWriter, claim: Claim) -> None:
+        self.lines = lines
+        self.claim = claim
+        self.has_spoken = False
+
+    def __call__(self, text: str, level: str = "info") -> None:
+        self.has_spoken = True
+        self.lines.say(self.claim, text, level)
+
+    def tell_failure(self, outcome: Outcome | None) -> None:
+        """One line for each try that failed, with class and message."""
+        error = outcome.fields.get("error") if outcome is not None else None
+        if outcome is None or error is None:
+            return
+        words = f"Attempt {self.claim.attempt} failed: {error['class']}: {error['message']}"
+        if outcome.becomes == "waiting":
+            self(f"{words} (again in {outcome.fields['wake']:.1f} s)", "warning")
+        elif outcome.becomes == "uncertain":
+            self(f"{words} (it may have happened: a person has to look)", "error")
+        else:
+            self(words, "error")
 
 
 class RunFacts:
@@ -85,11 +119,14 @@ class RunFacts:
 class Execution:
     """One try of one claimed step, from its row to what became of it."""
 
-    def __init__(self, claim: Claim, facts: RunFacts, canceled: Callable[[], bool]) -> None:
+    def __init__(
+        self, claim: Claim, facts: RunFacts, canceled: Callable[[], bool], log: Callable[..., None] = say_nothing
+    ) -> None:
         self.claim = claim
         self.facts = facts
         self.plan = facts.plan
         self.canceled = canceled
+        self.log = log
 
     def outcome(self) -> Outcome | None:
         """None if the step was taken back to wait for another decision: then there is nothing to record."""
@@ -177,6 +214,7 @@ class Execution:
             canceled=self.canceled,
             conversation=self._conversation(step, context),
             output_schema=agent.output_schema(given),
+            log=self.log,
         )
 
     def _conversation(self, step: StepPlan, context: dict[str, Any]) -> tuple[Message, ...]:
@@ -193,8 +231,6 @@ class Execution:
         fields: dict[str, Any] = {}
         if result.usage is not None:
             fields["usage"] = {name: getattr(result.usage, name) for name in result.usage.__slots__}
-        if result.logs:
-            fields["note"] = {"logs": list(result.logs)}
         fields |= self._deliverable(step, context, result.output)
         return Outcome("completed", output=result.output, input=given, fields=fields)
 

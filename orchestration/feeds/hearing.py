@@ -9,22 +9,20 @@ import redis.asyncio
 import structlog
 from django.conf import settings
 
-from orchestration.engine.hints import CHANGED
-
 log = structlog.get_logger(__name__)
 PAUSE_SECONDS = 1.0
 PING_SECONDS = 5.0  # after so long without a hint, ask whether Valkey is still there
 
 
-async def heard() -> AsyncIterator[list[int]]:
-    """Ids of runs, hint by hint, for ever: after Valkey went away or hung, again from when it is back."""
+async def heard(*channels: str) -> AsyncIterator[tuple[str, list[int]]]:
+    """A channel and ids of runs, hint by hint, for ever: after Valkey went away or hung, again from when it is back."""
     while True:
         try:
             async with (
                 redis.asyncio.from_url(settings.REDIS_URL, socket_connect_timeout=PAUSE_SECONDS) as client,
                 client.pubsub() as channel,
             ):
-                await channel.subscribe(CHANGED)
+                await channel.subscribe(*channels)
                 is_asked = False
                 while True:
                     message = await channel.get_message(timeout=PING_SECONDS)
@@ -35,7 +33,8 @@ async def heard() -> AsyncIterator[list[int]]:
                     is_asked = message is None
                     if message is not None and message["type"] == "message":
                         with contextlib.suppress(ValueError, TypeError):
-                            yield [int(run) for run in json.loads(message["data"])]
+                            runs = [int(run) for run in json.loads(message["data"])]
+                            yield message["channel"].decode(), runs
         except (OSError, redis.RedisError) as exc:
             log.warning("hints_not_heard", error=str(exc))
             await asyncio.sleep(PAUSE_SECONDS)

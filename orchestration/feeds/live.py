@@ -72,7 +72,7 @@ def admitted(name: str, user: Any, session: Any) -> Topic:
     if name == "organization":
         return Topic("organization", member.organization_id)
     run = Run.objects.visible_to(member).filter(public_id=public_id).values_list("pk", flat=True).first()
-    if kind != "run" or run is None:
+    if kind not in ("run", "log") or run is None:
         raise Refused(NO_SUCH_TOPIC, "There is no such topic here.")
     return Topic(kind, run)
 

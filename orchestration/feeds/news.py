@@ -15,14 +15,21 @@ from weakref import WeakKeyDictionary
 import structlog
 from django.db import connection
 
+from orchestration.engine.hints import CHANGED, LOGGED
 from orchestration.feeds.hearing import heard
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 2.0  # how late news may be without a hint
 PAUSE_SECONDS = 0.05  # gathers hints that come together: 20 looks a second at most
 KNOWN_RUNS = 10_000
+KINDS = ("run", "log", "organization")
 
 RUNS = "select id, seq from orchestration_run where id = any(%s)"
+# A page of a log shows the run's state, too: its number grows with both.
+LOGS = """
+select r.id, r.seq + coalesce(h.number, 0) from orchestration_run r
+left join orchestration_loghead h on h.run_id = r.id where r.id = any(%s)
+"""
 ORGANIZATIONS = "select id, organization_id from orchestration_run where id = any(%s)"
 # What changes with nearly everything that people see in lists; reads indexes of what is open and of the newest.
 STATES = """
@@ -37,7 +44,8 @@ from unnest(%s::bigint[]) as o(id)
 
 
 class Topic(NamedTuple):
-    """`kind` is run, whose numbers are its events', or organization, whose numbers only tell that something changed."""
+    """`kind` is run, whose numbers are its events'; log, whose numbers grow with its lines and its events; or
+    organization, whose numbers only tell that something changed."""
 
     kind: str
     id: int
@@ -59,7 +67,7 @@ class Place:
 
 
 class Watch:
-    """Of one event loop: starts with its first page and ends with its last."""
+    """Of one event loop: starts with its first page, and stays."""
 
     def __init__(self) -> None:
         self._places: dict[Topic, Place] = {}
@@ -90,12 +98,8 @@ class Watch:
             yield Page(place, page)
         finally:
             place.pages.discard(page)
-            if not place.pages:
-                self._places.pop(topic, None)
-            if not self._places:
-                for task in self._tasks:
-                    task.cancel()
-                self._tasks = []
+            if not place.pages and self._places.get(topic) is place:
+                del self._places[topic]
 
     def _look_at(self, topics: Iterable[Topic]) -> None:
         self._due.update(topics)
@@ -103,9 +107,11 @@ class Watch:
             self._wake.set()
 
     async def _hear(self) -> None:
-        async for runs in heard():
+        async for channel, runs in heard(CHANGED, LOGGED):
             for run in runs:
-                self._note(run)
+                self._look_at({Topic("log", run)} & self._places.keys())
+                if channel == CHANGED:
+                    self._note(run)
 
     def _note(self, run: int) -> None:
         self._look_at({Topic("run", run)} & self._places.keys())
@@ -117,30 +123,34 @@ class Watch:
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="news")
         looked_at_all = loop.time()
-        with ThreadPoolExecutor(1, thread_name_prefix="news") as thread:
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
-                await asyncio.sleep(PAUSE_SECONDS)
-                self._wake.clear()
-                is_full = loop.time() - looked_at_all >= LOOK_SECONDS
-                if is_full:
-                    looked_at_all = loop.time()
-                due = set(self._places) if is_full else self._due & self._places.keys()
-                hinted, self._due, self._hinted = self._hinted, set(), set()
-                runs = [topic.id for topic in due if topic.kind == "run"]
-                states = [topic.id for topic in due if topic.kind == "organization"] if is_full else []
-                try:
-                    found = await loop.run_in_executor(thread, look, runs, list(hinted), states)
-                except Exception:  # at the top of the task: the next look comes
-                    log.exception("news_not_read")
-                    continue
-                self._tell(due, found)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
+            self._wake.clear()
+            is_full = loop.time() - looked_at_all >= LOOK_SECONDS
+            if is_full:
+                looked_at_all = loop.time()
+            due = set(self._places) if is_full else self._due & self._places.keys()
+            hinted, self._due, self._hinted = self._hinted, set(), set()
+            of_kind = {kind: [topic.id for topic in due if topic.kind == kind] for kind in KINDS}
+            if not is_full:
+                of_kind["organization"] = []  # the hint tells enough
+            if not due and not hinted:
+                continue
+            try:
+                found = await loop.run_in_executor(thread, look, of_kind, list(hinted))
+            except Exception:  # at the top of the task: the next look comes
+                log.exception("news_not_read")
+                continue
+            self._tell(due, found)
 
     def _tell(self, due: set[Topic], found: "Found") -> None:
-        for run, seq in found.runs.items():
-            self._move(Topic("run", run), seq)
+        for topic, number in found.numbers.items():
+            if topic in self._places:
+                self._places[topic].move(number)
         if len(self._of_run) > KNOWN_RUNS:
             self._of_run.clear()
         self._of_run.update(found.organizations)
@@ -154,10 +164,6 @@ class Watch:
                 place.move(changed_number(place.number))
             if state is not None:
                 place.state = state
-
-    def _move(self, topic: Topic, number: int) -> None:
-        if topic in self._places:
-            self._places[topic].move(number)
 
 
 class Page(NamedTuple):
@@ -175,15 +181,20 @@ class Page(NamedTuple):
 
 
 class Found(NamedTuple):
-    runs: dict[int, int]
+    numbers: dict[Topic, int]
     organizations: dict[int, int]
     states: dict[int, str]
 
 
-def look(runs: list[int], hinted: list[int], states: list[int]) -> Found:
+def look(of_kind: dict[str, list[int]], hinted: list[int]) -> Found:
     """One borrowed connection, given back; a statement for each kind that is asked for."""
     try:
-        return Found(pairs(RUNS, runs), pairs(ORGANIZATIONS, hinted), pairs(STATES, states))
+        numbers = {
+            Topic(kind, run): number
+            for kind, sql in (("run", RUNS), ("log", LOGS))
+            for run, number in pairs(sql, of_kind[kind]).items()
+        }
+        return Found(numbers, pairs(ORGANIZATIONS, hinted), pairs(STATES, of_kind["organization"]))
     finally:
         connection.close()
 

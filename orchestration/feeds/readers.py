@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import structlog
 from django.db import connection
 
+from orchestration.engine.hints import CHANGED
 from orchestration.feeds.hearing import heard
 
 log = structlog.get_logger(__name__)
@@ -142,7 +143,7 @@ class Reader:
         return hungry
 
     async def _hear(self) -> None:
-        async for runs in heard():
+        async for _, runs in heard(CHANGED):
             self.look_at(runs)
 
 

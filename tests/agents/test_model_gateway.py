@@ -115,10 +115,12 @@ def test_the_deadline_is_for_the_whole_call(provider, summarize, kind):
 
 def test_nonsense_is_repaired_once(provider, summarize):
     fault(provider, "nonsense")
-    result = summarize()
+    said = []
+    result = summarize(log=lambda text, level="info": said.append((level, text)))
 
     assert result.output["title"]
-    assert len(result.logs) == 1
+    assert [level for level, _ in said] == ["info", "warning", "info"]
+    assert f"{result.usage.input_tokens} tokens read" in said[-1][1]
     assert provider.get("/_journal").json()["idempotency_keys"] == {"step-1": 1, "step-1-repair": 1}
 
 

@@ -1,0 +1,1 @@
+drop table orchestration_logline, orchestration_loghead;
