@@ -1,4 +1,4 @@
-"""The first page: what needs the reader, what runs."""
+"""The first page, and where the palette leads."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -6,44 +6,63 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
 
+from accounts.models import Role
 from accounts.permissions import page
 from approvals.models import Request
+from orchestration import dashboard
 from orchestration.models import Run
 
-SHOWN = 50
+SHOWN = 8
+DISMISSED = "first_steps"
+YEAR_SECONDS = 365 * 24 * 3600
 
 
 @require_safe
 @page()
 def home(request: HttpRequest) -> HttpResponse:
-    """Open questions and the newest runs."""
-    return render(request, "orchestration/index.html", lists(request))
+    """What needs the reader, what fails, what runs, what is stuck."""
+    return render(request, "orchestration/home.html", parts_of(request))
 
 
 @require_safe
 @page()
-def home_lists(request: HttpRequest) -> HttpResponse:
-    """The part of the page that is fetched again and again."""
-    return render(request, "orchestration/_lists.html", lists(request))
+def home_part(request: HttpRequest) -> HttpResponse:
+    """The parts of the page that change."""
+    return render(request, "orchestration/_home_part.html", parts_of(request))
+
+
+@require_POST
+@page()
+def hide_first_steps(request: HttpRequest) -> HttpResponse:
+    """The guided first run, on this device."""
+    response = redirect("pages:home")
+    response.set_cookie(DISMISSED, "hidden", max_age=YEAR_SECONDS, samesite="Lax")
+    return response
 
 
 @require_safe
 @page()
 def go(request: HttpRequest) -> HttpResponse:
-    """To the run or the request of this id; else to the runs that these words find."""
+    """To the run, request or deliverable of this id; else to the runs that these words find."""
     words = request.GET.get("q", "").strip()
-    if words.startswith("run_"):
-        return redirect("pages:run", words)
-    if words.startswith("req_"):
-        return redirect("pages:approval", words)
+    for prefix, name in (("run_", "run"), ("req_", "approval"), ("del_", "deliverable")):
+        if words.startswith(prefix) and words.isascii() and words.replace("_", "").isalnum():
+            return redirect(f"pages:{name}", words)
     return redirect(f"{reverse('pages:runs')}?{urlencode({'q': words})}")
 
 
-def lists(request: HttpRequest) -> dict[str, Any]:
+def parts_of(request: HttpRequest) -> dict[str, Any]:
     member = request.member  # type: ignore[attr-defined]
+    now = timezone.now()
+    steps = [] if request.COOKIES.get(DISMISSED) == "hidden" else dashboard.first_steps(member)
     return {
-        "questions": Request.objects.visible_to(member).pending().for_inbox().order_by("-pk")[:SHOWN],
+        "figures": dashboard.figures(member, now),
+        "bars": dashboard.bars(member, now),
+        "questions": Request.objects.decidable_by(member).for_inbox().order_by("deadline_at", "pk")[:SHOWN],
         "runs": Run.objects.visible_to(member).for_list()[:SHOWN],
+        "may_start": member.has_role(Role.OPERATOR),
+        "first_steps": steps if not all(step["is_done"] for step in steps) else [],
     }

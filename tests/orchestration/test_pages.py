@@ -42,51 +42,12 @@ def test_a_stranger_is_sent_to_the_sign_in(client, db):
     assert client.get("/accounts/login/").status_code == 200
 
 
-def test_an_empty_house_says_so(signed_in):
-    page = signed_in.get("/").content.decode()
-    assert "Nothing has run yet" in page
-    assert "No one is asked for anything" in page
-
-
-def test_runs_and_questions_are_on_the_page_and_in_its_part(signed_in, begin, organization):
-    run = begin("  s: {agent: echo}\n")
-    questions(organization, 1)
-    for path in ("/", "/lists/"):
-        page = signed_in.get(path).content.decode()
-        assert f'href="/runs/{run.public_id}/"' in page
-        assert "Question &lt;0&gt;" in page
-        assert '<span class="status running">Running</span>' in page
-    assert "<html" not in signed_in.get("/lists/").content.decode()
-
-
-def test_a_run_has_a_page_with_its_steps_and_events_for_those_who_may_see_it(signed_in, client, begin):
-    run = begin("  s: {agent: echo}\n")
-    for path in (f"/runs/{run.public_id}/", f"/runs/{run.public_id}/part/"):
-        page = signed_in.get(path).content.decode()
-        assert "run.started" in page
-        assert "<td>s</td>" in page
-    client.force_login(MemberFactory(roles=["admin"]).user)
-    assert client.get(f"/runs/{run.public_id}/").status_code == 404
-
-
 def test_another_organization_and_no_member_see_nothing_of_it(client, begin, organization):
     run = begin("  s: {agent: echo}\n")
     client.force_login(MemberFactory(roles=["admin"]).user)
     assert run.public_id not in client.get("/").content.decode()
     client.force_login(UserFactory())
     assert client.get("/").status_code == 403
-
-
-def test_many_rows_cost_as_many_queries_as_few(signed_in, begin, organization):
-    counts = []
-    for count in (2, 20):
-        questions(organization, count)
-        for _ in range(count):
-            begin("  s: {agent: echo}\n")
-        with CaptureQueriesContext(connection) as seen:
-            signed_in.get("/lists/")
-        counts.append(len(seen))
-    assert counts == [5, 5]  # session, user, member, questions, runs
 
 
 def test_pages_and_answers_let_only_our_own_files_run(signed_in):

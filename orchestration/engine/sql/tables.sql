@@ -45,6 +45,7 @@ create table orchestration_step (
 create index step_ready on orchestration_step (queue, priority desc, rank, run_id, key) where status = 'ready';
 create index step_owned on orchestration_step (owner) where status = 'running';
 create index step_due on orchestration_step (wake_at) where status = 'waiting' and wake_at is not null;
+create index step_uncertain on orchestration_step (run_id) where status = 'uncertain';  -- for the first page
 
 create table orchestration_event (
     run_id bigint not null,
