@@ -65,4 +65,6 @@ def surroundings_of(row: Request, member: Member) -> Surroundings:
         if found is not None:
             return found
     behind = [Step(name) for name, _ in row.digest_parts.get("steps", [])]
-    return Surroundings(title=str(row.context.get("definition", "")), behind=behind)
+    url = str(row.url or "")
+    safe = url if url.startswith(("https://", "http://")) or (url.startswith("/") and url[1:2] != "/") else ""
+    return Surroundings(title=str(row.context.get("definition", "") or "where it was asked"), url=safe, behind=behind)
