@@ -36,3 +36,14 @@ class InvalidSpec(AgentError):
 
     def extra(self):
         return {"errors": [{"pointer": finding.pointer, "message": finding.message} for finding in self.findings]}
+
+
+class NewerVersion(AgentError):
+    """Someone saved a newer version meanwhile."""
+
+    status = 409
+
+    def __init__(self, name: str, number: int):
+        super().__init__(f"{name} is at version {number} by now.")
+        self.name = name
+        self.number = number

@@ -8,7 +8,7 @@ from django.db import models, transaction
 from accounts import audit
 from accounts.clock import ClockTimestamp
 from agents import specs
-from agents.exceptions import InvalidSpec
+from agents.exceptions import InvalidSpec, NewerVersion
 from agents.schemas import Finding
 
 
@@ -43,10 +43,11 @@ class Agent(models.Model):
 
     @classmethod
     @transaction.atomic
-    def save_version(cls, *, organization, spec: Mapping[str, Any], by) -> "AgentVersion":
+    def save_version(cls, *, organization, spec: Mapping[str, Any], by, seen: int | None = None) -> "AgentVersion":
         """Check `spec` and make it the agent's current version; `by` is a member, None for the seeding.
 
-        The same content as the current version's returns that one. Raises InvalidSpec; a kind is for life.
+        The same content as the current version's returns that one. Raises InvalidSpec; a kind is for life. With
+        `seen`, the number of the version that the writer knew (0 for none), raises NewerVersion if it is another now.
         """
         checked = specs.check(spec)
         cls.objects.get_or_create(
@@ -57,6 +58,8 @@ class Agent(models.Model):
         agent = cls.objects.select_for_update(no_key=True).get(organization=organization, slug=checked["name"])
         if agent.kind != checked["kind"]:
             raise InvalidSpec([Finding("/kind", f"{agent.slug} is of kind {agent.kind}, which cannot change.")])
+        if seen is not None and agent.newest_number() != seen:
+            raise NewerVersion(agent.slug, agent.newest_number())
         agent.title, agent.description = checked["title"], checked["description"]
         version = agent._version_of(checked, by=by)
         made = agent.current_version_id != version.pk
@@ -71,6 +74,10 @@ class Agent(models.Model):
                 data={"number": version.number, "digest": version.digest},
             )
         return version
+
+    def newest_number(self) -> int:
+        """0 if it has no version yet."""
+        return self.versions.aggregate(newest=models.Max("number"))["newest"] or 0
 
     def _version_of(self, checked: Mapping[str, Any], *, by) -> "AgentVersion":
         digest = digest_of(checked)

@@ -3,12 +3,14 @@
 import difflib
 import io
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import rfc8785
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from agents import runners
 from agents.exceptions import InvalidSpec
@@ -29,17 +31,52 @@ SPEC = {
     },
 }
 
+MOST_VALUES, DEEPEST = 20_000, 50
+TOO_LARGE = f"At most {MOST_VALUES} values, nested {DEEPEST} deep; aliases count as often as they stand."
+ORDER = [*SPEC["properties"], "type", "required", "additionalProperties", "enum", "minimum", "maximum", "pattern"]
+ORDER += [
+    "format",
+    "items",
+    "examples",
+    "connection",
+    "tool",
+    "model",
+    "instructions",
+    "parameters",
+    "sql",
+    "properties",
+]
+BLOCK = re.compile(r"[^\s](?:[^\r\t\v\f\x00-\x08\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]*[^\s])?\n?")
+
 
 def read(text: str) -> Any:
     """One YAML 1.2 document (JSON is YAML). Raises InvalidSpec with line and column."""
     try:
-        return YAML(typ="safe", pure=True).load(io.StringIO(text))
+        spec = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise InvalidSpec([Finding("", f"Not YAML: {where}{error.problem}")]) from error
     except YAMLError as error:
         raise InvalidSpec([Finding("", f"Not YAML: {error}")]) from error
+    except RecursionError as error:
+        raise InvalidSpec([Finding("", TOO_LARGE)]) from error
+    if _is_too_large(spec):
+        raise InvalidSpec([Finding("", TOO_LARGE)])
+    return spec
+
+
+def _is_too_large(spec: Any) -> bool:
+    """With aliases counted as often as they stand: they may refer to what they stand in."""
+    count, left = 0, [(spec, 0)]
+    while left:
+        value, depth = left.pop()
+        count += 1
+        if count > MOST_VALUES or depth > DEEPEST:
+            return True
+        if isinstance(value, Mapping | list):
+            left += [(inner, depth + 1) for inner in (value.values() if isinstance(value, Mapping) else value)]
+    return False
 
 
 def check(spec: Any) -> dict[str, Any]:
@@ -114,3 +151,25 @@ def _input_of(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
             for name, operation in sorted(operations.items())
         ],
     }
+
+
+def write(spec: Mapping[str, Any]) -> str:
+    """YAML that `read` makes `spec` of again: known keys in their usual order, texts of several lines as blocks."""
+    yaml = YAML()
+    yaml.width = 110
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    text = io.StringIO()
+    yaml.dump(_written(spec), text)
+    return text.getvalue()
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        known = {key: place for place, key in enumerate(ORDER)}
+        keys = sorted(value, key=lambda key: known.get(key, len(known)))
+        return {key: _written(value[key]) for key in keys}
+    if isinstance(value, list):
+        return [_written(item) for item in value]
+    if isinstance(value, str) and "\n" in value and BLOCK.fullmatch(value):
+        return LiteralScalarString(value)
+    return value

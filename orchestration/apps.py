@@ -1,6 +1,7 @@
 from django.apps import AppConfig
 
 from agents import runners
+from approvals import surroundings
 from approvals.signals import decided
 from orchestration import orchestrator
 from orchestration.engine.hints import hints
@@ -14,6 +15,10 @@ class OrchestrationConfig(AppConfig):
         runners.register("orchestrator", orchestrator.run, check=orchestrator.check)
         shell.register(shell.Entry("Dashboard", "pages:home", "layout-dashboard", 10, keys="g d"))
         shell.register(shell.Entry("Runs", "pages:runs", "play", 20, keys="g r", on_phone=True))
+        shell.register(shell.Entry("Deliverables", "pages:deliverables", "file-text", 40, keys="g l"))
+        shell.register(shell.Entry("Definitions", "pages:definitions", "workflow", 50, keys="g f"))
+        shell.register(shell.Entry("Agents", "pages:agents", "bot", 60, keys="g n"))
+        surroundings.register("orchestration.asked.tell")
         decided.connect(hint_answer, dispatch_uid="orchestration")
 
 

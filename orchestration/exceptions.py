@@ -40,6 +40,17 @@ class InvalidDefinition(InvalidInput):
         self.findings = findings
 
 
+class NewerVersion(OrchestrationError):
+    """Someone saved a newer version meanwhile."""
+
+    status = 409
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(f"{name} is at version {number} by now.")
+        self.name = name
+        self.number = number
+
+
 class UnknownDefinition(OrchestrationError):
     """No definition of that name is here."""
 

@@ -49,3 +49,11 @@ def apply(sources: Iterable[Source], *, organization: Organization, by: Member |
         Definition.save_version(organization=organization, text=source.text, compiled=compiled, by=by)
         for source, compiled in checked
     ]
+
+
+def replace(source: Source, *, seen: int, organization: Organization, by: Member | None) -> DefinitionVersion:
+    """Save one text over the version that its writer saw, 0 for none. Raises NewerVersion, InvalidDefinition."""
+    compiled = check(source, organization=organization)
+    if compiled.plan is None:
+        raise InvalidDefinition(compiled.findings)
+    return Definition.save_version(organization=organization, text=source.text, compiled=compiled, by=by, seen=seen)

@@ -95,7 +95,7 @@ class DefinitionsView(generics.ListAPIView[Definition]):
     queryset = Definition.objects.none()
 
     def get_queryset(self) -> Any:
-        return Definition.objects.visible_to(member_of(self.request)).for_list()
+        return Definition.objects.visible_to(member_of(self.request)).written().for_list()
 
     @extend_schema(
         request=Text,

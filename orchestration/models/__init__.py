@@ -1,13 +1,15 @@
-from orchestration.models.definitions import Definition, DefinitionVersion
+from orchestration.models.definitions import TRIAL_PREFIX, Definition, DefinitionVersion
 from orchestration.models.logs import LogHead, LogLine
-from orchestration.models.results import Deliverable, Payload
+from orchestration.models.results import Deliverable, DeliverableQuerySet, Payload
 from orchestration.models.runs import Event, Run, StartKey, Step
 from orchestration.models.workers import FairShare, Worker
 
 __all__ = [
+    "TRIAL_PREFIX",
     "Definition",
     "DefinitionVersion",
     "Deliverable",
+    "DeliverableQuerySet",
     "Event",
     "FairShare",
     "LogHead",

@@ -6,7 +6,10 @@ from django.db import models, transaction
 from accounts import audit
 from accounts.json_values import canonical
 from accounts.models import Member, Organization
+from orchestration.exceptions import NewerVersion
 from orchestration.language import Compiled
+
+TRIAL_PREFIX = "try--"  # the language allows no such name, so that nobody's definition can have it
 
 
 class DefinitionQuerySet(models.QuerySet["Definition"]):
@@ -15,6 +18,14 @@ class DefinitionQuerySet(models.QuerySet["Definition"]):
 
     def for_list(self) -> Self:
         return self.select_related("current_version").order_by("slug")
+
+    def for_page(self) -> Self:
+        """With the current version and who saved it."""
+        return self.for_list().select_related("current_version__created_by__user")
+
+    def written(self) -> Self:
+        """Those that people wrote: not the ones that `orchestration.trials` makes."""
+        return self.exclude(slug__startswith=TRIAL_PREFIX)
 
 
 class Definition(models.Model):
@@ -34,23 +45,33 @@ class Definition(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    @property
+    def is_trial(self) -> bool:
+        return self.slug.startswith(TRIAL_PREFIX)
+
     @classmethod
     @transaction.atomic
     def save_version(
-        cls, *, organization: Organization, text: str, compiled: Compiled, by: Member | None
+        cls, *, organization: Organization, text: str, compiled: Compiled, by: Member | None, seen: int | None = None
     ) -> "DefinitionVersion":
-        """Keep a checked text as the newest version. The same text as the current one makes no new version."""
+        """Keep a checked text as the newest version. The same text as the current one makes no new version.
+
+        With `seen`, the number of the version that the writer knew (0 for none), raises NewerVersion if it is another.
+        """
         plan = compiled.plan
         if plan is None:
             raise ValueError("only a plan without errors can be kept")
         cls.objects.get_or_create(organization=organization, slug=plan["name"])
         definition = cls.objects.select_for_update(no_key=True).get(organization=organization, slug=plan["name"])
         current = definition.current_version
+        number = current.number if current else 0
+        if seen is not None and number != seen:
+            raise NewerVersion(definition.slug, number)
         if current is not None and current.text == text and current.plan == plan:
             return current
         version = DefinitionVersion.objects.create(
             definition=definition,
-            number=current.number + 1 if current else 1,
+            number=number + 1,
             text=text,
             plan=plan,
             layout=layout(plan),

@@ -27,6 +27,21 @@ class DeliverableQuerySet(models.QuerySet["Deliverable"]):
         name = Step.objects.filter(run=models.OuterRef("run"), key=models.OuterRef("key")).values("name")
         return self.select_related("run").annotate(step=models.Subquery(name)).order_by("-id")
 
+    def for_page(self) -> Self:
+        """With `step`, `round` and `is_simulated`, of the step that made it, and the run's definition. What is large
+        and not shown in a list is read later, when asked for."""
+        step = Step.objects.filter(run=models.OuterRef("run"), key=models.OuterRef("key"))
+        version = "run__definition_version__"
+        return (
+            self.for_list()
+            .select_related(f"{version}definition")
+            .annotate(
+                round=models.Subquery(step.values("round")),
+                is_simulated=models.Subquery(step.values("usage__simulated")),
+            )
+            .defer("content", "run__input", "run__output", f"{version}plan", f"{version}layout", f"{version}text")
+        )
+
 
 class Deliverable(models.Model):
     """A named result that people read. A step's next round makes the next version of it."""

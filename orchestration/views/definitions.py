@@ -1,0 +1,213 @@
+"""Definitions: what runs are begun from. Anyone of the organization reads them, builders write them."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.models import Member, Role
+from accounts.permissions import page
+from agents.models import Agent
+from orchestration import recent, sources
+from orchestration.exceptions import InvalidDefinition, NewerVersion
+from orchestration.language import SCHEMA
+from orchestration.models import Definition, Run
+from orchestration.views.drafts import Conflict, Draft, findings_answer, text_of
+from ui.differences import difference
+from ui.schema_words import fields_of
+from ui.sources import source_lines
+
+PAGE_SIZE = 50
+SHOWN_VERSIONS = 50
+SHOWN_RUNS = 5
+STARTER = """\
+name: my-first
+description: What this is for, in one sentence
+input:
+  type: object
+  required: [topic]
+  properties:
+    topic: {type: string, title: Topic, examples: [Spring]}
+steps:
+  check:
+    approval:
+      title: Go on with ${{ input.topic }}?
+      show: {topic: "${{ input.topic }}"}
+      policy: default
+"""
+
+
+@require_safe
+@page()
+def definition_list(request: HttpRequest) -> HttpResponse:
+    """By name, `after` goes on behind one."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    rows = Definition.objects.visible_to(member).written().for_page()
+    rows = rows.defer("current_version__plan", "current_version__layout", "current_version__text")
+    words, after = request.GET.get("q", "").strip()[:200], request.GET.get("after", "")
+    if words:
+        rows = rows.filter(Q(slug__icontains=words) | Q(description__icontains=words))
+    found = list(rows.filter(slug__gt=after)[: PAGE_SIZE + 1])
+    shown = found[:PAGE_SIZE]
+    last, success = recent.last_runs(shown), recent.success_of_seven_days(member)
+    older = urlencode({"q": words, "after": shown[-1].slug}) if len(found) > PAGE_SIZE else ""
+    return render(
+        request,
+        "orchestration/definitions.html",
+        {
+            "rows": [
+                {"definition": each, "last_run": last.get(each.pk), "success": success.get(each.pk)} for each in shown
+            ],
+            "words": words,
+            "older_url": f"?{older}" if older else None,
+            "newer_url": f"?{urlencode({'q': words})}" if after else None,
+            "may_build": member.has_role(Role.BUILDER),
+        },
+    )
+
+
+@require_safe
+@page()
+def definition(request: HttpRequest, slug: str, number: int | None = None) -> HttpResponse:
+    """Its current version, or that of the number; with `from` and `to`, what differs between two of them."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    found = get_object_or_404(Definition.objects.visible_to(member).for_page(), slug=slug)
+    current = found.current_version
+    if current is None:
+        raise Http404
+    version = current if number in (None, current.number) else get_object_or_404(found.versions, number=number)
+    versions = found.versions.select_related("created_by__user").defer("plan", "layout", "text").order_by("-number")
+    runs = Run.objects.visible_to(member).filter(definition_version__definition=found).for_list()
+    return render(
+        request,
+        "orchestration/definition.html",
+        {
+            "definition": found,
+            "version": version,
+            "is_current": version == current,
+            "lines": source_lines(version.text),
+            "fields": fields_of(version.plan["input"]),
+            "steps": version.plan["steps"],
+            "versions": versions[:SHOWN_VERSIONS],
+            "compared": compared(request, found),
+            "runs": runs.defer("input", "output")[:SHOWN_RUNS],
+            "may_build": member.has_role(Role.BUILDER),
+            "may_start": member.has_role(Role.OPERATOR),
+        },
+    )
+
+
+def compared(request: HttpRequest, found: Definition) -> dict[str, Any] | None:
+    """{from, to, before, after, difference} of the versions that are asked for; None without two that exist."""
+    try:
+        before, after = int(request.GET["from"]), int(request.GET["to"])
+        texts = dict(found.versions.filter(number__in=(before, after)).values_list("number", "text"))
+        changes = difference(texts[before], texts[after])
+    except (KeyError, ValueError, OverflowError):
+        return None
+    words = {"before": f"Version {before}", "after": f"version {after}"}
+    return {"from": before, "to": after, "difference": changes, **words}
+
+
+# --- writing
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Role.BUILDER, reading=True)
+def edit(request: HttpRequest, slug: str | None = None) -> HttpResponse:
+    """Check a text, or save it as the newest version. A text with errors comes back with all of them."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    found = None
+    if slug is not None:
+        found = get_object_or_404(Definition.objects.visible_to(member).written().for_list(), slug=slug)
+    current = found.current_version if found else None
+    if request.method != "POST":
+        draft = Draft(current.text if current else STARTER, current.number if current else 0)
+        return editor(request, draft, found)
+    draft = Draft.of(request)
+    compiled = sources.check(source(draft.text), organization=member.organization)
+    draft.found(compiled.findings)
+    if compiled.plan is None:
+        return editor(request, draft, found, status=400)
+    if request.POST.get("do") == "check":
+        return editor(request, draft, found)
+    return save(request, draft, found, compiled.plan["name"])
+
+
+def save(request: HttpRequest, draft: Draft, found: Definition | None, name: str) -> HttpResponse:
+    """Over the version that its writer saw; else they are shown what differs, and asked."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    seen = draft.seen(name, found.slug if found else None)
+    if seen is None:
+        return refused(request, draft, found, name)
+    try:
+        version = sources.replace(source(draft.text), seen=seen, organization=member.organization, by=member)
+    except NewerVersion:
+        return refused(request, draft, found, name)
+    except InvalidDefinition as exc:  # an agent or a policy changed since the check
+        draft.found(exc.findings)
+        return editor(request, draft, found, status=400)
+    if version.number == seen:
+        messages.info(request, f"Version {seen} of {name} says just this already; no new one was made.")
+    else:
+        messages.success(request, f"Saved as version {version.number} of {name}.")
+    return redirect("pages:definition", name)
+
+
+def refused(request: HttpRequest, draft: Draft, found: Definition | None, name: str) -> HttpResponse:
+    """What was typed, what would be saved over, and the question whether to."""
+    rows = Definition.objects.visible_to(request.member).for_page()  # type: ignore[attr-defined]
+    other = rows.filter(slug=name).first()
+    newest = other.current_version if other else None
+    changes = difference(newest.text, draft.text) if newest else None
+    conflict = Conflict(name, found.slug if found else None, newest, changes)
+    return editor(request, draft, found, status=409, conflict=conflict)
+
+
+def editor(
+    request: HttpRequest,
+    draft: Draft,
+    found: Definition | None,
+    *,
+    status: int = 200,
+    conflict: Conflict | None = None,
+) -> HttpResponse:
+    member: Member = request.member  # type: ignore[attr-defined]
+    return render(
+        request,
+        "orchestration/definition_edit.html",
+        {
+            "definition": found,
+            "draft": draft,
+            "lines": draft.lines(),
+            "conflict": conflict,
+            "check_url": reverse("pages:definition-check"),
+            "words": words_of(member),
+        },
+        status=status,
+    )
+
+
+def words_of(member: Member) -> list[str]:
+    """What the editor completes: the keys of the language, and the names of agents."""
+    step = SCHEMA["$defs"]["step"]["properties"]
+    approval = SCHEMA["$defs"]["approval"]["properties"]
+    agents = Agent.objects.visible_to(member).values_list("slug", flat=True)[:500]
+    return sorted({*SCHEMA["properties"], *step, *approval, *step["retry"]["properties"], *agents})
+
+
+@require_POST
+@page(Role.BUILDER)
+def check(request: HttpRequest) -> JsonResponse:
+    """All findings about a text; nothing is saved."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    return findings_answer(sources.check(source(text_of(request)), organization=member.organization).findings)
+
+
+def source(text: str) -> sources.Source:
+    return sources.Source("definition.yaml", text)

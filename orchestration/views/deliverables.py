@@ -1,0 +1,144 @@
+"""Deliverables: what runs made for people to read."""
+
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_safe
+
+from accounts.models import Member
+from accounts.permissions import page
+from approvals.models import CONTINUE, Request
+from orchestration.models import Definition, Deliverable, DeliverableQuerySet
+from ui.differences import difference
+from ui.markdown import LARGEST
+
+PAGE_SIZE = 50
+FILTERS = ("q", "name", "definition", "run")
+NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
+LONGEST_FILE_NAME = 80
+
+
+@require_safe
+@page()
+def deliverable_list(request: HttpRequest) -> HttpResponse:
+    """Newest first. `q`, `name`, `definition` and `run` narrow it, `before` goes on from a deliverable."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    asked = {key: value for key in FILTERS if (value := request.GET.get(key, "").strip()[:200])}
+    rows = filtered(Deliverable.objects.visible_to(member), asked)
+    last = request.GET.get("before", "")
+    begun = Deliverable.objects.visible_to(member).filter(public_id=last).values_list("pk", flat=True).first()
+    if begun is not None:
+        rows = rows.filter(pk__lt=begun)
+    found = list(rows.for_page()[: PAGE_SIZE + 1])
+    older = None
+    if len(found) > PAGE_SIZE:
+        older = "?" + urlencode({**asked, "before": found[PAGE_SIZE - 1].public_id})
+    return render(
+        request,
+        "orchestration/deliverables.html",
+        {
+            "deliverables": found[:PAGE_SIZE],
+            "asked": asked,
+            "definitions": Definition.objects.visible_to(member).written().values_list("slug", flat=True)[:200],
+            "older_url": older,
+            "newer_url": f"?{urlencode(asked)}" if begun is not None else None,
+        },
+    )
+
+
+def filtered(rows: DeliverableQuerySet, asked: dict[str, str]) -> DeliverableQuerySet:
+    if "q" in asked:
+        rows = rows.filter(Q(title__icontains=asked["q"]) | Q(name__icontains=asked["q"]))
+    if "name" in asked:
+        rows = rows.filter(name=asked["name"])
+    if "definition" in asked:
+        rows = rows.filter(run__definition_version__definition__slug=asked["definition"])
+    if "run" in asked:
+        rows = rows.filter(run__public_id=asked["run"])
+    return rows
+
+
+@require_safe
+@page()
+def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The report; with `from` and `to`, what differs between two of its versions."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    found = get_object_or_404(Deliverable.objects.visible_to(member).for_page(), public_id=public_id)
+    versions = list(Deliverable.objects.filter(run=found.run, name=found.name).for_page().order_by("-version"))
+    return render(
+        request,
+        "orchestration/deliverable.html",
+        {
+            "deliverable": found,
+            "is_too_long": len(found.content) > LARGEST,
+            "versions": versions,
+            "newest": versions[0],
+            "compared": compared(request, found, versions),
+            "approvals": approvals_before(found, member),
+            "raw_size": len(found.content.encode()),
+        },
+    )
+
+
+def compared(request: HttpRequest, found: Deliverable, versions: list[Deliverable]) -> dict[str, Any] | None:
+    """{from, to, before, after, difference} of the versions that are asked for; None without two that exist."""
+    numbers = {version.version for version in versions}
+    try:
+        before, after = int(request.GET["from"]), int(request.GET["to"])
+    except (KeyError, ValueError):
+        return None
+    if not {before, after} <= numbers:
+        return None
+    rows = Deliverable.objects.filter(run=found.run, name=found.name, version__in=(before, after))
+    texts = dict(rows.values_list("version", "content"))
+    words = {"before": f"Version {before}", "after": f"version {after}"}
+    return {"from": before, "to": after, "difference": difference(texts[before], texts[after]), **words}
+
+
+def approvals_before(found: Deliverable, member: Member) -> list[Request]:
+    """The newest approval of each checkpoint that the deliverable's step comes after."""
+    needs = {step["name"]: step["needs"] for step in found.run.definition_version.plan["steps"]}
+    before: set[str] = set()
+    left = [found.step]
+    while left:
+        for name in needs.get(left.pop(), ()):
+            if name not in before:
+                before.add(name)
+                left.append(name)
+    rows = Request.objects.visible_to(member).of_run(found.run.public_id).for_inbox()
+    rows = rows.filter(choice=CONTINUE, decided_at__lte=found.created_at).order_by("decided_at")
+    newest = {row.step: row for row in rows if row.step in before}
+    return list(newest.values())
+
+
+@require_safe
+@page()
+def download(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The Markdown as a file."""
+    found = one(request, public_id)
+    answer = HttpResponse(found.content, content_type="text/markdown; charset=utf-8")
+    answer.headers["Content-Disposition"] = content_disposition_header(True, file_name(found))
+    return answer
+
+
+@require_safe
+@page()
+def raw(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The text as the step made it, for a browser to show as text."""
+    return HttpResponse(one(request, public_id).content, content_type="text/plain; charset=utf-8")
+
+
+def one(request: HttpRequest, public_id: str) -> Deliverable:
+    rows = Deliverable.objects.visible_to(request.member)  # type: ignore[attr-defined]
+    return get_object_or_404(rows, public_id=public_id)
+
+
+def file_name(found: Deliverable) -> str:
+    """Of its name and version: letters, digits, `_`, `-` and single dots, never hidden, never a path."""
+    name = re.sub(r"\.{2,}", ".", NOT_IN_FILE_NAMES.sub("-", found.name)).strip(".-")[:LONGEST_FILE_NAME]
+    return f"{name or 'deliverable'}-v{found.version}.md"

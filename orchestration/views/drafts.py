@@ -1,0 +1,108 @@
+"""What the editors of definitions and agents have in common: the text as typed, its findings, and a lost edit."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from django.http import HttpRequest, JsonResponse
+from django.template.loader import render_to_string
+
+from accounts.models import Member
+from orchestration.language import Finding
+from ui.differences import Difference
+from ui.sources import SourceLine, source_lines
+
+LONGEST_SHOWN = 200_000  # signs; a text that is longer is found fault with as a whole
+
+
+class Version(Protocol):
+    number: int
+    created_by: Member | None
+
+
+@dataclass
+class Draft:
+    """What is in the editor. `base`: the version it began with, 0 for none; `agreed`: NAME:NUMBER to save over."""
+
+    text: str
+    base: int = 0
+    agreed: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    is_checked: bool = False
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "Draft":
+        return cls(text_of(request), number_of(request.POST.get("base", "")), request.POST.get("agreed", ""))
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    def found(self, findings: list[Finding]) -> None:
+        self.findings, self.is_checked = findings, True
+
+    def lines(self) -> list[SourceLine]:
+        """The numbered text, only if something is found in it."""
+        return source_lines(self.text, self.findings) if self.findings and len(self.text) <= LONGEST_SHOWN else []
+
+    def seen(self, name: str, edited: str | None) -> int | None:
+        """The version of `name` that its writer saw and means to save over; None if they have to be asked first.
+
+        `edited` is whose page it is. Another name than that is another thing, which they may not know of.
+        """
+        agreed, _, number = self.agreed.partition(":")
+        if agreed == name:
+            return number_of(number)
+        if edited is None:
+            return 0
+        return self.base if name == edited else None
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A text would be saved over `newest`, which its writer did not see, or under another name than `edited`."""
+
+    name: str
+    edited: str | None
+    newest: Version | None
+    difference: Difference | None
+
+    @property
+    def newest_number(self) -> str:
+        return str(self.newest.number) if self.newest else ""
+
+    @property
+    def agreement(self) -> str:
+        return f"{self.name}:{self.newest_number or 0}"
+
+    @property
+    def next_number(self) -> int:
+        return self.newest.number + 1 if self.newest else 1
+
+    @property
+    def is_other(self) -> bool:
+        return self.edited != self.name
+
+
+def text_of(request: HttpRequest) -> str:
+    """Browsers send lines that end with CR LF."""
+    return request.POST.get("text", "").replace("\r\n", "\n")
+
+
+def number_of(text: str) -> int:
+    return int(text[:9]) if text.isascii() and text.isdecimal() else 0
+
+
+def findings_answer(findings: list[Finding]) -> JsonResponse:
+    """For the editor while one types: the findings for its marks, and as the page lists them."""
+    told = [
+        {
+            "line": each.line,
+            "column": each.column,
+            "severity": each.severity,
+            "rule": each.rule,
+            "message": f"{each.message} {each.fix}".strip(),
+        }
+        for each in findings
+    ]
+    listed = render_to_string("ui/findings.html", {"findings": findings, "is_checked": True})
+    return JsonResponse({"findings": told, "html": listed})

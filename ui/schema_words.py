@@ -1,0 +1,86 @@
+"""A JSON Schema in words, for people who do not read JSON Schema: one row a field."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MOST_FIELDS = 100
+DEEPEST = 4
+KINDS = {"string": "text", "integer": "whole number", "boolean": "yes or no", "null": "nothing", "array": "list"}
+FORMATS = {"date": "date", "date-time": "date and time", "email": "e-mail address", "uri": "address (URL)"}
+LIMITS = (
+    ("minLength", "at least {} signs"),
+    ("maxLength", "at most {} signs"),
+    ("minimum", "at least {}"),
+    ("maximum", "at most {}"),
+    ("exclusiveMinimum", "more than {}"),
+    ("exclusiveMaximum", "less than {}"),
+    ("minItems", "at least {} items"),
+    ("maxItems", "at most {} items"),
+    ("pattern", "like {}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`path` reads `rows[].amount`; `words` is its kind and limits."""
+
+    path: str
+    title: str
+    words: str
+    is_required: bool
+    description: str
+
+
+def fields_of(schema: Any) -> list[Field]:
+    """Its fields in their order, at most a hundred; empty if the schema names none."""
+    found = []
+    for field in _fields(schema, "", 0):
+        found.append(field)
+        if len(found) == MOST_FIELDS:
+            break
+    return found
+
+
+def _fields(schema: Any, above: str, depth: int) -> Iterator[Field]:
+    if not isinstance(schema, Mapping) or depth >= DEEPEST:
+        return
+    properties = schema.get("properties")
+    required = schema.get("required") if isinstance(schema.get("required"), list) else []
+    for name, each in properties.items() if isinstance(properties, Mapping) else ():
+        inner: Mapping[str, Any] = each if isinstance(each, Mapping) else {}
+        path = f"{above}{name}"
+        title = str(inner.get("title") or "")
+        yield Field(path, title, words_of(inner), name in (required or ()), str(inner.get("description") or ""))
+        yield from _fields(inner, f"{path}.", depth + 1)
+        yield from _fields(inner.get("items"), f"{path}[].", depth + 1)
+
+
+def words_of(schema: Any) -> str:
+    """ "text, at most 20 signs, for example 2026-10"; "anything" if it says nothing."""
+    if not isinstance(schema, Mapping):
+        return "nothing" if schema is False else "anything"
+    if "const" in schema:
+        return f"always {schema['const']}"
+    if isinstance(schema.get("enum"), list):
+        return "one of " + ", ".join(str(value) for value in schema["enum"][:20])
+    parts = [_kind(schema)]
+    parts += [words.format(schema[key]) for key, words in LIMITS if key in schema]
+    if "default" in schema:
+        parts.append(f"otherwise {schema['default']}")
+    examples = schema.get("examples")
+    if isinstance(examples, list) and examples:
+        parts.append(f"for example {examples[0]}")
+    return ", ".join(parts)
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    named = schema.get("type")
+    kinds = named if isinstance(named, list) else [named] if isinstance(named, str) else []
+    if not kinds:
+        return "anything"
+    if kinds == ["string"] and schema.get("format") in FORMATS:
+        return FORMATS[schema["format"]]
+    if kinds == ["array"] and isinstance(schema.get("items"), Mapping) and "type" in schema["items"]:
+        return f"list of: {_kind(schema['items'])}"
+    return " or ".join(KINDS.get(kind, str(kind)) for kind in kinds)
