@@ -1,17 +1,55 @@
+"""People in the admin, and what all apps' admins share."""
+
 from typing import Any
 
+from allauth.account import admin as account_admin
+from allauth.account.models import EmailAddress
+from allauth.mfa import admin as mfa_admin
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount import admin as social_admin
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions import admin as sessions_admin
+from allauth.usersessions.models import UserSession
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
+from django.core.paginator import Paginator
 from django.http import HttpRequest
+from django.utils.functional import cached_property
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts import audit
 from accounts.authentication import member_of
 from accounts.models import ApiToken, AuditEntry, Member, Organization, User
 
-admin.site.register(User, UserAdmin)
+MOST_COUNTED = 10_000
+# Read first, so that what these register in plain dress can be dressed anew below, or taken away: sessions and sign-in
+# providers have their own pages and settings, and tokens of providers are nobody's to read.
+DRESSED_ANEW = (account_admin, mfa_admin, social_admin, sessions_admin)
+for model in (Group, EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken, UserSession):
+    admin.site.unregister(model)
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than people page: what is older is found by a filter or a search."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[:MOST_COUNTED].count())
+
+
+class Admin(ModelAdmin):
+    """A table that may be large: no count of all of it."""
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    warn_unsaved_form = True
+
+
+class ReadOnlyAdmin(Admin):
     """Rows that only verbs change."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -25,7 +63,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 class StaffReadOnlyAdmin(ReadOnlyAdmin):
-    """Staff read the rows of their own organization, as everywhere; a superuser those of all."""
+    """Staff read the rows of their own organization, as everywhere; a superuser those of all.
+
+    `large`: fields that a list does not read.
+    """
+
+    large: tuple[str, ...] = ()
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return reads_as_staff(request)
@@ -35,6 +78,8 @@ class StaffReadOnlyAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         rows: Any = super().get_queryset(request)
+        if is_list(request):
+            rows = rows.defer(*self.large)
         return rows if request.user.is_superuser else rows.visible_to(member_of(request))
 
     def get_list_filter(self, request: HttpRequest) -> Any:
@@ -43,8 +88,14 @@ class StaffReadOnlyAdmin(ReadOnlyAdmin):
             name for name in super().get_list_filter(request) if request.user.is_superuser or name != "organization"
         ]
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Without a column that says the same in each row."""
+        return [
+            name for name in super().get_list_display(request) if request.user.is_superuser or name != "organization"
+        ]
 
-class ReadOnlyInline(admin.TabularInline):
+
+class ReadOnlyInline(TabularInline):
     """What belongs to a row that may be read, may be read."""
 
     extra = 0
@@ -63,25 +114,87 @@ class ReadOnlyInline(admin.TabularInline):
         return False
 
 
+def is_list(request: HttpRequest) -> bool:
+    found = request.resolver_match
+    return found is not None and str(found.url_name).endswith("_changelist")
+
+
 def reads_as_staff(request: HttpRequest) -> bool:
-    user = request.user
+    """Asked many times a page, so kept on the request."""
+    user: Any = request.user
     if not (user.is_active and user.is_staff):
         return False
-    return user.is_superuser or Member.objects.active().filter(user__username=user.get_username()).exists()
+    if not hasattr(request, "reads_as_staff"):
+        active = user.is_superuser or Member.objects.active().filter(user__username=user.get_username()).exists()
+        request.reads_as_staff = active  # type: ignore[attr-defined]
+    return bool(request.reads_as_staff)  # type: ignore[attr-defined]
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin, Admin):  # type: ignore[type-arg, misc]
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+@admin.register(Group)
+class StaffGroupAdmin(GroupAdmin, Admin):  # type: ignore[type-arg, misc]
+    """Rights in the admin; what people may do in the product hangs on their memberships."""
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(Admin):
+    list_display = ("email", "user", "primary", "verified")
+    list_filter = ("primary", "verified")
+    list_select_related = ("user",)
+    search_fields = ("email", "user__username")
+    autocomplete_fields = ("user",)
+
+
+class LostAndFoundAdmin(Admin):
+    """Taken from someone who lost it, never made or changed here; its secrets are not shown."""
+
+    list_select_related = ("user",)
+    search_fields = ("user__username",)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(LostAndFoundAdmin):
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type",)
+    fields = ("user", "type", "created_at", "last_used_at")
+
+
+@admin.register(SocialAccount)
+class SocialAccountAdmin(LostAndFoundAdmin):
+    list_display = ("user", "provider", "uid", "date_joined")
+    list_filter = ("provider",)
+    fields = ("user", "provider", "uid", "date_joined", "last_login")
 
 
 @admin.register(Organization)
-class OrganizationAdmin(admin.ModelAdmin):
+class OrganizationAdmin(Admin):
     list_display = ("slug", "name", "created_at")
+    search_fields = ("slug", "name")
 
 
 @admin.register(Member)
-class MemberAdmin(admin.ModelAdmin):
-    list_display = ("user", "organization", "roles", "is_active")
+class MemberAdmin(Admin):
+    list_display = ("user", "organization", "held", "is_active")
     list_filter = ("organization", "is_active")
     list_select_related = ("user", "organization")
     autocomplete_fields = ("user",)
     search_fields = ("user__username",)
+
+    @admin.display(description="roles")
+    def held(self, member: Member) -> str:
+        return ", ".join(member.roles)
 
     def save_model(self, request: HttpRequest, obj: Member, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -98,6 +211,7 @@ class MemberAdmin(admin.ModelAdmin):
 class ApiTokenAdmin(ReadOnlyAdmin):
     list_display = ("name", "prefix", "member", "scopes", "expires_at", "revoked_at", "last_used_at")
     list_select_related = ("member__user", "member__organization")
+    search_fields = ("name", "prefix", "member__user__username")
     exclude = ("digest",)
 
 

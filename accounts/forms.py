@@ -1,9 +1,11 @@
 """What people type about people."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
-from allauth.account.forms import LoginForm
+from allauth.account import forms as account
+from allauth.mfa.base.forms import AuthenticateForm
+from allauth.mfa.totp.forms import ActivateTOTPForm
 from django import forms
 
 from accounts.models import Role, Scope, User
@@ -24,20 +26,56 @@ WHAT_SCOPES_ALLOW = {
 }
 EXPIRIES = {"7": "In 7 days", "30": "In 30 days", "90": "In 90 days", "365": "In a year", "": "Never"}
 DAY_FORMAT = "%Y-%m-%d"
+WHAT_PASSWORDS_MUST = "At least 12 characters, and none that many people use."
 
 
-class SignInForm(LoginForm):
-    """Fields `login` and `password`."""
+class OurWords(forms.Form):
+    """A form of allauth with labels of ours, and no placeholders that say the same."""
+
+    labels: ClassVar[dict[str, str]] = {}
+    help_texts: ClassVar[dict[str, str]] = {}
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.fields["login"].label = "User name or e-mail"
-        self.fields["password"].help_text = ""
-        self.fields["login"].widget.attrs = {"autocomplete": "username webauthn", "autocapitalize": "none"}
-        self.fields["login"].widget.attrs["spellcheck"] = "false"
-        self.fields["password"].widget.attrs.pop("placeholder", None)
+        for name, field in self.fields.items():
+            field.label = self.labels.get(name, field.label)
+            field.help_text = self.help_texts.get(name, "")
+            field.widget.attrs.pop("placeholder", None)
+
+
+class SignInForm(OurWords, account.LoginForm):  # type: ignore[misc]
+    """Fields `login` and `password`."""
+
+    labels: ClassVar = {"login": "User name or e-mail"}
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        typing = {"autocomplete": "username webauthn", "autocapitalize": "none", "spellcheck": "false"}
+        self.fields["login"].widget.attrs.update(typing)
         if not self.is_bound:
             self.fields["login"].widget.attrs["autofocus"] = True
+
+
+class SetPasswordForm(OurWords, account.SetPasswordForm):  # type: ignore[misc]
+    labels: ClassVar = {"password1": "New password", "password2": "New password, again"}
+    help_texts: ClassVar = {"password1": WHAT_PASSWORDS_MUST}
+
+
+class ChangePasswordForm(OurWords, account.ChangePasswordForm):  # type: ignore[misc]
+    labels: ClassVar = {"oldpassword": "Present password", **SetPasswordForm.labels}
+    help_texts: ClassVar = SetPasswordForm.help_texts
+
+
+class ReauthenticateForm(OurWords, account.ReauthenticateForm):  # type: ignore[misc]
+    labels: ClassVar = {"password": "Your password"}
+
+
+class SecondStepForm(OurWords, AuthenticateForm):  # type: ignore[misc]
+    labels: ClassVar = {"code": "Code"}
+
+
+class StartTotpForm(OurWords, ActivateTOTPForm):  # type: ignore[misc]
+    labels: ClassVar = {"code": "The code that the app shows"}
 
 
 class RolesForm(forms.Form):
@@ -90,7 +128,9 @@ class TrailFilter(forms.Form):
     """All of it comes from the URL; what cannot be read filters nothing."""
 
     actor = forms.CharField(label="Who", required=False, max_length=150)
-    action = forms.CharField(label="Did", required=False, max_length=60)
+    action = forms.CharField(
+        label="Did", required=False, max_length=60, widget=forms.TextInput({"placeholder": "member., approval.…"})
+    )
     target = forms.CharField(label="To what", required=False, max_length=200)
     since = forms.DateField(label="From", required=False, widget=forms.DateInput({"type": "date"}, DAY_FORMAT))
     until = forms.DateField(label="Until", required=False, widget=forms.DateInput({"type": "date"}, DAY_FORMAT))

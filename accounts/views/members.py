@@ -62,15 +62,15 @@ def one_member(request: HttpRequest, pk: int) -> HttpResponse:
 def change_roles(request: HttpRequest, pk: int) -> HttpResponse:
     member = _found(request, pk)
     form = RolesForm(request.POST)
-    if form.is_valid():
-        try:
-            member.change_roles(form.cleaned_data["roles"], by=member_of(request))
-        except AccountsError as exc:
-            form.add_error("roles", str(exc))
-        else:
-            messages.success(request, f"{member.name} now is {', '.join(member.roles)}.")
-            return redirect("pages:members")
-    return _one(request, member, roles_form=form, status=409 if form.is_valid() else 400)
+    if not form.is_valid():
+        return _one(request, member, roles_form=form, status=400)
+    try:
+        member.change_roles(form.cleaned_data["roles"], by=member_of(request))
+    except AccountsError as exc:
+        form.add_error("roles", str(exc))
+        return _one(request, member, roles_form=form, status=exc.status)
+    messages.success(request, f"{member.name} now is {', '.join(member.roles)}.")
+    return redirect("pages:members")
 
 
 @require_POST
@@ -79,15 +79,15 @@ def change_roles(request: HttpRequest, pk: int) -> HttpResponse:
 def change_email(request: HttpRequest, pk: int) -> HttpResponse:
     member = _found(request, pk)
     form = EmailForm(request.POST)
-    if form.is_valid():
-        try:
-            member.change_email(form.cleaned_data["email"], by=member_of(request))
-        except AccountsError as exc:
-            form.add_error("email", str(exc))
-        else:
-            messages.success(request, f"The address of {member.name} is changed.")
-            return redirect("pages:member", pk)
-    return _one(request, member, email_form=form, status=400)
+    if not form.is_valid():
+        return _one(request, member, email_form=form, status=400)
+    try:
+        member.change_email(form.cleaned_data["email"], by=member_of(request))
+    except AccountsError as exc:
+        form.add_error("email", str(exc))
+        return _one(request, member, email_form=form, status=exc.status)
+    messages.success(request, f"The address of {member.name} is changed.")
+    return redirect("pages:member", pk)
 
 
 @require_POST

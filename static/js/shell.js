@@ -125,3 +125,6 @@ function moveInList(by) {
   const at = rows.indexOf(document.activeElement);
   rows[Math.min(rows.length - 1, Math.max(0, at + by))].focus();
 }
+
+// --- on a narrow screen the tab that is open may lie beyond the edge
+for (const tab of document.querySelectorAll(".tabs [aria-current]")) tab.parentElement.scrollLeft = tab.offsetLeft - 80;
