@@ -75,7 +75,7 @@ def _uncertain(rows: RunRows, steps: list[Step]) -> SafeString:
 def _running(rows: RunRows, steps: list[Step]) -> SafeString:
     step = min(steps, key=lambda step: step.started_at or rows.now)
     worker = rows.workers.get(step.owner or 0)
-    where = format_html(" on worker {}", f"{worker.host}:{worker.pid}") if worker else EMPTY
+    where = format_html(" on worker {}", f"{worker.host.split()[0]}:{worker.pid}") if worker else EMPTY
     tries = format_html(", attempt {} of {}", step.attempt, rows.attempts_of(step)) if step.attempt > 1 else EMPTY
     return format_html(
         "Running {}{} for {}{}{}.", _name(step), tries, _since(rows, step.started_at), where, _more(steps)
@@ -181,7 +181,7 @@ def _failed(rows: RunRows) -> SafeString:
     what = _quote(error.get("message") or "no message")
     child = rows.relatives.get(step.child_run_id or 0) if step else None
     there = format_html(" {}", _link(child, "Open that run")) if child else EMPTY
-    return format_html("Failed{}{}: {} {}{}", where, tries, what, REMEDIES.get(error.get("class", ""), ""), there)
+    return format_html("Failed{}{}: {}. {}{}", where, tries, what, REMEDIES.get(error.get("class", ""), ""), there)
 
 
 def _rejected(rows: RunRows) -> SafeString:
@@ -190,7 +190,7 @@ def _rejected(rows: RunRows) -> SafeString:
         return SafeString("Rejected at a checkpoint.")
     note = format_html(": {}", _quote(asked.note)) if asked.note else EMPTY
     by = _by(asked) if asked.decided_by else SafeString(" when nobody answered in time")
-    return format_html("Rejected at {}{}{}", _strong(asked.step or ""), by, note or ".")
+    return format_html("Rejected at {}{}{}.", _strong(asked.step or ""), by, note)
 
 
 def _canceled(rows: RunRows) -> SafeString:
@@ -207,8 +207,8 @@ def _wish(rows: RunRows) -> SafeString:
     """By whom and why; for a rejected run, that too."""
     said = rows.cancel_wish
     by = format_html(" by {}", _strong(said["by"])) if said.get("by") else EMPTY
-    reason = format_html(": {}", _quote(said["reason"])) if said.get("reason") else SafeString(".")
-    return format_html("{}{}", by, reason)
+    reason = format_html(": {}", _quote(said["reason"])) if said.get("reason") else EMPTY
+    return format_html("{}{}.", by, reason)
 
 
 # --- words
@@ -223,6 +223,7 @@ def _strong(words: str) -> SafeString:
 
 
 def _quote(words: str) -> SafeString:
+    words = words.strip().rstrip(".")
     short = words if len(words) <= LONGEST_QUOTE else words[:LONGEST_QUOTE] + "…"
     return format_html("“<bdi>{}</bdi>”", short)
 

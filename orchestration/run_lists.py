@@ -7,9 +7,10 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import FloatField, Q, QuerySet, Sum, TextField
+from django.db.models import Case, F, FloatField, Func, IntegerField, Q, QuerySet, Sum, TextField, Value, When
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
+from django.db.models.lookups import LessThanOrEqual
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -28,6 +29,7 @@ STATUSES = {
 TIMES = {"": "Any time", "today": "Today", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days"}
 HOURS = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}
 SEARCHED = 10_000  # runs, the newest of those that the other filters leave; docs/performance.md has what it costs
+SEARCHED_BYTES = 8_000  # of an input, as it is stored: a larger one is not looked into
 LONGEST_SEARCH = 200
 MOVING = ("uncertain", "running", "waiting", "ready")  # the most urgent first
 SHOWN = 50
@@ -136,13 +138,20 @@ class Filters:
         if self.text.startswith("run_"):
             return rows.filter(public_id__startswith=self.text)
         newest = rows.select_related(None).defer(None).values("pk")[:SEARCHED]
-        found = Run.objects.filter(pk__in=newest).annotate(input_text=Cast("input", TextField()))
+        found = Run.objects.filter(pk__in=newest).annotate(input_text=_input_text())
         found = found.for_list().without_values()
         return found.filter(
             Q(input_text__icontains=self.text)
             | Q(definition_version__definition__slug__icontains=self.text)
             | Q(public_id__endswith=self.text)
         )
+
+
+def _input_text() -> Case:
+    """ "" for large ones, which are not even read then."""
+    size = Func(F("input"), function="pg_column_size", output_field=IntegerField())
+    text = When(condition=LessThanOrEqual(size, SEARCHED_BYTES), then=Cast("input", TextField()))
+    return Case(text, default=Value(""), output_field=TextField())
 
 
 def _begin(day: date) -> datetime:
@@ -159,9 +168,13 @@ def newer_than(rows: QuerySet[Run], run: Run) -> QuerySet[Run]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`steps` are the names of those at work or waiting, `waits_for` is of the first of them."""
+    """`steps` are the names of those at work or waiting, `waits_for` is of the first of them.
+
+    `status` is the run's; but that a step's result is unknown is told before that the run waits.
+    """
 
     run: Run
+    status: str
     steps: Sequence[str]
     waits_for: str | None
     usd: float | None
@@ -178,8 +191,10 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
 
 
 def _row(run: Run, steps: Sequence[Step], cost: tuple[float | None, bool]) -> Row:
-    waits_for = steps[0].waits_for if steps and run.status == Run.Status.WAITING else None
-    return Row(run, [step.name for step in steps], waits_for, *cost)
+    first = steps[0] if steps and run.status == Run.Status.WAITING else None
+    status = "uncertain" if first and first.status == Step.Status.UNCERTAIN else run.status
+    waits_for = first.waits_for if first else None
+    return Row(run, status, [step.name for step in steps], waits_for, *cost)
 
 
 def _current(ids: Sequence[int]) -> Mapping[int, list[Step]]:

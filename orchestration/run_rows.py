@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import TextField
-from django.db.models.functions import Cast, Length
+from django.db.models import F, TextField
+from django.db.models.functions import Cast, Left, Length
 from django.utils import timezone
 from django.utils.functional import cached_property
 
@@ -17,6 +17,8 @@ from orchestration.timeline import Span, spans_of
 
 MOST_MOVES = 5_000  # events that the timeline is drawn of, the newest
 LARGE_BYTES = 100_000  # of a value: from here on it is shown in part, and downloaded
+HUGE_BYTES = 1_000_000  # from here on it is not even read, but for its beginning
+SHOWN_OF_HUGE = 4_000
 VALUES = ("input", "output", "feedback")
 UNREAD = (*VALUES, "dependants", "reads")
 
@@ -47,6 +49,12 @@ class RunRows:
         for step in self.all_steps:
             newest[step.position] = max(step.round, newest.get(step.position, 0))
         return [step for step in self.all_steps if step.round == newest[step.position]]
+
+    @property
+    def told_status(self) -> str:
+        """The run's; but that a step's result is unknown is told before that the run waits."""
+        is_unknown = any(step.status == Step.Status.UNCERTAIN for step in self.steps)
+        return "uncertain" if is_unknown and self.run.status == Run.Status.WAITING else self.run.status
 
     def rounds_of(self, step: Step) -> list[Step]:
         """The same place in every round, newest first."""
@@ -162,41 +170,51 @@ class RunRows:
 # --- values, which may be large
 
 
-def values_of_run(run: Run) -> dict[str, Any]:
-    """{input, output}: {value, size}."""
-    found = (
-        Run.objects.filter(pk=run.pk)
-        .annotate(input_size=Length(Cast("input", TextField())), output_size=Length(Cast("output", TextField())))
-        .values("input", "output", "output_digest", "input_size", "output_size")
-        .get()
-    )
-    kept = payloads([found["output_digest"]])
-    return {
-        "input": {"value": found["input"], "size": found["input_size"] or 0},
-        "output": _value(found["output"], found["output_digest"], kept, found["output_size"] or 0),
-    }
+def values_of_run(run: Run) -> dict[str, dict[str, Any]]:
+    """{input, output}, each as `_value` gives it."""
+    found = Run.objects.filter(pk=run.pk)
+    size, digest = found.annotate(size=Length(Cast("input", TextField()))).values_list("size", "output_digest").get()
+    given, made = found.values_list(_shown("input", size or 0), "output").get()
+    return {"input": _value(given, size or 0), "output": _of_step(made, digest, payloads([digest]))}
 
 
 def values_of_step(step: Step) -> dict[str, Any]:
-    """{input, output}: {value, size}; and its feedback as it is."""
+    """{input, output}, each as `_value` gives it; and its feedback as it is."""
     found = Step.objects.filter(run_id=step.run_id, key=step.key).values(*VALUES, "input_digest", "output_digest").get()
     kept = payloads([found["input_digest"], found["output_digest"]])
     return {
-        "input": _value(found["input"], found["input_digest"], kept, 0),
-        "output": _value(found["output"], found["output_digest"], kept, 0),
+        "input": _of_step(found["input"], found["input_digest"], kept),
+        "output": _of_step(found["output"], found["output_digest"], kept),
         "feedback": found["feedback"],
     }
 
 
 def payloads(digests: Iterable[Any]) -> dict[bytes, tuple[Any, int]]:
+    """By digest: the value, or the beginning of its text if it is huge, and its size."""
     wanted = {bytes(digest) for digest in digests if digest is not None}
-    if not wanted:
-        return {}
-    rows = Payload.objects.filter(digest__in=wanted).values_list("digest", "body", "size")
-    return {bytes(digest): (body, size) for digest, body, size in rows}
+    found: dict[bytes, tuple[Any, int]] = {}
+    sizes = Payload.objects.filter(digest__in=wanted).values_list("digest", "size") if wanted else []
+    for digest, size in list(sizes):
+        body = Payload.objects.filter(digest=digest).values_list(_shown("body", size), flat=True).get()
+        found[bytes(digest)] = (body, size)
+    return found
 
 
-def _value(inline: Any, digest: Any, kept: dict[bytes, tuple[Any, int]], size: int) -> dict[str, Any]:
-    if digest is not None:
-        inline, size = kept.get(bytes(digest), (None, 0))
-    return {"value": inline, "size": size, "is_large": size > LARGE_BYTES}
+def _shown(column: str, size: int) -> Any:
+    return F(column) if size <= HUGE_BYTES else Left(Cast(column, TextField()), SHOWN_OF_HUGE)
+
+
+def _of_step(inline: Any, digest: Any, kept: dict[bytes, tuple[Any, int]]) -> dict[str, Any]:
+    return _value(inline, 0) if digest is None else _value(*kept.get(bytes(digest), (None, 0)))
+
+
+def _value(value: Any, size: int) -> dict[str, Any]:
+    """{value, beginning, size, is_large}: of a huge one only the beginning of its text."""
+    is_huge = size > HUGE_BYTES
+    return {
+        "value": None if is_huge else value,
+        "beginning": value if is_huge else "",
+        "is_given": value is not None,
+        "size": size,
+        "is_large": size > LARGE_BYTES,
+    }

@@ -10,6 +10,7 @@ from datetime import datetime
 
 QUEUED, RAN, WAITED = "queued", "ran", "waited"
 LONG = 0.2  # of the whole: idle for longer is folded
+LONG_SECONDS = 3.0  # and longer than this
 FOLD = 5.0  # percent, the width of a fold
 THIN = 0.4  # percent, so that what took no time is seen
 AFTER = {  # what a step does after an event of this type; None: nothing more
@@ -112,7 +113,7 @@ class _Scale:
                 active.append((first, last))
         edges = sorted(marks)
         idle = _idle(edges, sorted(active))
-        long = {at for at in idle if edges[at + 1] - edges[at] > LONG * self.total}
+        long = {at for at in idle if edges[at + 1] - edges[at] > max(LONG * self.total, LONG_SECONDS)}
         shown = self.total - sum(edges[at + 1] - edges[at] for at in long)
         wide = 100.0 - FOLD * len(long)
         self.edges, self.percents, self.folds = edges, [0.0], []

@@ -61,6 +61,7 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
         "tab": tab,
         "definition": run.definition_version.definition,
         "sentence": explain(rows),
+        "status": rows.told_status,
         "waits_for": next((step.waits_for for step in rows.steps if step.status == Step.Status.WAITING), None),
         "tabs": _tabs(run, tab),
         "to_decide": None if run.has_ended else _to_decide(rows, member),
@@ -112,7 +113,8 @@ def overview(
     lines = Lines(rows, selected=selected, view=view)
     timeline = lines.timeline() if view != "graph" else None
     round = str(chosen.round) if chosen and chosen not in rows.steps else ""
-    context = frame(request, rows, "overview", view=view, step=selected.name if selected else "", round=round)
+    step = selected.name if selected else ""
+    context = frame(request, rows, "overview", view=view, step=step, round=round, follow="" if chosen else "1")
     context |= {
         "view": view,
         "views": VIEWS,
@@ -168,7 +170,10 @@ def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveFo
 @require_safe
 @page()
 def part(request: HttpRequest, public_id: str) -> HttpResponse:
-    """The elements of a page of this run that may differ since event `after`. `chosen`: a step was chosen, draw it."""
+    """The elements of a page of this run that may differ since event `after`.
+
+    `chosen`: a step was just chosen, draw its panel alone. `follow`: none was, the panel goes where the run goes.
+    """
     rows = rows_of(request, public_id)
     tab = request.GET.get("tab", "overview")
     seen = request.GET.get("after", "")
@@ -184,7 +189,8 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _overview_part(request: HttpRequest, rows: RunRows, after: int) -> dict[str, Any]:
     view = request.GET.get("view", "")
-    selected = _chosen(request, rows)
+    shown = _chosen(request, rows)
+    selected = most_telling(rows) if "follow" in request.GET else shown
     lines = Lines(rows, selected=selected, view=view if view in VIEWS else "")
     timeline = lines.timeline() if view != "graph" else None
     keys, is_all = _moved(rows, after)
@@ -195,11 +201,11 @@ def _overview_part(request: HttpRequest, rows: RunRows, after: int) -> dict[str,
         "view": view,
         "timeline": timeline,
         "lines": found,
-        "moved": [line for line in found if is_all or line.step.key in keys],
+        "moved": [line for line in found if is_all or line.step.key in keys or line.step in (shown, selected)],
         "draws_graph": lines.shows_graph,
         "is_chosen": is_chosen,
     }
-    if selected is not None and (is_all or is_chosen or keys & rounds):
+    if selected is not None and (is_all or is_chosen or selected is not shown or keys & rounds):
         context |= {**panel(request, rows, selected), "draws_panel": True}
     return context
 

@@ -58,7 +58,7 @@ if (graph) {
   });
   const card = graph.closest(".dag-card");
   const failed = card.querySelector("[data-next-failed]");
-  const tell = () => { failed.disabled = !nodes().some((node) => BAD.includes(node.dataset.status)); };
+  const tell = () => { if (failed) failed.disabled = !nodes().some((node) => BAD.includes(node.dataset.status)); };
   tell();
   document.getElementById("live")?.addEventListener("live:part", tell);
   card.addEventListener("click", (event) => {

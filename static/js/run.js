@@ -46,6 +46,7 @@ async function choose(link) {
   const address = new URL(live.dataset.part, location.href);
   address.searchParams.set("step", link.dataset.step);
   address.searchParams.delete("round");
+  address.searchParams.delete("follow");
   const asked = new URL(address);
   asked.searchParams.set("chosen", "1");
   const answer = await get(asked);
@@ -56,6 +57,19 @@ async function choose(link) {
   mark(link.dataset.step);
   count();
   if (PHONE.matches) document.getElementById("step-title").focus();
+}
+
+// The panel follows the run until the reader takes it up.
+function stay() {
+  const address = new URL(live.dataset.part, location.href);
+  const shown = document.getElementById("step-panel")?.dataset.step;
+  if (!address.searchParams.has("follow") || !shown) return;
+  address.searchParams.delete("follow");
+  address.searchParams.set("step", shown);
+  live.dataset.part = address.pathname + address.search;
+}
+for (const kind of ["pointerdown", "wheel", "focusin", "touchstart"]) {
+  view?.querySelector(".run-panel").addEventListener(kind, stay, { passive: true });
 }
 
 view?.addEventListener("click", (event) => {
