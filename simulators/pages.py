@@ -8,7 +8,7 @@ from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, r
 
 from accounts.models import ApiToken, Member, Organization
 from approvals.models import Request
-from orchestration.models import Deliverable, Run
+from orchestration.models import TRIAL_PREFIX, Deliverable, Run
 
 # Whose pages: ours, django-allauth's, and the admin's as far as they need no id.
 OURS = "pages"
@@ -22,6 +22,7 @@ class Rows:
 
     member: Member
     run: str = ""
+    trial: str = ""
     request: str = ""
     deliverable: str = ""
     token: str = ""
@@ -36,26 +37,38 @@ class Rows:
         asked = Request.objects.filter(organization=organization)
         request = asked.pending().order_by("-pk").first() or asked.order_by("-pk").first()
         token = ApiToken.objects.filter(member=member).first()
-        found = {"run": run, "request": request, "deliverable": deliverable, "token": token}
+        tried = Run.objects.filter(
+            organization=organization, definition_version__definition__slug__startswith=TRIAL_PREFIX
+        )
+        found = {
+            "run": run,
+            "trial": tried.order_by("-pk").first(),
+            "request": request,
+            "deliverable": deliverable,
+            "token": token,
+        }
         ids = {name: row.public_id for name, row in found.items() if row is not None}
         return cls(member=member, definition=definition, **ids)
 
     def value(self, name: str, argument: str) -> Any:
         """What `argument` of the address called `name` may be. Raises LookupError for one nobody knows."""
-        if argument in ("number", "version", "old", "new", "first", "second"):
+        words = name.partition(":")[2].split("-")
+        if argument == "number":
             return 1
         if argument == "pk":
             return self.member.pk
-        if argument in ("definition", "agent", "run"):
-            return getattr(self, argument)
-        if argument in ("slug", "public_id"):
-            kinds = {"run": "run", "approval": "request", "decision": "request", "request": "request"}
-            kinds |= {"deliverable": "deliverable", "definition": "definition", "agent": "agent", "token": "token"}
-            for part in reversed(name.partition(":")[2].split("-")):
-                if part in kinds:
-                    return getattr(self, kinds[part])
-            if name == "pages:start":
-                return self.definition
+        if argument == "slug":
+            return self.agent if "agent" in words else self.definition
+        if argument == "public_id":
+            kinds = {"approval": self.request, "deliverable": self.deliverable, "token": self.token}
+            kinds |= {"trial": self.trial, "run": self.run}
+            for word in words:
+                if word in kinds:
+                    return kinds[word]
+        if name == "pages:run-raw":
+            return "input"
+        if name == "pages:run-resolve":
+            return "check"
         raise LookupError(f"simulators/pages.py does not know what <{argument}> of {name} may be")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from accounts.models import Member, Organization, Role
+from agents.calls import LEVELS
 from agents.seeding import seed_agents
 from approvals.models import ABORT, CONTINUE, RETRY, Request
 from approvals.seeding import seed_policies
@@ -68,8 +69,8 @@ class Sample:
     seconds: float
 
 
-def make(organization: Organization, *, runs: int, requests: int) -> Sample:
-    """`requests` of the `runs` wait for an answer. The organization has an operator and an approver."""
+def make(organization: Organization, *, runs: int, requests: int, log_lines: int = 0) -> Sample:
+    """`requests` of the `runs` wait for an answer; the large run has the log. There are an operator and an approver."""
     began = time.monotonic()
     people = Member.objects.filter(organization=organization).order_by("pk")
     operator = people.filter(roles__contains=[Role.OPERATOR])[0]
@@ -88,6 +89,7 @@ def make(organization: Organization, *, runs: int, requests: int) -> Sample:
             for pattern in each:
                 pattern.go()
         look(lambda: Run.objects.get(pk=large.pk).has_ended)
+    _say(large, log_lines)
     ways = _ways(runs, requests)
     with transaction.atomic(), connection.cursor() as cursor:
         for way, each in patterns.items():
@@ -107,6 +109,24 @@ def large_definition() -> str:
             above = [f"l{layer - 1}_s{(place + more) % LARGE_WIDTH}" for more in (0, 1)] if layer else []
             lines.append(f"  l{layer}_s{place}: {{agent: echo, needs: [{', '.join(above)}], with: {{value: {place}}}}}")
     return "\n".join(lines)
+
+
+def _say(run: Run, lines: int) -> None:
+    """Lines of its steps, as the engine writes them."""
+    words = ("Read 1,204 rows", "Asked the model", "\x1b[33mThe answer was slow\x1b[0m", "Tried again after a time-out")
+    said = [(n % (LARGE_LAYERS * LARGE_WIDTH) + 1, LEVELS[1 + n % 97 // 90 + n % 97 // 95], n) for n in range(lines)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select engine_log_v1(%s, %s, %s, %s, %s, %s)",
+            [
+                [run.pk] * lines,
+                [key for key, _, _ in said],
+                [1] * lines,
+                [float(lines - n) / 10 for _, _, n in said],
+                [level for _, level, _ in said],
+                [f"{words[n % len(words)]}, line {n}" for _, _, n in said],
+            ],
+        )
 
 
 def _ways(runs: int, requests: int) -> list[str]:
@@ -200,6 +220,8 @@ class _Copies:
         self._copy("orchestration_run", f"s.id = {run}", id="c.id")
         for table in ("orchestration_step", "orchestration_event"):
             self._copy(table, mine, run_id="c.id", wake_at="s.wake_at")
+        for table in ("orchestration_loghead", "orchestration_logline"):
+            self._copy(table, mine, run_id="c.id")
         self._copy("orchestration_deliverable", mine, "id", run_id="c.id")
         subject = f"run:{run}:"
         self._copy(

@@ -119,9 +119,11 @@ def troubles():
 def window(new_context, states, troubles):
     """A person's own window, signed in: `window("operator", color_scheme="dark")`. None is nobody."""
 
-    def window(name, **options):
+    def window(name, *, viewport=None, **options):
         state = {"storage_state": states(name)} if name else {}
         page = new_context(**state, **options).new_page()
+        if viewport:
+            page.set_viewport_size(viewport)
         page.set_default_timeout(PATIENCE_MS)
         troubles.watch(page)
         return page

@@ -4,13 +4,13 @@ from collections import Counter
 
 from accounts.models import AuditEntry
 from approvals.models import Decision, Request
-from orchestration.models import Deliverable, Event, Run
+from orchestration.models import Deliverable, Event, LogLine, Run
 from simulators import sample
 from tests.harness import assert_sound
 
 
 def test_rows_of_the_sample_are_as_sound_as_those_of_real_runs(committed, organization, members):
-    made = sample.make(organization, runs=60, requests=20)
+    made = sample.make(organization, runs=60, requests=20, log_lines=500)
     copies = Run.objects.exclude(public_id=made.large_run)
     for run in copies:
         assert_sound(run.pk)
@@ -19,6 +19,7 @@ def test_rows_of_the_sample_are_as_sound_as_those_of_real_runs(committed, organi
     assert sum(found.values()) == 60 + len(sample.NAMES) * (1 + len(sample.WEIGHTS))
     assert Request.objects.pending().count() == found["waiting"]
     assert copies.order_by("-id").values_list("created_at", flat=True)[0] is not None
+    assert LogLine.objects.filter(run_id=Run.objects.get(public_id=made.large_run).pk).count() == 500
     for decision in Decision.objects.select_related("request"):
         assert Run.objects.filter(public_id=decision.request.context["run"], pk=decision.request.context["run_id"])
         assert AuditEntry.objects.filter(target=decision.request.public_id).exists()

@@ -13,9 +13,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--runs", type=int, default=10_000)
         parser.add_argument("--requests", type=int, default=1_000, help="how many of the runs wait for an answer")
+        parser.add_argument("--log-lines", type=int, default=5_000, help="of one run of 200 steps")
         parser.add_argument("--organization", default="global")
 
-    def handle(self, *, runs: int, requests: int, organization: str, **_: Any) -> None:
+    def handle(self, *, runs: int, requests: int, log_lines: int, organization: str, **_: Any) -> None:
         if not 0 <= requests <= runs:
             raise CommandError("--requests must be at most --runs.")
         found = Organization.objects.filter(slug=organization).first()
@@ -24,7 +25,7 @@ class Command(BaseCommand):
         for role in (Role.OPERATOR, Role.APPROVER):
             if not Member.objects.filter(organization=found, roles__contains=[role]).exists():
                 raise CommandError(f"{found.name} has no {role}.")
-        made = sample.make(found, runs=runs, requests=requests)
+        made = sample.make(found, runs=runs, requests=requests, log_lines=log_lines)
         self.stdout.write(
             f"{made.runs} runs, {made.requests} of which wait for an answer, in {made.seconds:.1f} s."
             f" A run of 200 steps: {made.large_run}"
