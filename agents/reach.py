@@ -10,12 +10,14 @@ from django.conf import settings
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """`setting` is the environment's name of the secret that is needed, "" for none; `is_set` whether it is there."""
+    """`setting` is the environment's name of the secret that is needed, "" for none; `is_set` whether it is there;
+    `otherwise` what is done without it, "" if calls fail then."""
 
     what: str
     detail: str = ""
     setting: str = ""
     is_set: bool = True
+    otherwise: str = ""
 
 
 def reach_of(kind: str, configuration: Mapping[str, Any]) -> list[Reach]:
@@ -27,7 +29,8 @@ def reach_of(kind: str, configuration: Mapping[str, Any]) -> list[Reach]:
     if kind == "tool" and "connection" in configuration:
         name = configuration["connection"]
         detail = f"connection {name}, {len(configuration.get('operations', {}))} declared operations"
-        return [Reach("a database", detail, f"{name}_DB_URL".upper(), bool(settings.AGENT_DATABASES.get(name)))]
+        is_set = bool(settings.AGENT_DATABASES.get(name))
+        return [Reach("a database", detail, f"{name}_DB_URL".upper(), is_set, "the demo's own figures are read")]
     if kind == "tool":
         return [Reach("code of this product", f"tool {configuration.get('tool')}")]
     if kind == "orchestrator":

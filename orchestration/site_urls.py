@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orchestration.views import agents, definitions, deliverables, home, run, runs, starting
+from orchestration.views import agents, definitions, deliverables, home, log, run, runs, starting
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -36,6 +36,9 @@ urlpatterns = [
     path("runs/<str:public_id>/events/", run.events, name="run-events"),
     path("runs/<str:public_id>/payload/", run.payload, name="run-payload"),
     path("runs/<str:public_id>/related/", run.related, name="run-related"),
+    path("runs/<str:public_id>/log/", log.log, name="run-log"),
+    path("runs/<str:public_id>/log/part/", log.part, name="run-log-part"),
+    path("runs/<str:public_id>/log/<int:number>/", log.line, name="run-log-line"),
     path("runs/<str:public_id>/raw/<str:what>/", run.raw, name="run-raw"),
     path("runs/<str:public_id>/cancel/", run.cancel, name="run-cancel"),
     path("runs/<str:public_id>/steps/<str:name>/resolve/", run.resolve, name="run-resolve"),

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from django import forms
@@ -22,6 +22,7 @@ SHORT_TEXT = 200  # signs; what may be longer gets a box that grows
 LONGEST_MESSAGE = 300
 INPUT_TYPES = {"date": "date", "time": "time", "email": "email", "uri": "url", "password": "password"}
 SCALARS = {"string", "integer", "number", "boolean"}
+KINDS_OF_VALUES = {"object": dict, "array": list, "boolean": bool, "integer": int, "number": float}
 SHOWN_CHOICES = 500
 WORDS_OF_RULES = {
     "required": "This field is required.",
@@ -167,6 +168,25 @@ class FlagField(JsonField):
         return (initial is True) is not bool(data)
 
 
+class WordsField(JsonField):
+    """Text, where other JSON is allowed too: what reads as JSON of an allowed kind is that, the rest is text."""
+
+    def __init__(self, *, kinds: Collection[str], **given: Any) -> None:
+        self.kinds = {KINDS_OF_VALUES[kind] for kind in kinds if kind in KINDS_OF_VALUES}
+        super().__init__(**given)
+
+    def text_of(self, value: Any) -> str:
+        return value if isinstance(value, str) and self.value_of(value) == value else super().text_of(value)
+
+    def value_of(self, text: str) -> Any:
+        try:
+            value = super().value_of(text)
+        except ValidationError:
+            return text
+        is_allowed = type(value) in self.kinds or (type(value) is int and float in self.kinds)
+        return value if is_allowed or isinstance(value, str) else text
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
 
@@ -206,6 +226,11 @@ def field_of(schema: Any, *, label: str, required: bool, initial: Any = None, ro
         return NumberField(whole=kind == "integer", nullable=nullable, widget=widget, **given)
     if kind == "string":
         return TextField(nullable=nullable, widget=_text_widget(schema, given["initial"]), **given)
+    kinds = schema.get("type")
+    if isinstance(kinds, list) and "string" in kinds:
+        given["help_text"] = given["help_text"] or "Words, or JSON."
+        box = forms.Textarea(attrs={"rows": 4, **_placeholder(schema)})
+        return WordsField(kinds=kinds, nullable=nullable, widget=box, **given)
     items = resolved(schema.get("items", {}), root if root is not None else schema)
     item_kind, item_nullable = kind_of(items)
     if kind == "array" and item_kind in SCALARS and not item_nullable:

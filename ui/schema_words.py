@@ -17,7 +17,7 @@ LIMITS = (
     ("exclusiveMaximum", "less than {}"),
     ("minItems", "at least {} items"),
     ("maxItems", "at most {} items"),
-    ("pattern", "like {}"),
+    ("pattern", "of the form {}"),
 )
 
 

@@ -26,7 +26,8 @@ from orchestration.exceptions import InvalidInput, KeyReused
 from orchestration.language import Finding
 from orchestration.language.documents import Unreadable
 from orchestration.language.documents import read as read_document
-from orchestration.models import Definition, Event, Payload, Run
+from orchestration.models import Definition, LogLine, Payload, Run
+from orchestration.step_lines import KINDS_OF_ERROR
 from orchestration.views.drafts import Conflict, Draft, findings_answer, text_of
 from ui.differences import difference
 from ui.schema_forms import SchemaForm
@@ -35,6 +36,7 @@ from ui.schema_words import fields_of
 FILE = "agent.yaml"
 SHOWN_VERSIONS = 50
 SHOWN_TRIALS = 5
+SHOWN_LINES = 50
 NOT_YAML = re.compile(r"line (\d+), column (\d+): ")
 STARTER = """\
 name: my-agent
@@ -390,6 +392,7 @@ def trial_page(
             "reaches": reaches(found, version),
             "operations": sorted(version.operations) if version else [],
             "trial": trial,
+            "topic": f"run:{trial['run'].public_id}" if trial else "",
             "once": secrets.token_urlsafe(16),
             "runs": runs.for_list().defer("input", "output")[:SHOWN_TRIALS],
         },
@@ -405,11 +408,13 @@ def trial_part(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
     trial = shown_trial(member, visible_agent(member, slug), public_id)
     if trial is None:
         raise Http404
-    return render(request, "agents/_trial_part.html", {"trial": trial})
+    answer = render(request, "agents/_trial_part.html", {"trial": trial})
+    answer.headers["X-Seq"] = str(trial["run"].seq)
+    return answer
 
 
 def shown_trial(member: Member, found: Agent, public_id: str) -> dict[str, Any] | None:
-    """{run, step, output, logs}; None if there is no such trial of this agent."""
+    """{run, step, output, kind_of_error, lines}; None if there is no such trial of this agent."""
     rows = Run.objects.visible_to(member).filter(definition_version__definition__slug=trials.slug_of(found))
     run = rows.for_list().filter(public_id=public_id).first()
     if run is None:
@@ -418,6 +423,10 @@ def shown_trial(member: Member, found: Agent, public_id: str) -> dict[str, Any] 
     output = step.output if step else None
     if step is not None and step.output_digest is not None:
         output = Payload.objects.filter(digest=bytes(step.output_digest)).values_list("body", flat=True).first()
-    ends = Event.objects.filter(run=run, type__in=("step.completed", "step.failed")).order_by("-seq")
-    logs = next((event.data["logs"] for event in ends if event.data and "logs" in event.data), [])
-    return {"run": run, "step": step, "output": output, "logs": logs}
+    return {
+        "run": run,
+        "step": step,
+        "output": output,
+        "kind_of_error": KINDS_OF_ERROR.get((step.error or {}).get("class", "")) if step else None,
+        "lines": LogLine.objects.of(run, step=trials.STEP).shortened().order_by("number")[:SHOWN_LINES],
+    }

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -14,6 +15,7 @@ from accounts.models import Member, Role
 from accounts.permissions import page
 from agents.models import Agent
 from orchestration import recent, sources
+from orchestration.drawing import drawing_of
 from orchestration.exceptions import InvalidDefinition, NewerVersion
 from orchestration.language import SCHEMA
 from orchestration.models import Definition, Run
@@ -93,6 +95,7 @@ def definition(request: HttpRequest, slug: str, number: int | None = None) -> Ht
             "lines": source_lines(version.text),
             "fields": fields_of(version.plan["input"]),
             "steps": version.plan["steps"],
+            "drawing": drawing_of(version.plan, version.text),
             "versions": versions[:SHOWN_VERSIONS],
             "compared": compared(request, found),
             "runs": runs.defer("input", "output")[:SHOWN_RUNS],
@@ -128,14 +131,14 @@ def edit(request: HttpRequest, slug: str | None = None) -> HttpResponse:
     current = found.current_version if found else None
     if request.method != "POST":
         draft = Draft(current.text if current else STARTER, current.number if current else 0)
-        return editor(request, draft, found)
+        return editor(request, draft, found, plan=current.plan if current else None)
     draft = Draft.of(request)
     compiled = sources.check(source(draft.text), organization=member.organization)
     draft.found(compiled.findings)
     if compiled.plan is None:
         return editor(request, draft, found, status=400)
     if request.POST.get("do") == "check":
-        return editor(request, draft, found)
+        return editor(request, draft, found, plan=compiled.plan)
     return save(request, draft, found, compiled.plan["name"])
 
 
@@ -174,6 +177,7 @@ def editor(
     draft: Draft,
     found: Definition | None,
     *,
+    plan: dict[str, Any] | None = None,
     status: int = 200,
     conflict: Conflict | None = None,
 ) -> HttpResponse:
@@ -186,6 +190,7 @@ def editor(
             "draft": draft,
             "lines": draft.lines(),
             "conflict": conflict,
+            "drawing": drawing_of(plan, draft.text) if plan else None,
             "check_url": reverse("pages:definition-check"),
             "words": words_of(member),
         },
@@ -204,9 +209,13 @@ def words_of(member: Member) -> list[str]:
 @require_POST
 @page(Role.BUILDER)
 def check(request: HttpRequest) -> JsonResponse:
-    """All findings about a text; nothing is saved."""
+    """All findings about a text, and its graph if it can be drawn; nothing is saved."""
     member: Member = request.member  # type: ignore[attr-defined]
-    return findings_answer(sources.check(source(text_of(request)), organization=member.organization).findings)
+    text = text_of(request)
+    compiled = sources.check(source(text), organization=member.organization)
+    drawing = drawing_of(compiled.plan, text) if compiled.plan else None
+    graph = render_to_string("orchestration/_definition_graph.html", {"drawing": drawing}) if drawing else ""
+    return findings_answer(compiled.findings, graph=graph)
 
 
 def source(text: str) -> sources.Source:

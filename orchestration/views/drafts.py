@@ -92,8 +92,8 @@ def number_of(text: str) -> int:
     return int(text[:9]) if text.isascii() and text.isdecimal() else 0
 
 
-def findings_answer(findings: list[Finding]) -> JsonResponse:
-    """For the editor while one types: the findings for its marks, and as the page lists them."""
+def findings_answer(findings: list[Finding], *, graph: str = "") -> JsonResponse:
+    """For the editor while one types: the findings for its marks, and as the page lists them; a graph's HTML."""
     told = [
         {
             "line": each.line,
@@ -105,4 +105,4 @@ def findings_answer(findings: list[Finding]) -> JsonResponse:
         for each in findings
     ]
     listed = render_to_string("ui/findings.html", {"findings": findings, "is_checked": True})
-    return JsonResponse({"findings": told, "html": listed})
+    return JsonResponse({"findings": told, "html": listed, "graph": graph})

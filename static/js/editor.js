@@ -88,12 +88,32 @@ function checker(box) {
       return null;
     }
     list.innerHTML = answer.html;
+    if (answer.graph) drawGraph(document.querySelector("[data-graph]"), answer.graph);
     count.textContent = answer.findings.length;
     count.hidden = !answer.findings.length;
     const words = answer.findings.length === 1 ? "1 finding" : `${answer.findings.length} findings`;
     if (told.textContent !== words) told.textContent = words;
     return answer.findings;
   };
+}
+
+// The graph as the server laid it out, in the width there is; with errors in the text the last one stays.
+function drawGraph(card, html) {
+  card.innerHTML = html;
+  card.hidden = false;
+  placeGraph(card);
+}
+
+function placeGraph(card) {
+  card.querySelector(".dag-tools").remove();
+  const graph = card.querySelector(".dag");
+  graph.style.setProperty("--w", graph.dataset.w);
+  graph.style.setProperty("--h", graph.dataset.h);
+  for (const node of card.querySelectorAll(".node")) {
+    node.style.setProperty("--x", node.dataset.x);
+    node.style.setProperty("--y", node.dataset.y);
+  }
+  graph.querySelector(".dag-inner").style.setProperty("--zoom", Math.min(1, Math.max(0.4, (graph.clientWidth - 4) / graph.dataset.w)));
 }
 
 // --- CodeMirror, with our own colours
@@ -165,7 +185,7 @@ async function draw(box, area, changed, find) {
   const cm = await import(box.dataset.codemirror);
   const label = box.querySelector("label[for=editor-text]");
   label.id ||= "editor-label";
-  const told = { "aria-labelledby": label.id, "aria-describedby": "editor-help", spellcheck: "false" };
+  const told = { "aria-labelledby": label.id, "aria-describedby": "editor-help", spellcheck: "false", tabindex: "0" };
   const host = document.createElement("div");
   host.className = "editor-drawn";
   const view = new cm.EditorView({
@@ -202,6 +222,8 @@ async function draw(box, area, changed, find) {
 }
 
 async function open(box) {
+  const card = document.querySelector("[data-graph]");
+  if (card && !card.hidden) placeGraph(card);
   const area = box.querySelector("textarea");
   let drawn = null;
   const put = (text) => {
@@ -217,7 +239,7 @@ async function open(box) {
     console.error(error); // the text area stays
     return;
   }
-  box.addEventListener("click", (event) => {
+  document.querySelector("main").addEventListener("click", (event) => {
     const link = event.target.closest("a[data-line]");
     if (!link) return;
     event.preventDefault();

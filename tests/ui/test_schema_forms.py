@@ -115,3 +115,24 @@ def test_a_schema_without_properties_takes_json(schema):
     form = SchemaForm(schema, {"value": '{"a": 1}' if schema != {"type": "array"} else "[1]"})
     assert form.is_valid(), form.errors
     assert form.value() in ({"a": 1}, [1])
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("Just words, 12 of them", "Just words, 12 of them"),
+        ('{"a": [1]}', {"a": [1]}),
+        ("[1, 2]", [1, 2]),
+        ("{not json", "{not json"),
+        ("12", "12"),
+        ("true", "true"),
+        ('"[1]"', "[1]"),
+    ],
+)
+def test_words_are_words_where_json_is_allowed_too(typed, value):
+    schema = {"type": "object", "properties": {"text": {"type": ["string", "object", "array"]}}}
+    form = SchemaForm(schema, {"text": typed})
+    assert form.is_valid(), form.errors
+    assert form.value() == {"text": value}
+    shown = SchemaForm(schema, initial=form.value())["text"].value()
+    assert SchemaForm(schema, {"text": shown}).fields["text"].value_of(shown) == value

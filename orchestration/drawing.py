@@ -1,0 +1,63 @@
+"""A definition's steps as a graph whose nodes lead to their lines in the text."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration.graph import Graph, Node, lay_out
+
+MOST_NODES = 200  # a larger graph tells nobody anything
+KEY = re.compile(r"""(\s*)["']?(\w+)["']?\s*:""", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class StepNode:
+    """`line` of the text, from 1; None if it is not known. `who` does the step: an agent's name, or people."""
+
+    node: Node
+    line: int | None
+    who: str
+    is_question: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    graph: Graph
+    nodes: list[StepNode]
+
+
+def drawing_of(plan: Mapping[str, Any], text: str) -> Drawing | None:
+    """None for more steps than are drawn."""
+    steps = {step["name"]: step for step in plan["steps"]}
+    if len(steps) > MOST_NODES:
+        return None
+    graph = lay_out({name: step["needs"] for name, step in steps.items()})
+    lines = lines_of_steps(text)
+    nodes = []
+    for node in graph.nodes:
+        step = steps[node.name]
+        is_question = step["kind"] == "approval"
+        who = "people decide" if is_question else step["agent"]
+        nodes.append(StepNode(node, lines.get(node.name), who, is_question))
+    return Drawing(graph, nodes)
+
+
+def lines_of_steps(text: str) -> dict[str, int]:
+    """Where each step begins, read from the indentation: reading YAML anew would take as long as checking it."""
+    found: dict[str, int] = {}
+    above = own = None
+    for number, line in enumerate(text.split("\n"), start=1):
+        key = KEY.match(line)
+        if key is None:
+            continue
+        depth = len(key[1])
+        if above is None:
+            above = depth if key[2] == "steps" else None
+        elif depth <= above:
+            break
+        else:
+            own = depth if own is None else own
+            if depth == own:
+                found.setdefault(key[2], number)
+    return found
