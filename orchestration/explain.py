@@ -8,12 +8,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from approvals.models import Request, Status
-from orchestration.models import Run, Step
+from orchestration.models import Deliverable, Run, Step
 from orchestration.run_rows import RunRows
 from ui.templatetags.ui import duration
 
 AT_ONCE_SECONDS = 5.0  # so long a step may be ready before anyone asks where the workers are
 LONGEST_QUOTE = 300
+NAMED = 3  # deliverables in the sentence
 REMEDIES = {
     "temporary": "What it called may be back by now: run it again.",
     "permanent": "Correct what it was given, or the definition, and run it again.",
@@ -170,7 +171,9 @@ def _completed(rows: RunRows) -> SafeString:
         if failed
         else EMPTY
     )
-    return format_html("Completed after {}{}.", _took(run), but)
+    made = [_deliverable(deliverable) for deliverable in rows.made[:NAMED]]
+    report = format_html(" It made {}.", format_html_join(", ", "{}", ((words,) for words in made))) if made else EMPTY
+    return format_html("Completed after {}{}.{}", _took(run), but, report)
 
 
 def _failed(rows: RunRows) -> SafeString:
@@ -245,6 +248,12 @@ def _more(steps: Iterable[Step]) -> SafeString:
 def _link(run: Run, words: str = "") -> SafeString:
     here = words or run.definition_version.definition.slug
     return format_html('<a href="{}"><bdi>{}</bdi></a>', reverse("pages:run", args=[run.public_id]), here)
+
+
+def _deliverable(made: Deliverable) -> SafeString:
+    return format_html(
+        '<a href="{}"><bdi>{}</bdi></a>', reverse("pages:deliverable", args=[made.public_id]), made.title or made.name
+    )
 
 
 def _took(run: Run) -> str:

@@ -12,7 +12,7 @@ from django.utils.functional import cached_property
 from agents.models import AgentVersion
 from approvals.models import Request
 from orchestration.engine.plans import Plan, plan_of
-from orchestration.models import Event, Payload, Run, Step, Worker
+from orchestration.models import Deliverable, Event, Payload, Run, Step, Worker
 from orchestration.timeline import Span, spans_of
 
 MOST_MOVES = 5_000  # events that the timeline is drawn of, the newest
@@ -158,6 +158,12 @@ class RunRows:
         wanted = {step.agent_version_id for step in self.all_steps} - {None}
         rows = AgentVersion.objects.filter(pk__in=wanted).select_related("agent")
         return {row.pk: row for row in rows.only("number", "agent__slug", "agent__kind", "agent__title")}
+
+    @cached_property
+    def made(self) -> list[Deliverable]:
+        """The newest version of each deliverable, without its content."""
+        rows = Deliverable.objects.filter(run=self.run).defer("content").order_by("name", "-version")
+        return list(rows.distinct("name"))
 
     @cached_property
     def cost(self) -> dict[str, Any]:

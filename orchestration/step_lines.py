@@ -1,10 +1,14 @@
 """What the pages of a run say of each step: one line, for graph, timeline and table alike; and all of one step."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agents.calls import Call, Message
+from agents.models import AgentVersion
+from agents.runners.context import messages_of
 from orchestration.graph import Node, graph_of
 from orchestration.models import Event, Step
 from orchestration.run_rows import RunRows
@@ -12,6 +16,7 @@ from orchestration.timeline import Bar, Timeline, draw
 from ui.statuses import Look, look_of
 from ui.templatetags.ui import duration
 
+LONGEST_MESSAGE = 20_000  # signs of a message that are shown
 MOST_NODES = 200  # a larger graph is drawn when asked for
 KINDS_OF_ERROR = {
     "temporary": "It could not be done at that time",
@@ -134,6 +139,26 @@ class Try:
     @property
     def paused(self) -> str:
         return duration((self.again_at - self.ended_at).total_seconds()) if self.again_at and self.ended_at else ""
+
+
+def conversation_of(
+    rows: RunRows, step: Step, version: AgentVersion | None, values: Mapping[str, Any]
+) -> list[Message]:
+    """What a language model was told, made anew as its runner makes it, and its reply. Empty for other agents, and
+    while a value is too large to be read. A conversation of the definition's own is told by its length alone."""
+    given, reply = values["input"], values["output"]
+    if not step.usage or version is None or version.agent.kind != "context" or given["beginning"] or reply["beginning"]:
+        return []
+    more: list[Message] = []
+    if rows.plan.steps[step.position].conversation is not None:
+        more = [Message("user", "(Here the definition's own conversation follows.)")]
+    elif values["feedback"]:
+        more = [Message("user", f"A reviewer sent this back with the note: {values['feedback'].get('note')}")]
+    call = Call(given["value"], version.configuration, step.attempt, "", None, bool, tuple(more))
+    said = messages_of(call)
+    if reply["value"] is not None:
+        said.append(Message("assistant", json.dumps(reply["value"], ensure_ascii=False, indent=1)))
+    return [Message(message.role, message.content[:LONGEST_MESSAGE]) for message in said]
 
 
 HOW = {

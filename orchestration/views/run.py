@@ -22,7 +22,7 @@ from orchestration.exceptions import NotUncertain, RunEnded
 from orchestration.explain import explain
 from orchestration.models import Deliverable, Event, Run, Step
 from orchestration.run_rows import RunRows, values_of_run, values_of_step
-from orchestration.step_lines import KINDS_OF_ERROR, Lines, most_telling, tries_of
+from orchestration.step_lines import KINDS_OF_ERROR, Lines, conversation_of, most_telling, tries_of
 from ui.schema_forms import ABSENT, JsonField
 
 SHOWN_EVENTS = 200
@@ -152,7 +152,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveFo
         "most_tries": rows.attempts_of(step),
         "values": values,
         "agent_version": version,
-        "instructions": version.configuration.get("instructions") if version and step.usage else None,
+        "conversation": conversation_of(rows, step, version, values),
         "asked": asked,
         "decisions": list(asked.decisions.select_related("member__user")) if asked else [],
         "child": rows.relatives.get(step.child_run_id or 0),

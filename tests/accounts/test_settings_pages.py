@@ -37,6 +37,13 @@ def test_a_token_asks_for_the_password_again_and_then_goes_on(person, signed_in)
     assert ApiToken.objects.get().name == "ci"
 
 
+def test_a_token_over_the_api_from_a_browser_asks_too(person, signed_in):
+    ada = person("ada")
+    words = {"data": {"name": "ci"}, "content_type": "application/json"}
+    assert signed_in(ada, surely=False).post("/api/v1/tokens/", **words).status_code == 403
+    assert signed_in(ada).post("/api/v1/tokens/", **words).status_code == 201
+
+
 def test_a_token_without_a_name_is_refused_at_its_field(person, signed_in):
     answer = signed_in(person("ada")).post("/settings/tokens/", {"name": "", "expires_in": "7"})
     assert answer.status_code == 400

@@ -7,8 +7,11 @@ from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.test import Client
 from django.test.utils import override_settings
+from django.urls import NoReverseMatch, get_resolver, reverse
 
+from accounts.checks import sign_in_services
 from accounts.models import User
+from config.cache import ForgivingRedisCache
 from tests.accounts.conftest import PASSWORD
 
 
@@ -40,10 +43,11 @@ def test_after_five_wrong_passwords_even_the_right_one_waits(person, client):
 
 
 @pytest.mark.parametrize("address", ["unix:///nowhere/valkey.sock", "redis://127.0.0.1:1/0"])
-def test_without_redis_people_get_in_and_guessing_is_still_limited(person, address):
+def test_without_redis_people_get_in_and_guessing_is_still_limited(person, address, monkeypatch):
     person("ada")
     person("bea")
     cache = {"default": {"BACKEND": "config.cache.ForgivingRedisCache", "LOCATION": address}}
+    monkeypatch.setattr(ForgivingRedisCache, "away_until", 0.0)
     with override_settings(CACHES=cache):
         assert sign_in(Client(), "ada").status_code == 302
         for _ in range(5):
@@ -166,3 +170,31 @@ def test_pages_of_allauth_wear_the_frame_with_its_navigation(person, signed_in, 
 def test_pages_that_ours_stand_for_lead_there(person, signed_in, address):
     answer = signed_in(person("ada")).get(f"/accounts/{address}")
     assert answer.headers["Location"] == "/settings/security/"
+
+
+def test_every_address_of_allauth_wears_the_frame(person, signed_in):
+    out, here = Client(), signed_in(person("ada"))
+    names = [name for name in get_resolver("allauth.urls").reverse_dict if isinstance(name, str)]
+    assert len(names) > 20
+    for client in (out, here):
+        for name in names:
+            try:
+                address = reverse(name)
+            except NoReverseMatch:
+                continue  # of one thing, by its key
+            answer = client.get(address)
+            assert answer.status_code in (200, 302, 403, 405), name
+            if answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/html"):
+                assert "countersign.css" in answer.content.decode(), name
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"corp": {"name": "Corp"}}, "accounts.E001"),
+        ({"a/b": {"server_url": "https://x", "client_id": "c"}}, "accounts.E002"),
+    ],
+)
+def test_a_service_that_cannot_work_is_told_at_the_start(settings, given, fault):
+    settings.OIDC_PROVIDERS = given
+    assert [message.id for message in sign_in_services(None)] == [fault]
