@@ -1,13 +1,15 @@
 from typing import Any
 
+from allauth.account.internal.flows.reauthentication import is_reauthentication_required
 from django.shortcuts import get_object_or_404
 from rest_framework import generics, serializers
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import member_of
+from accounts.authentication import member_of, token_of
 from accounts.models import ApiToken, AuditEntry, Member, Role, Scope
 from accounts.pages import NewestFirst
 from accounts.permissions import only, roles, scoped
@@ -69,6 +71,8 @@ class TokensView(generics.ListAPIView[ApiToken]):
     def post(self, request: Request) -> Response:
         words = self.Input(data=request.data)
         words.is_valid(raise_exception=True)
+        if token_of(request) is None and is_reauthentication_required(request._request, app="accounts"):
+            raise PermissionDenied("Say once more that it is you: /accounts/reauthenticate/. A token needs not.")
         member = member_of(request)
         token, plaintext = ApiToken.issue(member=member, by=member, **words.validated_data)
         return Response({**TokenOutput(token).data, "token": plaintext}, status=201)

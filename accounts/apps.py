@@ -1,5 +1,7 @@
 from django.apps import AppConfig
+from django.core.checks import register
 
+from accounts.checks import sign_in_services
 from ui import shell
 
 
@@ -7,4 +9,5 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
+        register(sign_in_services)
         shell.register(shell.Entry("Settings", "pages:settings", "settings", 90, keys="g s"))

@@ -43,7 +43,7 @@ class OurWords(forms.Form):
             field.widget.attrs.pop("placeholder", None)
 
 
-class SignInForm(OurWords, account.LoginForm):  # type: ignore[misc]
+class SignInForm(OurWords, account.LoginForm):
     """Fields `login` and `password`."""
 
     labels: ClassVar = {"login": "User name or e-mail"}
@@ -56,25 +56,25 @@ class SignInForm(OurWords, account.LoginForm):  # type: ignore[misc]
             self.fields["login"].widget.attrs["autofocus"] = True
 
 
-class SetPasswordForm(OurWords, account.SetPasswordForm):  # type: ignore[misc]
+class SetPasswordForm(OurWords, account.SetPasswordForm):
     labels: ClassVar = {"password1": "New password", "password2": "New password, again"}
     help_texts: ClassVar = {"password1": WHAT_PASSWORDS_MUST}
 
 
-class ChangePasswordForm(OurWords, account.ChangePasswordForm):  # type: ignore[misc]
+class ChangePasswordForm(OurWords, account.ChangePasswordForm):
     labels: ClassVar = {"oldpassword": "Present password", **SetPasswordForm.labels}
     help_texts: ClassVar = SetPasswordForm.help_texts
 
 
-class ReauthenticateForm(OurWords, account.ReauthenticateForm):  # type: ignore[misc]
+class ReauthenticateForm(OurWords, account.ReauthenticateForm):
     labels: ClassVar = {"password": "Your password"}
 
 
-class SecondStepForm(OurWords, AuthenticateForm):  # type: ignore[misc]
+class SecondStepForm(OurWords, AuthenticateForm):
     labels: ClassVar = {"code": "Code"}
 
 
-class StartTotpForm(OurWords, ActivateTOTPForm):  # type: ignore[misc]
+class StartTotpForm(OurWords, ActivateTOTPForm):
     labels: ClassVar = {"code": "The code that the app shows"}
 
 

@@ -28,6 +28,7 @@ urlpatterns = [
     path("accounts/2fa/webauthn/", to_security),
     path("accounts/sessions/", to_security),
     path("accounts/email/", to_security),
+    path("accounts/confirm-email/", to_security),
     path("accounts/3rdparty/", doors.connected_services),
     path("accounts/oidc/<str:provider_id>/login/", doors.leave_for_oidc),
     path("accounts/password/reset/", doors.forgotten),

@@ -1,7 +1,8 @@
 """The cache holds hints only, such as how often someone tried to sign in: losing it may not lock anybody out."""
 
 import logging
-from typing import Any
+import time
+from typing import Any, ClassVar
 
 import redis
 from django.core.cache.backends.locmem import LocMemCache
@@ -9,10 +10,13 @@ from django.core.cache.backends.redis import RedisCache
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 1.0
+REST_SECONDS = 10.0  # one that hangs is not asked again at once: signing in asks a dozen times
 
 
 class ForgivingRedisCache(RedisCache):
     """While Redis does not answer, each process counts for itself, in memory."""
+
+    away_until: ClassVar[float] = 0.0  # of this process, by its monotonic clock
 
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         options = params.setdefault("OPTIONS", {})
@@ -34,8 +38,10 @@ class ForgivingRedisCache(RedisCache):
         return self._ask("delete", key, *args, **named)
 
     def _ask(self, verb: str, key: Any, *args: Any, **named: Any) -> Any:
-        try:
-            return getattr(RedisCache, verb)(self, key, *args, **named)
-        except (redis.ConnectionError, redis.TimeoutError) as exc:
-            log.warning("cache_away", extra={"verb": verb, "error": str(exc)})
-            return getattr(self._here, verb)(key, *args, **named)
+        if time.monotonic() >= self.away_until:
+            try:
+                return getattr(RedisCache, verb)(self, key, *args, **named)
+            except (redis.ConnectionError, redis.TimeoutError) as exc:
+                ForgivingRedisCache.away_until = time.monotonic() + REST_SECONDS
+                log.warning("the cache does not answer: %s", exc)
+        return getattr(self._here, verb)(key, *args, **named)

@@ -170,9 +170,9 @@ SOCIALACCOUNT_PROVIDERS = {
             {
                 "provider_id": key,
                 "name": given.get("name", key),
-                "client_id": given["client_id"],
+                "client_id": given.get("client_id", ""),
                 "secret": given.get("secret", ""),
-                "settings": {"server_url": given["server_url"]},
+                "settings": {"server_url": given.get("server_url", "")},
             }
             for key, given in OIDC_PROVIDERS.items()
         ],

@@ -11,7 +11,8 @@ handler400 = "config.errors.bad_request"
 handler403 = "config.errors.forbidden"
 handler404 = "config.errors.not_found"
 handler500 = "config.errors.broken"
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  no way round the second factor
+# No way round the second step.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 
 def definition_schema(request: HttpRequest) -> JsonResponse:

@@ -5,6 +5,7 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.socialaccount.adapter import get_adapter as get_social_adapter
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.contrib.sessions.models import Session
@@ -63,7 +64,7 @@ def security(request: HttpRequest) -> HttpResponse:
         "codes_left": len(RecoveryCodes(codes).get_unused_codes()) if codes else 0,
         "sessions": _sessions(request),
         "services": get_social_adapter(request).list_providers(request),
-        "connected": list(member.user.socialaccount_set.order_by("pk")),
+        "connected": list(SocialAccount.objects.filter(user_id=member.user_id).order_by("pk")),
     }
     return render(request, "accounts/security.html", here)
 
