@@ -31,7 +31,7 @@ for model in (Group, EmailAddress, Authenticator, SocialAccount, SocialApp, Soci
     admin.site.unregister(model)
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]
+class CappedPaginator(Paginator):
     """Counts no further than people page: what is older is found by a filter or a search."""
 
     @cached_property
@@ -131,14 +131,14 @@ def reads_as_staff(request: HttpRequest) -> bool:
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, Admin):  # type: ignore[type-arg, misc]
+class PersonAdmin(UserAdmin, ModelAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
 
 @admin.register(Group)
-class StaffGroupAdmin(GroupAdmin, Admin):  # type: ignore[type-arg, misc]
+class StaffGroupAdmin(GroupAdmin, ModelAdmin):
     """Rights in the admin; what people may do in the product hangs on their memberships."""
 
 

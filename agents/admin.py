@@ -1,32 +1,34 @@
+"""Agents for staff, to look at: they change by `save_version` alone, which checks the spec and keeps the trail."""
+
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from unfold.decorators import display
 
 from accounts.admin import ReadOnlyAdmin, ReadOnlyInline, StaffReadOnlyAdmin
 from agents.models import Agent, AgentVersion
 
 
 class VersionInline(ReadOnlyInline):
-    """Agents change by `save_version` alone, which checks the spec and keeps the trail."""
-
     model = AgentVersion
     fk_name = "agent"
-    fields = ("number", "digest", "repeatable", "created_at", "created_by")
+    fields = readonly_fields = ("number", "digest", "repeatable", "created_at", "created_by")
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("created_by__user", "created_by__organization")
+        rows = super().get_queryset(request).select_related("created_by__user", "created_by__organization")
+        return rows.defer("configuration", "input_schema", "output_schema")
 
 
 @admin.register(Agent)
 class AgentAdmin(StaffReadOnlyAdmin):
     list_display = ("slug", "organization", "kind", "title", "version")
-    list_filter = ("organization", "kind")
+    list_filter = ("kind", "organization")
     list_select_related = ("organization", "current_version")
     search_fields = ("slug", "title")
     inlines = (VersionInline,)
 
-    @admin.display(description="version", ordering="current_version__number")
+    @display(description="version", ordering="current_version__number")
     def version(self, agent: Agent) -> int | None:
         return agent.current_version.number if agent.current_version else None
 

@@ -87,8 +87,8 @@ class Sheet:
         typed: Mapping[str, str] | None = None,
         errors: Iterable[Finding] = (),
     ) -> None:
-        self.schema = row.payload_schema
         self.roots = [tokens_of(pointer) for pointer in row.editable if _is_pointer(pointer)] if may_edit else []
+        self.schema = row.payload_schema if self.roots else None  # only fields need it; a list has not read it
         self.typed = typed or {}
         self.errors: dict[str, list[str]] = {}
         for error in errors:

@@ -103,19 +103,19 @@ def _newest_first(rows: RequestQuerySet, after: Request | None) -> RequestQueryS
 @page()
 def question(request: HttpRequest, public_id: str) -> HttpResponse:
     """What is asked, and the form that answers it; afterwards what became of it. Only POST decides."""
+    member = request.member  # type: ignore[attr-defined]
     row = visible_row(request, public_id)
     if request.method != "POST":
-        return render(request, "approvals/question.html", shown(request, row))
+        return render(request, "approvals/question.html", shown(row, member))
     answer = Answer.of(request.POST, row)
-    problem = decided(row, request.member, answer, door="page")  # type: ignore[attr-defined]
+    problem = decided(row, member, answer, door="page")
     if problem is None:
         messages.success(request, f"Your answer is kept: {words_of_choice(answer.choice)}.")
         return redirect(request.path)
     row = visible_row(request, public_id)
-    if isinstance(problem, AlreadyEnded) and is_answer_of(row, request.member, answer):  # type: ignore[attr-defined]
+    if isinstance(problem, AlreadyEnded) and is_answer_of(row, member, answer):
         return redirect(request.path)
-    context = shown(request, row, answer, problem)
-    return render(request, "approvals/question.html", context, status=problem.status)
+    return render(request, "approvals/question.html", shown(row, member, answer, problem), status=problem.status)
 
 
 def decided(row: Request, member: Member, answer: Answer, *, door: str) -> ApprovalError | None:
@@ -157,10 +157,9 @@ def visible_row(request: HttpRequest, public_id: str) -> Request:
 
 
 def shown(
-    request: HttpRequest, row: Request, answer: Answer | None = None, problem: ApprovalError | None = None
+    row: Request, member: Member, answer: Answer | None = None, problem: ApprovalError | None = None
 ) -> dict[str, Any]:
     """What the page of a question says. `answer`: what was typed and refused for `problem`."""
-    member = request.member  # type: ignore[attr-defined]
     ended = row.ended_as(row.now)  # type: ignore[attr-defined]
     refusal = str(problem) if isinstance(problem, NotAllowed) else row.refusal_of(member)
     may_decide = not ended and not refusal
@@ -214,7 +213,7 @@ def _deciders(row: Request) -> list[str]:
     """Some who may; the last entry counts the others."""
     rows = Member.objects.active().filter(organization_id=row.organization_id)
     rows = rows.filter(Q(roles__overlap=row.policy.roles) | Q(roles__contains=[Role.ADMIN]))
-    if row.policy.not_the_requester:
+    if row.policy.not_the_requester and row.requested_by_id is not None:
         rows = rows.exclude(pk=row.requested_by_id)
     names = list(rows.order_by("user__username").values_list("user__username", flat=True)[: NAMED_DECIDERS + 1])
     return [*names[:NAMED_DECIDERS], "others"] if len(names) > NAMED_DECIDERS else names

@@ -9,6 +9,8 @@ from pathlib import Path
 import environ
 import structlog
 
+from config.skin import UNFOLD as UNFOLD  # the admin's looks
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(BASE_DIR / ".env")
@@ -97,9 +99,6 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 
 # --- Valkey or Redis: hints, nothing that would be missed
 REDIS_URL = env("REDIS_URL")
-CHANNEL_LAYERS = {
-    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
-}
 CACHES = {"default": {"BACKEND": "config.cache.ForgivingRedisCache", "LOCATION": REDIS_URL}}
 
 # --- Celery: carries hints to the engine's workers
