@@ -1,12 +1,13 @@
 from django.urls import path, re_path
 
-from orchestration.api import definitions, deliverables, runs
+from orchestration.api import definitions, deliverables, logs, runs
 from orchestration.feeds.views import events
 
 urlpatterns = [
     path("runs/", runs.RunsView.as_view(), name="runs"),
     path("runs/<str:public_id>/", runs.RunView.as_view(), name="run"),
     path("runs/<str:public_id>/cancel/", runs.CancelView.as_view(), name="cancel"),
+    path("runs/<str:public_id>/logs/", logs.LogsView.as_view(), name="run-logs"),
     path("runs/<str:public_id>/steps/<str:name>/resolve/", runs.ResolveView.as_view(), name="resolve"),
     re_path(r"^runs/(?P<public_id>[^/]+)/events/?$", events, name="events"),
     path("definitions/", definitions.DefinitionsView.as_view(), name="definitions"),

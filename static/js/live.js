@@ -46,7 +46,7 @@ async function refresh() {
   const upTo = heard;
   try {
     live.seen = (await live.read(live.seen)) ?? upTo;
-    if (heard !== upTo && heard !== live.seen) wanted = true;
+    if (live.seen < heard || (heard !== upTo && heard !== live.seen)) wanted = true;
   } catch {
     wanted = true;
     lastRefresh = Date.now() + 2000;
