@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.db.models import F, Func, JSONField, Value
+from django.db.models import F, Func, JSONField, QuerySet, Value
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -328,7 +328,7 @@ def try_it(request: HttpRequest, slug: str) -> HttpResponse:
         operation = next(iter(sorted(version.operations)), "")
     if request.method != "POST":
         trial = shown_trial(member, found, request.GET.get("run", ""))
-        given = trial["step"].input if trial and trial["step"] else None
+        given = trial["run"].input if trial else None
         return trial_page(request, found, TrialForm(version, operation, initial=given), trial)
     form = TrialForm(version, operation, request.POST)
     if not form.is_valid():
@@ -381,7 +381,6 @@ def trial_page(
 ) -> HttpResponse:
     member: Member = request.member  # type: ignore[attr-defined]
     version = found.current_version
-    runs = Run.objects.visible_to(member).filter(definition_version__definition__slug=trials.slug_of(found))
     return render(
         request,
         "agents/try.html",
@@ -394,7 +393,7 @@ def trial_page(
             "trial": trial,
             "topic": f"run:{trial['run'].public_id}" if trial else "",
             "once": secrets.token_urlsafe(16),
-            "runs": runs.for_list().defer("input", "output")[:SHOWN_TRIALS],
+            "runs": trials_of(member, found)[:SHOWN_TRIALS],
         },
         status=status,
     )
@@ -405,18 +404,25 @@ def trial_page(
 def trial_part(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
     """What became of a trial, for the page that waits for it."""
     member: Member = request.member  # type: ignore[attr-defined]
-    trial = shown_trial(member, visible_agent(member, slug), public_id)
+    found = visible_agent(member, slug)
+    trial = shown_trial(member, found, public_id)
     if trial is None:
         raise Http404
-    answer = render(request, "agents/_trial_part.html", {"trial": trial})
+    runs = trials_of(member, found)[:SHOWN_TRIALS]
+    answer = render(request, "agents/_trial_part.html", {"trial": trial, "runs": runs})
     answer.headers["X-Seq"] = str(trial["run"].seq)
     return answer
 
 
+def trials_of(member: Member, found: Agent) -> QuerySet[Run]:
+    """Newest first."""
+    rows = Run.objects.visible_to(member).filter(definition_version__definition__slug=trials.slug_of(found))
+    return rows.for_list().defer("output")
+
+
 def shown_trial(member: Member, found: Agent, public_id: str) -> dict[str, Any] | None:
     """{run, step, output, kind_of_error, lines}; None if there is no such trial of this agent."""
-    rows = Run.objects.visible_to(member).filter(definition_version__definition__slug=trials.slug_of(found))
-    run = rows.for_list().filter(public_id=public_id).first()
+    run = trials_of(member, found).filter(public_id=public_id).first()
     if run is None:
         return None
     step = run.steps.filter(name=trials.STEP).order_by("-round").first()

@@ -27,11 +27,13 @@ function drafts(box, text, put) {
   } catch {
     localStorage.removeItem(key);
   }
-  if (sessionStorage.getItem(SENT)) sessionStorage.removeItem(SENT); // it came back: not saved
-  if (kept && typeof kept.text === "string" && kept.text !== began) {
+  const isBack = "isBack" in box.dataset; // from the server, not saved: what is in the editor is the draft
+  sessionStorage.removeItem(SENT);
+  if (!isBack && kept && typeof kept.text === "string" && kept.text !== began) {
     const time = banner.querySelector("[data-draft-at]");
     time.dateTime = new Date(kept.at).toISOString();
     time.textContent = relative((kept.at - Date.now()) / 1000);
+    time.dataset.relative = "";
     banner.querySelector("[data-draft-base]").hidden = String(kept.base) === box.dataset.base;
     banner.hidden = false;
     banner.querySelector("[data-draft-restore]").addEventListener("click", () => {
@@ -43,7 +45,7 @@ function drafts(box, text, put) {
       localStorage.removeItem(key);
       banner.hidden = true;
     });
-  } else if (kept) localStorage.removeItem(key);
+  } else if (kept && !isBack) localStorage.removeItem(key);
   let timer = 0;
   const keep = () => {
     clearTimeout(timer);
@@ -55,6 +57,7 @@ function drafts(box, text, put) {
       // full, or not allowed: then there is no draft
     }
   };
+  if (isBack) keep();
   addEventListener("pagehide", () => timer && keep());
   box.closest("form").addEventListener("submit", () => {
     if (timer) keep();

@@ -68,5 +68,6 @@ if (graph) {
     if (button.dataset.zoom === "fit") return fit();
     setZoom(button.dataset.zoom === "in" ? zoom * STEP : zoom / STEP);
   });
-  document.querySelector('.node[aria-current="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const chosen = inner.querySelector('.node[aria-current="true"]'); // the graph scrolls to it, the page does not move
+  if (chosen) graph.scrollTo(chosen.offsetLeft * zoom - graph.clientWidth / 2, chosen.offsetTop * zoom - graph.clientHeight / 2);
 }

@@ -238,9 +238,10 @@ def test_to_try_is_to_start_a_run_of_one_step(operator, save_agent, members):
     rows(said, [run.pk, "greeted"])
     page = read(operator, answer.headers["Location"].partition("#")[0])
     assert "<bdi>greeted</bdi>" in page
+    assert "\nAda</textarea>" in page
     assert "Completed" in page
     part = read(operator, f"/agents/greeter/try/{run.public_id}/part/")
-    assert part.count("<hx-partial") == 1
+    assert part.count("<hx-partial") == 2
     assert "<html" not in part
     read(operator, f"/agents/echo/try/{run.public_id}/part/", 404)
 
