@@ -13,12 +13,14 @@ from django.db import connections
 
 from accounts.models import ApiToken, Member
 from config.up.environment import find_browser
+from orchestration.engine.connection import rows
 from orchestration.models import Run
 from tests.e2e.site import Site
 from tests.e2e.windows import Client, Troubles
 from tests.harness import assert_sound, until
 
 HERE = Path(__file__).parent
+OTHERS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 PATIENCE_MS = 20_000  # two busy processors; nothing waits so long that goes well
 
 if importlib.util.find_spec("pytest_playwright"):
@@ -56,6 +58,7 @@ def site(django_db_setup, django_db_blocker, simulators_process):
             yield site
         finally:
             site.stop()
+            until(lambda: rows(OTHERS) == [(0,)])  # those of processes that were killed end by themselves
             connections.close_all()
 
 

@@ -1,0 +1,190 @@
+"""Pages move by themselves, over every interruption, and lose nothing."""
+
+import re
+import statistics
+
+import pytest
+from django.contrib.sessions.models import Session
+from playwright.sync_api import expect
+
+from accounts.models import Member
+from approvals.models import Request
+from orchestration.models import Event
+from tests.e2e.test_main_job import choose, figure, head, id_of, stays
+from tests.harness import until
+
+SLOW = "name: slow\nsteps:\n" + "".join(
+    f"  s{n}: {{agent: echo, needs: [{f's{n - 1}' if n else ''}], with: {{value: {n}, seconds: 0.4}}}}\n"
+    for n in range(8)
+)
+ENDS = {"continue": "Completed", "abort": "Rejected", "retry": "Waiting for approval"}
+
+
+def live(page):
+    return page.locator("#live")
+
+
+def decide_by_row(request, choice):
+    """As any door does, while there is no web process to ask."""
+    approver = Member.objects.get(user__username="approver")
+    note = "" if choice == "continue" else "Once more, with care"
+    row = Request.objects.get(public_id=request["id"])
+    row.decide(by=approver, choice=choice, digest=row.digest, note=note)
+
+
+@pytest.fixture
+def cut(site):
+    """Cut a page off from its news; gives what mends it."""
+    mends = []
+
+    def cut(page, how):
+        if how == "web":
+            site.stop_web()
+            mends.append(site.start_web)
+        elif how == "web killed":
+            site.kill_web()
+            mends.append(site.start_web)
+        elif how == "valkey":
+            site.kill_valkey()
+            mends.append(site.start_valkey)
+        else:
+            page.context.set_offline(True)
+            mends.append(lambda: page.context.set_offline(False))
+        return lambda: mends.pop()()
+
+    yield cut
+    for mend in mends:
+        mend()
+
+
+@pytest.mark.parametrize("how", ["web", "web killed", "valkey", "offline"])
+@pytest.mark.parametrize("choice", list(ENDS))
+def test_a_page_catches_up_after_an_interruption_without_a_reload(how, choice, cut, window, waiting, troubles):
+    troubles.expected()
+    run, request = waiting()
+    page = window("operator")
+    page.goto(f"/runs/{run}/")
+    expect(live(page)).to_have_text("Live")
+    has_stayed = stays(page)
+    mend = cut(page, how)
+    if how.startswith("web"):
+        expect(live(page)).to_have_text("Reconnecting")
+    decide_by_row(request, choice)
+    until(lambda: Event.objects.filter(run__public_id=run, type="checkpoint.resolved").exists())
+    mend()
+    if choice == "retry":
+        until(lambda: Request.objects.pending().of_run(run).exists())
+        expect(page.locator("#step-panel")).to_contain_text("round 2 of 2")
+    expect(head(page)).to_contain_text(ENDS[choice])
+    expect(live(page)).to_have_text("Live")
+    assert has_stayed()
+
+
+def test_a_page_moves_while_valkey_is_away(cut, window, waiting, troubles):
+    troubles.expected()
+    run, request = waiting()
+    page = window("operator")
+    page.goto(f"/runs/{run}/")
+    expect(live(page)).to_have_text("Live")
+    mend = cut(page, "valkey")
+    decide_by_row(request, "continue")
+    expect(head(page)).to_contain_text("Completed")
+    mend()
+
+
+def test_what_is_typed_into_a_question_outlives_a_restart_and_can_be_sent(cut, window, waiting, ended, troubles):
+    troubles.expected()
+    run, request = waiting()
+    page = window("approver")
+    page.goto(f"/approvals/{request['id']}/")
+    figure(page).fill("4711")
+    page.get_by_label("Note").fill("Written before the restart")
+    cut(page, "web")()
+    expect(live(page)).to_have_text("Live")
+    expect(page.get_by_label("Note")).to_have_value("Written before the restart")
+    choose(page, "Continue")
+    expect(page.locator("#outcome")).to_contain_text("4711")
+    assert ended(run).status == "completed"
+
+
+def test_the_list_of_runs_says_what_is_new_and_does_not_move_under_the_reader(window, begin):
+    begin()
+    page = window("operator")
+    page.goto("/runs/")
+    expect(live(page)).to_have_text("Live")
+    first = page.locator("a.row").first.get_attribute("href")
+    run = begin()
+    expect(page.locator("#runs-news")).to_contain_text("new")
+    assert page.locator("a.row").first.get_attribute("href") == first
+    page.locator("#runs-news a").click()
+    expect(page.locator("a.row").first).to_have_attribute("href", f"/runs/{run}/")
+
+
+def test_an_event_is_on_the_screen_soon(window, client, begin, ended, capsys):
+    client("builder").post("definitions/", {"text": SLOW, "file": "slow.yaml"})
+    page = window("operator")
+    page.goto("/runs/new/slow/")
+    page.get_by_role("button", name="Start the run").click()
+    run = id_of(page)
+    page.evaluate(
+        """() => {
+            window.seen = {};
+            const look = () => document.querySelectorAll("[data-step][data-status], tr [data-status]").forEach((e) => {
+                const step = e.dataset.step || e.closest("tr").querySelector("[data-step]").dataset.step;
+                if (e.dataset.status === "completed") window.seen[step] ??= Date.now();
+            });
+            look();
+            new MutationObserver(look).observe(document.querySelector("main"),
+                {subtree: true, childList: true, attributes: true, characterData: true});
+        }"""
+    )
+    already = set(page.evaluate("Object.keys(window.seen)"))
+    expect(head(page)).to_contain_text("Completed")
+    found = ended(run)
+    seen = page.evaluate("window.seen")
+    names = dict(found.steps.values_list("key", "name"))
+    late = {
+        names[event.key]: seen[names[event.key]] - event.at.timestamp() * 1000
+        for event in Event.objects.filter(run=found, type="step.completed")
+        if names[event.key] in set(seen) - already
+    }
+    assert len(late) >= 4
+    with capsys.disabled():
+        words = f"An event is on the screen after {statistics.median(late.values()):.0f} ms, the median of {len(late)}."
+        print(f"\n{words}")  # noqa: T201  a figure
+    assert statistics.median(late.values()) < 2000  # two busy processors; docs/performance.md has figures
+
+
+def test_a_session_that_ended_is_told_and_what_was_written_is_not_lost(window, waiting, sign_in, site, ended, troubles):
+    troubles.expected()
+    run, request = waiting()
+    page = window(None)
+    sign_in(page, "approver")
+    page.goto(f"/approvals/{request['id']}/")
+    expect(live(page)).to_have_text("Live")
+    page.get_by_label("Note").fill("Written in the old session")
+    (cookie,) = [cookie for cookie in page.context.cookies() if cookie["name"] == "sessionid"]
+    Session.objects.filter(session_key=cookie["value"]).delete()
+    choose(page, "Continue")
+    page.locator("input[name=login]").fill("approver")
+    page.locator("input[name=password]").fill(site.passwords["approver"])
+    page.get_by_role("button", name="Sign in").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("not sent yet")
+    expect(page.locator("main")).to_contain_text("Written in the old session")
+    page.get_by_role("button", name=re.compile("Send")).click()
+    expect(page.locator("#outcome")).to_contain_text("Written in the old session")
+    assert ended(run).status == "completed"
+
+
+def test_a_page_left_open_says_when_its_session_has_ended(window, waiting, decide, sign_in, troubles):
+    troubles.expected()
+    run, request = waiting()
+    page = window(None)
+    sign_in(page, "viewer")
+    page.goto(f"/runs/{run}/")
+    expect(live(page)).to_have_text("Live")
+    (cookie,) = [cookie for cookie in page.context.cookies() if cookie["name"] == "sessionid"]
+    Session.objects.filter(session_key=cookie["value"]).delete()
+    decide(request)
+    expect(live(page)).to_contain_text("Signed out")
+    expect(live(page).get_by_role("link", name="Sign in again")).to_be_visible()
