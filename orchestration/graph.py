@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-NODE_WIDTH, NODE_HEIGHT = 184, 56
+NODE_WIDTH, NODE_HEIGHT = 176, 56
 BESIDE = 20  # between two nodes of a rank
 BETWEEN = 48  # between two ranks
 GAP = 14  # what an edge takes up in a rank that it passes

@@ -20,11 +20,11 @@ from orchestration.models import Run, Step
 from ui.statuses import look_of
 
 OPEN, UNCERTAIN = "open", "uncertain"
-STATUSES = {
+STATUSES: dict[str, str] = {
     "": "Any status",
     OPEN: "Not ended",
     UNCERTAIN: look_of("uncertain").word,
-    **{status: look_of(status).word for status in Run.Status if status != Run.Status.PLANNING},
+    **{str(status): look_of(status).word for status in Run.Status if status != Run.Status.PLANNING},
 }
 TIMES = {"": "Any time", "today": "Today", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days"}
 HOURS = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}

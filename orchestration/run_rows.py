@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from django.db.models import F, TextField
 from django.db.models.functions import Cast, Left, Length
@@ -11,8 +12,7 @@ from django.utils.functional import cached_property
 
 from agents.models import AgentVersion
 from approvals.models import Request
-from orchestration.engine.plans import Plan, plan_of
-from orchestration.models import Deliverable, Event, Payload, Run, Step, Worker
+from orchestration.models import DefinitionVersion, Deliverable, Event, Payload, Run, Step, Worker
 from orchestration.timeline import Span, spans_of
 
 MOST_MOVES = 5_000  # events that the timeline is drawn of, the newest
@@ -23,6 +23,37 @@ VALUES = ("input", "output", "feedback")
 UNREAD = (*VALUES, "dependants", "reads")
 
 
+class StepOutline(NamedTuple):
+    name: str
+    needs: list[str]
+    attempts: int  # tries that `retry` allows
+    converses: bool  # in a conversation of the definition's own
+
+
+class Outline(NamedTuple):
+    """What pages read of a version's plan. The engine's own reading of it compiles each expression."""
+
+    digest: str
+    steps: dict[int, StepOutline]  # by position
+
+
+@lru_cache(maxsize=512)
+def outline_of(version: int) -> Outline:
+    digest, plan = DefinitionVersion.objects.values_list("digest", "plan").get(pk=version)
+    return Outline(
+        digest,
+        {
+            step["key"]: StepOutline(
+                step["name"],
+                step["needs"],
+                int((step["retry"] or {}).get("attempts", 1)),
+                step["conversation"] is not None,
+            )
+            for step in plan["steps"]
+        },
+    )
+
+
 class RunRows:
     """`now` is read once, so that all that is said of the run agrees."""
 
@@ -31,8 +62,8 @@ class RunRows:
         self.now = timezone.now()
 
     @cached_property
-    def plan(self) -> Plan:
-        return plan_of(self.run.definition_version_id)
+    def outline(self) -> Outline:
+        return outline_of(self.run.definition_version_id)
 
     # --- steps
 
@@ -69,13 +100,12 @@ class RunRows:
 
     def attempts_of(self, step: Step) -> int:
         """How many tries `retry` allows; 1 for what is not tried again."""
-        retry = self.plan.steps[step.position].retry
-        return int(retry["attempts"]) if retry else 1
+        return self.outline.steps[step.position].attempts
 
     @cached_property
     def needs(self) -> dict[str, list[str]]:
         """By name, in the definition's order."""
-        return {step.name: step.needs for _, step in sorted(self.plan.steps.items())}
+        return {step.name: step.needs for _, step in sorted(self.outline.steps.items())}
 
     # --- what happened
 

@@ -63,7 +63,7 @@ class Lines:
         return self.view == "graph" or (self.view == "" and len(self.rows.needs) <= MOST_NODES)
 
     def graph(self) -> Any:
-        return graph_of(self.rows.plan.digest, self.rows.needs)
+        return graph_of(self.rows.outline.digest, self.rows.needs)
 
     def timeline(self) -> Timeline:
         run = self.rows.run
@@ -150,7 +150,7 @@ def conversation_of(
     if not step.usage or version is None or version.agent.kind != "context" or given["beginning"] or reply["beginning"]:
         return []
     more: list[Message] = []
-    if rows.plan.steps[step.position].conversation is not None:
+    if rows.outline.steps[step.position].converses:
         more = [Message("user", "(Here the definition's own conversation follows.)")]
     elif values["feedback"]:
         more = [Message("user", f"A reviewer sent this back with the note: {values['feedback'].get('note')}")]
