@@ -95,9 +95,14 @@ class Sheet:
             self.errors.setdefault(error["pointer"], []).append(error["message"])
         self.fields = 0
         self.is_cut = False
-        self.drawn: set[str] = set()
+        self.drawn: dict[str, Place] = {}
         self.blocks: list[Block] = []
         self._add("", row.payload, [], 0)
+
+    @property
+    def wrong(self) -> list[Place]:
+        """Fields with errors, to link to."""
+        return [place for place in self.drawn.values() if place.errors]
 
     @property
     def errors_elsewhere(self) -> list[Finding]:
@@ -199,7 +204,7 @@ class Sheet:
         if self.fields >= MOST_FIELDS or _is_long(value):
             return False
         self.fields += 1
-        self.drawn.add(place.pointer)
+        self.drawn[place.pointer] = place
         place.id = f"place-{self.fields}"
         place.errors = self.errors.get(place.pointer, [])
         found = field_at(self.schema, tokens, value)

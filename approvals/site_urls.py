@@ -6,6 +6,7 @@ from approvals import views
 
 urlpatterns = [
     path("approvals/", views.inbox, name="approvals"),
+    path("approvals/part/", views.inbox_part, name="approvals-part"),
     path("approvals/<str:public_id>/", views.question, name="approval"),
     path("approvals/<str:public_id>/part/", views.question_part, name="approval-part"),
     path("approvals/<str:public_id>/check/", views.check, name="approval-check"),

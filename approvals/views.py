@@ -1,6 +1,7 @@
 """Pages for people: what waits for them, and one question with its answer."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -28,6 +29,7 @@ LARGEST_CHECKED = 200_000  # signs of JSON: what is larger is checked when it is
 NAMED_DECIDERS = 5
 CHOICE_WORDS = {"continue": "Continue", RETRY: "Retry", ABORT: "Abort"}
 CHOICE_ICONS = {"continue": "check", RETRY: "rotate-cw", ABORT: "ban"}
+FILTERS = ("q", "policy", "run", "status")
 TABS = {"mine": "Mine", "all": "All", "done": "Done"}
 
 
@@ -39,13 +41,13 @@ TABS = {"mine": "Mine", "all": "All", "done": "Done"}
 def inbox(request: HttpRequest) -> HttpResponse:
     """Open questions, those due first in front; or those that have ended, the newest first."""
     member = request.member  # type: ignore[attr-defined]
-    tab = request.GET.get("tab", "mine")
-    tab = tab if tab in TABS else "mine"
+    tab = _tab(request)
     rows = _filtered(_of_tab(tab, member), request.GET)
     after = _after(request, member)
     rows = _newest_first(rows, after) if tab == "done" else rows.by_due(after)
     found = list(rows.for_inbox().without_payloads()[: PAGE_SIZE + 1])
-    kept = {name: request.GET[name] for name in ("q", "policy", "run", "status") if request.GET.get(name)}
+    kept = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
+    newest = Request.objects.visible_to(member).order_by("-pk").values_list("pk", flat=True).first() or 0
     older = {**kept, "tab": tab, "after": found[PAGE_SIZE - 1].public_id} if len(found) > PAGE_SIZE else None
     return render(
         request,
@@ -60,10 +62,31 @@ def inbox(request: HttpRequest) -> HttpResponse:
             "policies": Policy.objects.visible_to(member),
             "endings": [status for status in Status if status != Status.PENDING] if tab == "done" else [],
             "kept": kept,
+            "part_url": f"{reverse('pages:approvals-part')}?{urlencode({**kept, 'tab': tab, 'newest': newest})}",
             "older_url": f"?{urlencode(older)}" if older else "",
             "newer_url": f"?{urlencode({**kept, 'tab': tab})}" if after else "",
         },
     )
+
+
+@require_safe
+@page()
+def inbox_part(request: HttpRequest) -> HttpResponse:
+    """What came since the page was made: how many, never the rows, which would move under the reader."""
+    member = request.member  # type: ignore[attr-defined]
+    tab, newest = _tab(request), request.GET.get("newest", "")
+    mine = Request.objects.decidable_by(member)
+    since = int(newest) if re.fullmatch(r"[0-9]{1,18}", newest) else 0
+    news = 0 if tab == "done" else _filtered(_of_tab(tab, member), request.GET).filter(pk__gt=since).count()
+    kept = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
+    fresh_url = f"{reverse('pages:approvals')}?{urlencode({**kept, 'tab': tab})}"
+    words = {"news": news, "fresh_url": fresh_url, "count": mine.count()}
+    return render(request, "approvals/_inbox_part.html", words)
+
+
+def _tab(request: HttpRequest) -> str:
+    wanted = request.GET.get("tab", "mine")
+    return wanted if wanted in TABS else "mine"
 
 
 def _of_tab(tab: str, member: Member) -> RequestQuerySet:

@@ -453,6 +453,17 @@ def test_the_navigation_counts_what_waits_for_me(several, site, ada):
     assert count(browser(MemberFactory(organization=ada.organization))) == (" hidden", "0")
 
 
+def test_the_inbox_hears_of_new_questions_without_moving(policy, site):
+    ask(policy, subject="old")
+    part = re.search(r'data-part="([^"]*)"', site.get("/approvals/").content.decode())[1].replace("&amp;", "&")
+    assert "new question" not in words(site.get(part))
+    ask(policy, subject="new")
+    said = words(site.get(part))
+    assert "1 new question: show it" in said
+    assert "2 open" in said
+    assert site.get("/approvals/part/?newest=nonsense&tab=done").status_code == 200
+
+
 def test_the_inbox_goes_on_by_key(policy, site, monkeypatch):
     at = timezone.now() + timedelta(days=1)
     for number in range(120):
