@@ -18,7 +18,7 @@ from orchestration.run_rows import RunRows
 from orchestration.views.run import frame, rows_of
 from ui.ansi import as_html
 
-SHOWN_LINES = 500
+SHOWN_LINES = 500  # static/js/log.js knows it too
 NEW_LINES = 2_000  # that one answer brings to an open page
 BLOCK_LINES = 100  # what the browser need not lay out while it is out of sight
 LEVEL_WORDS = {"": "All", "info": "Without debug", "warning": "Warnings and errors", "error": "Errors"}

@@ -1,7 +1,7 @@
 // A run's log: new lines at its end while one looks, older ones above, and nothing that moves under the reader.
 import { get, live } from "./live.js";
 
-const MOST_LINES = 20_000, BLOCK_LINES = 100;
+const MOST_LINES = 20_000, BLOCK_LINES = 100, OLDER_LINES = 500;
 const box = document.getElementById("log");
 const empty = box.querySelector(".log-empty"); // after the last block
 const place = document.getElementById("live");
@@ -23,7 +23,7 @@ function toEnd() {
 
 function tellMissed() {
   button.hidden = follows || !missed;
-  button.querySelector("span").textContent = `${missed.toLocaleString()} new line${missed === 1 ? "" : "s"}`;
+  button.lastElementChild.textContent = `${missed.toLocaleString()} new line${missed === 1 ? "" : "s"}`;
 }
 
 // --- new lines
@@ -96,16 +96,23 @@ older?.addEventListener("click", async (event) => {
   older.ariaDisabled = "true";
   const address = new URL(place.dataset.part, location.href);
   address.searchParams.set("before", first.id.slice(1));
-  const answer = await get(address).catch(() => null);
+  try {
+    const answer = await get(address);
+    if (!answer) return;
+    const template = document.createElement("template");
+    template.innerHTML = await answer.text();
+    const top = first.getBoundingClientRect().top;
+    older.hidden = template.content.querySelectorAll("li[id]").length < OLDER_LINES;
+    box.prepend(...template.content.querySelectorAll(".log-block"));
+    box.scrollTop += first.getBoundingClientRect().top - top;
+    while (lines().length > MOST_LINES + OLDER_LINES) {
+      empty.previousElementSibling.remove();
+      isWhole = false;
+    }
+  } catch {
+    location.assign(older.href);
+  }
   older.ariaDisabled = null;
-  if (!answer) return location.assign(older.href);
-  const template = document.createElement("template");
-  template.innerHTML = await answer.text();
-  const count = template.content.querySelectorAll("li[id]").length;
-  const top = first.getBoundingClientRect().top;
-  box.prepend(...template.content.querySelectorAll(".log-block"));
-  box.scrollTop += first.getBoundingClientRect().top - top;
-  if (count < 500) older.hidden = true;
 });
 
 // --- one line: its address, and the rest of it
