@@ -68,6 +68,7 @@ class Run(models.Model):
     class Meta:
         indexes = (
             models.Index(fields=("organization", "-created_at", "-id"), name="run_of_organization"),
+            models.Index(fields=("definition_version", "-id"), name="run_of_version"),
             models.Index(
                 fields=("id",),
                 name="run_untold",
