@@ -75,7 +75,7 @@ class Lines:
         nodes = {node.name: node for node in self.graph().nodes} if self.shows_graph else {}
         found = [self._line(step) for step in self.rows.steps]
         for line in found:
-            line.node = nodes.get(line.step.name)
+            line.node = nodes.pop(line.step.name, None)  # the first of several rows stands for them in the graph
             if timeline is not None:
                 line.bars = timeline.bars.get(line.step.key, ())
         return found
