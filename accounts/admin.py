@@ -45,7 +45,7 @@ class Admin(ModelAdmin):
 
     paginator = CappedPaginator
     show_full_result_count = False
-    list_per_page = 50
+    list_per_page = 25
     warn_unsaved_form = True
 
 

@@ -213,7 +213,7 @@ def test_lists_ask_no_more_for_more_rows(policy, desk, ada, django_assert_max_nu
     with django_assert_max_num_queries(12) as asked:
         answer = desk.get(CHANGELIST)
     assert answer.status_code == 200
-    rows = next(query["sql"] for query in asked.captured_queries if "LIMIT 50" in query["sql"])
+    rows = next(query["sql"] for query in asked.captured_queries if "LIMIT 25" in query["sql"])
     assert '"approvals_request"."payload"' not in rows
     with django_assert_max_num_queries(14):
         assert desk.get(f"{CHANGELIST}{row.pk}/change/").status_code == 200
