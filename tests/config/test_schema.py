@@ -18,5 +18,5 @@ def test_the_language_publishes_its_schema(client):
 
 
 def test_what_is_not_there_is_a_problem(client, db):
-    answer = client.get("/nowhere/")
+    answer = client.get("/api/v1/nowhere/")
     assert (answer.status_code, answer.json()["status"]) == (404, 404)
