@@ -2,6 +2,11 @@
 
 import asyncio
 import json
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -12,6 +17,8 @@ from django.test import Client
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from config.up.processes import Account
+from config.up.services import services_of, socket_folder, wait_until_ready
 from orchestration.engine import answers
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import CHANGED
@@ -101,8 +108,7 @@ def test_a_page_of_the_organization_hears_of_its_runs_and_of_no_one_elses(web, b
     async def play():
         async with look(web, "organization", cookie) as page, look(web, "organization", others) as elsewhere:
             first, strangers_first = await heard(page), await heard(elsewhere)
-            quiet = await settled(page, first)
-            assert (await settled(elsewhere, strangers_first))["seq"]
+            quiet, _ = await asyncio.gather(settled(page, first), settled(elsewhere, strangers_first))
             await asyncio.to_thread(end_step, run, 1)
             moved = await heard(page)
             assert moved["seq"] != quiet["seq"]
@@ -135,15 +141,15 @@ def test_a_lost_hint_delays_news_by_seconds_only(web, begin, cookie, topic):
     asyncio.run(play())
 
 
-@pytest.mark.parametrize("said", ['["nonsense"]', "{", "7", "null", '[1, "2"]'])
-def test_nonsense_on_the_channel_harms_nobody(web, begin, cookie, said):
+def test_nonsense_on_the_channel_harms_nobody(web, begin, cookie):
     run = begin(STEPS)
 
     async def play():
         async with look(web, f"run:{run.public_id}", cookie) as page:
             await heard(page)
             with redis.from_url(settings.REDIS_URL) as hinting:
-                hinting.publish(CHANGED, said)
+                for said in ('["nonsense"]', "{", "7", "null", '[1, "2"]', "\xff"):
+                    hinting.publish(CHANGED, said)
             await asyncio.to_thread(end_step, run, 1)
             await heard_until(page, await asyncio.to_thread(newest, run))
 
@@ -175,6 +181,76 @@ def test_who_may_not_look_is_told_so_by_code_and_words(web, begin, cookie):
 
     codes = [4401, 4401, 4403, 4404, 4404, 4404, 4404]
     assert asyncio.run(play()) == [(code, True) for code in codes]
+
+
+def test_a_page_that_comes_back_hears_at_once_what_it_missed(web, begin, cookie, tmp_path):
+    """Its web process was killed; it asks the next one."""
+    run = begin(STEPS)
+    topic = f"run:{run.public_id}"
+
+    async def play():
+        async with look(web, topic, cookie) as page:
+            seen = (await heard(page))["seq"]
+            web.process.kill()
+            with pytest.raises(ConnectionClosed):
+                await heard(page)
+        await asyncio.to_thread(silently_end_step, run, 1)
+        other = await asyncio.to_thread(Web(tmp_path / "other.log").wait_until_ready)
+        try:
+            async with look(other, topic, cookie, after=seen) as page:
+                assert (await heard(page))["seq"] == await asyncio.to_thread(newest, run) > seen
+        finally:
+            other.stop()
+
+    asyncio.run(play())
+
+
+def test_valkey_may_hang_or_go_away_and_hints_are_heard_again_after(committed, valkey, begin, cookie, tmp_path):
+    runs = [begin(STEPS) for _ in range(3)]
+    web = Web(tmp_path / "web.log", REDIS_URL=valkey.url).wait_until_ready()
+
+    def listeners():
+        with redis.from_url(valkey.url) as client:
+            return dict(client.pubsub_numsub(CHANGED))[CHANGED.encode()]
+
+    async def play():
+        async with look(web, f"run:{runs[0].public_id}", cookie) as page:
+            await heard(page)
+            await asyncio.to_thread(until, listeners)
+            valkey.process.send_signal(signal.SIGSTOP)
+            await asyncio.to_thread(silently_end_step, runs[0], 1)
+            await heard_until(page, await asyncio.to_thread(newest, runs[0]))
+            async with look(web, f"run:{runs[1].public_id}", cookie) as late:  # one may begin to look, too
+                assert (await heard(late))["seq"] == 1
+            valkey.process.send_signal(signal.SIGCONT)
+            await asyncio.to_thread(until, listeners)
+            valkey.process.kill()
+            valkey.process.wait(10)
+            await asyncio.to_thread(silently_end_step, runs[0], 2)
+            await heard_until(page, await asyncio.to_thread(newest, runs[0]))
+            valkey.start()
+            await asyncio.to_thread(wait_until_ready, [valkey])
+            await asyncio.to_thread(until, listeners)
+
+    try:
+        asyncio.run(play())
+    finally:
+        web.stop()
+
+
+@pytest.fixture
+def valkey():
+    data = Path(tempfile.mkdtemp(prefix="countersign-live-", dir="/tmp"))
+    data.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    _, valkey = services_of(data, data)
+    valkey.start()
+    wait_until_ready([valkey])
+    yield valkey
+    valkey.process.send_signal(signal.SIGCONT)
+    valkey.process.kill()
+    valkey.process.wait(10)
+    shutil.rmtree(socket_folder(data, Account.choose()), ignore_errors=True)
+    shutil.rmtree(data, ignore_errors=True)
 
 
 def test_another_sites_page_gets_no_socket(web, cookie):
