@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 TAGS = {"a", "blockquote", "br", "code", "del", "em", "hr", "li", "ol", "p", "pre", "s", "strong", "ul"}
 TAGS |= {"h1", "h2", "h3", "h4", "h5", "h6", "table", "tbody", "td", "th", "thead", "tr"}
-LARGEST = 1_000_000  # signs; what is longer is shown as text, so that no page takes seconds to make
+LARGEST = 100_000  # signs; what is longer is shown as text: a million of the worst kind take ten seconds to parse
 _parser = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable(["table", "strikethrough"])
 
 

@@ -1,13 +1,17 @@
 """The pages that belong to no app: the components on show, and the reader's preferences."""
 
 import datetime
+from types import SimpleNamespace
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from ui.differences import difference
 from ui.schema_forms import SchemaForm
+from ui.schema_words import fields_of
+from ui.sources import source_lines
 from ui.statuses import LOOKS, WAITS
 
 REPORT = """# A report
@@ -32,6 +36,11 @@ SCHEMA = {
         "rows": {"type": "array", "items": {"type": "object"}},
     },
 }
+TEXT = "name: greet\nsteps:\n  hello: {agent: ecko}\n"
+FINDING = {"line": 3, "column": 18, "rule": "unknown-agent", "message": "There is no agent ecko.", "severity": "error"}
+WARNING = {"line": 1, "column": 1, "rule": "description", "message": "It has no description.", "severity": "warning"}
+FINDINGS = [SimpleNamespace(**FINDING, fix="Did you mean echo?"), SimpleNamespace(**WARNING, fix="Add one.")]
+DAYS = [(3, 0), (5, 1), (0, 0), (0, 0), (8, 0), (2, 2), (4, 0)]
 REFUSED = {"refused-month": "October", "refused-count": "0", "refused-rows": "["}
 
 
@@ -51,9 +60,20 @@ def styleguide(request: HttpRequest) -> HttpResponse:
             "schema_form": SchemaForm(SCHEMA),
             "refused_form": SchemaForm(SCHEMA, REFUSED, prefix="refused"),
             "markdown": REPORT,
+            "difference": difference(TEXT, TEXT.replace("ecko", "echo")),
+            "lines": source_lines(TEXT, FINDINGS),
+            "findings": FINDINGS,
+            "schema_fields": fields_of(SCHEMA),
+            "success": SimpleNamespace(bars=[bar(*day) for day in enumerate(DAYS)], good=22, ended=25),
             "tabs": [
                 {"label": "Overview", "url": "#tabs", "is_here": True},
                 {"label": "Log", "url": "#tabs", "count": 3},
             ],
         },
     )
+
+
+def bar(place: int, day: tuple[int, int]) -> SimpleNamespace:
+    """As `orchestration.recent.Bar`, two pixels a run."""
+    good, bad = (2 * count for count in day)
+    return SimpleNamespace(x=8 * place, good_height=good, bad_height=bad, good_y=20 - good, bad_y=20 - good - bad)

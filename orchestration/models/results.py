@@ -55,6 +55,10 @@ class Deliverable(models.Model):
     content = models.TextField()
     created_at = models.DateTimeField(db_default=Now())
 
+    step: str  # these three by for_list and for_page only
+    round: int | None
+    is_simulated: bool | None
+
     objects = DeliverableQuerySet.as_manager()
 
     class Meta:

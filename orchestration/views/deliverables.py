@@ -112,7 +112,7 @@ def approvals_before(found: Deliverable, member: Member) -> list[Request]:
                 left.append(name)
     rows = Request.objects.visible_to(member).of_run(found.run.public_id).for_inbox()
     rows = rows.filter(choice=CONTINUE, decided_at__lte=found.created_at).order_by("decided_at")
-    newest = {row.step: row for row in rows if row.step in before}
+    newest = {str(row.step): row for row in rows if row.step in before}
     return list(newest.values())
 
 
@@ -122,7 +122,7 @@ def download(request: HttpRequest, public_id: str) -> HttpResponse:
     """The Markdown as a file."""
     found = one(request, public_id)
     answer = HttpResponse(found.content, content_type="text/markdown; charset=utf-8")
-    answer.headers["Content-Disposition"] = content_disposition_header(True, file_name(found))
+    answer.headers["Content-Disposition"] = content_disposition_header(True, file_name(found)) or "attachment"
     return answer
 
 
