@@ -12,8 +12,9 @@ from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import render
@@ -22,6 +23,10 @@ from accounts import audit
 from accounts.models import Member, User
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  who comes through a socket file has none
+OTHER_KEY = (
+    "Your second step was set up under another SECRET_KEY. Whoever runs this installation names the old one in "
+    "SECRET_KEY_FALLBACKS, or takes the second step off your account."
+)
 NOT_CORRECT = "The user name or the password is not correct."
 
 
@@ -89,7 +94,10 @@ class MfaAdapter(DefaultMFAAdapter):
         return _cipher().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
-        return _cipher().decrypt(encrypted_text.encode()).decode()
+        try:
+            return _cipher().decrypt(encrypted_text.encode()).decode()
+        except InvalidToken as exc:
+            raise PermissionDenied(OTHER_KEY) from exc
 
     def generate_authenticator_name(self, user: Any, type: Authenticator.Type) -> str:
         count = Authenticator.objects.filter(user_id=user.pk, type=type).count()

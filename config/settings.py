@@ -19,6 +19,7 @@ env.read_env(DATA_DIR / "countersign.env")
 
 # --- Django
 SECRET_KEY = env("SECRET_KEY")  # absent: refuse to start; bin/up makes one in the data directory
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 DEBUG = env.bool("DEBUG", default=False)
 BASE_URL = env("BASE_URL", default="http://localhost:8000")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])

@@ -100,6 +100,18 @@ def test_an_authenticator_app_is_asked_for_and_its_secret_is_not_readable(person
     assert fresh.get("/").status_code == 200
 
 
+def test_a_second_step_outlives_a_new_key_that_names_the_old_one(person, signed_in, settings):
+    client = signed_in(person("ada"))
+    secret = client.get("/accounts/2fa/totp/activate/").context["form"].secret
+    client.post("/accounts/2fa/totp/activate/", {"code": code_of(secret)})
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "another-key"
+    sign_in(fresh := Client(), "ada")
+    answer = fresh.post("/accounts/2fa/authenticate/", {"code": "000000"})
+    assert (answer.status_code, "another SECRET_KEY" in answer.content.decode()) == (403, True)
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert fresh.post("/accounts/2fa/authenticate/", {"code": "000000"}).status_code == 200
+
+
 def test_the_admin_is_entered_through_the_same_door(person, client, signed_in):
     assert client.get("/admin/login/?next=/admin/").headers["Location"] == "/accounts/login/?next=%2Fadmin%2F"
     assert client.post("/admin/login/", {"username": "ada", "password": PASSWORD}).status_code == 302
