@@ -63,6 +63,13 @@ def site(django_db_setup, django_db_blocker, simulators_process):
 
 
 @pytest.fixture(scope="session")
+def playwright(site, playwright):
+    """While its event loop runs, Django keeps other connections than before and afterwards."""
+    yield playwright
+    connections.close_all()
+
+
+@pytest.fixture(scope="session")
 def base_url(site):
     return site.url
 

@@ -84,8 +84,8 @@ def test_hostile_names_break_no_page(hostile, kind, window, axe):
         assert page.locator("main img, main a[href^='javascript']").count() == 0, path
 
 
-def test_the_palette_and_the_keys_lead_everywhere(window, finish_one):
-    run = finish_one()
+def test_the_palette_and_the_keys_lead_everywhere(window, begin):
+    _, run = begin(), begin()
     page = window("operator")
     page.goto("/")
     page.keyboard.press("?")
