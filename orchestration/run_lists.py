@@ -24,6 +24,7 @@ STATUSES: dict[str, str] = {
     "": "Any status",
     OPEN: "Not ended",
     UNCERTAIN: look_of("uncertain").word,
+    "failed,rejected": "Failed or rejected",
     **{str(status): look_of(status).word for status in Run.Status if status != Run.Status.PLANNING},
 }
 TIMES = {"": "Any time", "today": "Today", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days"}
@@ -53,7 +54,7 @@ class Filters:
         found = cls(definition=query.get("definition", "")[:100], text=query.get("q", "").strip()[:LONGEST_SEARCH])
         found.text = found.text.replace("\0", "")
         found.mine = query.get("mine") == "1"
-        for status in filter(None, query.getlist("status")):
+        for status in filter(None, ",".join(query.getlist("status")).split(",")):
             if status in STATUSES and status not in found.statuses:
                 found.statuses.append(status)
             elif status not in STATUSES:
@@ -81,6 +82,11 @@ class Filters:
             self.problems.append(f"“{words[:40]}” is no time; write 2026-11-21 or 2026-11-21T08:30.")
             return None
         return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+    @property
+    def status_value(self) -> str:
+        """As the choice of statuses names them."""
+        return ",".join(self.statuses)
 
     @property
     def is_any(self) -> bool:

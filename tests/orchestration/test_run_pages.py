@@ -138,6 +138,7 @@ def test_filters_are_in_the_address(viewer, begin, members):
         ("", {"failed", "waiting", "unknown", "plain", "mine"}),
         ("status=failed", {"failed"}),
         ("status=failed&status=waiting", {"failed", "waiting", "unknown"}),
+        ("status=failed,rejected", {"failed"}),
         ("status=uncertain", {"unknown"}),
         ("status=open", {"waiting", "unknown", "plain", "mine"}),
         ("definition=test-4", {"plain", "mine"}),
@@ -155,6 +156,16 @@ def test_filters_are_in_the_address(viewer, begin, members):
         ("q=nowhere", set()),
     ):
         assert set(shown(text_of(viewer, f"/runs/?{query}"))) == {of[name] for name in wanted}, query
+
+
+def test_the_choice_of_statuses_keeps_what_the_address_says(viewer, begin):
+    begin(CHAIN)
+    for query, option in (
+        ("status=failed&status=rejected", '<option value="failed,rejected" selected>Failed or rejected</option>'),
+        ("status=failed&status=waiting", '<option value="failed,waiting" selected>failed or waiting</option>'),
+        ("", '<option value="" selected>Any status</option>'),
+    ):
+        assert option in text_of(viewer, f"/runs/?{query}")
 
 
 def test_nonsense_in_the_address_is_left_out_in_words(viewer, begin):
