@@ -19,7 +19,7 @@ from accounts.permissions import page
 from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, ApprovalError, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.forms import OTHERS, Answer
-from approvals.models import ABORT, RETRY, Policy, Request, RequestQuerySet, Status
+from approvals.models import ABORT, CONTINUE, RETRY, Policy, Request, RequestQuerySet, Status
 from approvals.sheets import Sheet, changes_between, changes_of
 from approvals.surroundings import surroundings_of
 
@@ -27,8 +27,8 @@ PAGE_SIZE = 50
 LONGEST_SEARCH = 200
 LARGEST_CHECKED = 200_000  # signs of JSON: what is larger is checked when it is sent, not while one types
 NAMED_DECIDERS = 5
-CHOICE_WORDS = {"continue": "Continue", RETRY: "Retry", ABORT: "Abort"}
-CHOICE_ICONS = {"continue": "check", RETRY: "rotate-cw", ABORT: "ban"}
+CHOICE_WORDS = {CONTINUE: "Continue", RETRY: "Retry", ABORT: "Abort"}
+CHOICE_ICONS = {CONTINUE: "check", RETRY: "rotate-cw", ABORT: "ban"}
 FILTERS = ("q", "policy", "run", "status")
 TABS = {"mine": "Mine", "all": "All", "done": "Done"}
 
@@ -197,7 +197,7 @@ def shown(
         "answer": answer,
         "problem": problem,
         "decisions": row.decisions.select_related("member__user"),
-        "choices": [choice_of(choice, around.again) for choice in row.choices],
+        "choices": [choice_of(choice, around.again, may_edit=bool(row.editable)) for choice in row.choices],
         "part_url": f"{reverse('pages:approval-part', args=[row.public_id])}?open={0 if ended else 1}",
         **_of_payload(row, answer, problem, ended, may_decide),
     }
@@ -242,10 +242,10 @@ def _deciders(row: Request) -> list[str]:
     return [*names[:NAMED_DECIDERS], "others"] if len(names) > NAMED_DECIDERS else names
 
 
-def choice_of(choice: str, again: list[str]) -> dict[str, str]:
+def choice_of(choice: str, again: list[str], *, may_edit: bool = False) -> dict[str, str]:
     """How a choice looks, and what it brings about."""
     effects = {
-        "continue": "What waits behind it goes on, with what you see here and your changes.",
+        CONTINUE: f"What waits behind it goes on, with what you see here{' and your changes' if may_edit else ''}.",
         RETRY: f"{_run_again(again)} with your note; then people are asked anew.",
         ABORT: "The run ends as rejected. What waits behind it never starts.",
     }
