@@ -101,7 +101,8 @@ class RunAdmin(StaffReadOnlyAdmin):
 
     @display(description="Page")
     def page(self, run: Run) -> SafeString:
-        return format_html('<a class="text-link" href="{}">Graph, timeline and log</a>', reverse("pages:run", args=[run.public_id]))
+        address = reverse("pages:run", args=[run.public_id])
+        return format_html('<a class="text-link" href="{}">Graph, timeline and log</a>', address)
 
     @display(description="Input")
     def given(self, run: Run) -> SafeString:
