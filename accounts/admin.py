@@ -21,6 +21,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from accounts import audit
 from accounts.authentication import member_of
+from accounts.exceptions import NotAMember
 from accounts.models import ApiToken, AuditEntry, Member, Organization, User
 
 MOST_COUNTED = 10_000
@@ -130,6 +131,14 @@ def reads_as_staff(request: HttpRequest) -> bool:
     return bool(request.reads_as_staff)  # type: ignore[attr-defined]
 
 
+def actor_of(request: HttpRequest) -> Member | None:
+    """None for a superuser who is a member nowhere; the trail names the user besides."""
+    try:
+        return member_of(request)
+    except NotAMember:
+        return None
+
+
 @admin.register(User)
 class PersonAdmin(UserAdmin, ModelAdmin):
     form = UserChangeForm
@@ -200,10 +209,10 @@ class MemberAdmin(Admin):
         super().save_model(request, obj, form, change)
         audit.record(
             organization=obj.organization,
-            actor=member_of(request),
+            actor=actor_of(request),
             action="member.change" if change else "member.add",
             target=obj.name,
-            data={"roles": obj.roles, "is_active": obj.is_active},
+            data={"roles": obj.roles, "is_active": obj.is_active, "by": request.user.get_username()},
         )
 
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from unfold.decorators import action, display
 
 from accounts import audit
-from accounts.admin import Admin, ReadOnlyInline, StaffReadOnlyAdmin, is_list
+from accounts.admin import Admin, ReadOnlyInline, StaffReadOnlyAdmin, actor_of, is_list
 from accounts.authentication import member_of
 from accounts.clock import ClockTimestamp
 from accounts.exceptions import NotAMember
@@ -50,10 +50,14 @@ class PolicyAdmin(Admin):
         super().save_model(request, obj, form, change)
         audit.record(
             organization=obj.organization,
-            actor=member_of(request),
+            actor=actor_of(request),
             action="policy.change" if change else "policy.add",
             target=obj.slug,
-            data={"roles": obj.roles, "not_the_requester": obj.not_the_requester},
+            data={
+                "roles": obj.roles,
+                "not_the_requester": obj.not_the_requester,
+                "by": request.user.get_username(),
+            },
         )
 
 

@@ -36,7 +36,7 @@ def tell(row: Request, member: Member) -> Surroundings | None:
         has_ended=run.has_ended,
         behind=_behind(run, [name for name, _ in row.digest_parts.get("steps", [])]),
         again=_again(version, row.step),
-        results=[Result(found.title, f"/deliverables/{found.public_id}/") for found in results],
+        results=[Result(found.title, reverse("pages:deliverable", args=[found.public_id])) for found in results],
         topic=f"run:{run.public_id}",
         seq=run.seq,
     )
@@ -55,9 +55,12 @@ def _behind(run: Run, names: list[str]) -> list[Step]:
         newest.setdefault(row.name, row)
     pinned = [row.agent_version_id for row in newest.values() if row.agent_version_id]
     agents = dict(AgentVersion.objects.filter(pk__in=pinned).values_list("pk", "agent__slug"))
-    return [
-        Step(row.name, agents.get(row.agent_version_id, ""), "", row.status, row.waits_for) for row in newest.values()
-    ]
+    return [_step(row, agents.get(row.agent_version_id, "")) for row in newest.values()]
+
+
+def _step(row: RunStep, agent: str) -> Step:
+    url = reverse("pages:agent", args=[agent]) if agent else ""
+    return Step(row.name, agent, url, row.status, row.waits_for)
 
 
 def _again(version: DefinitionVersion, gate: str | None) -> list[str]:

@@ -1,5 +1,3 @@
-"""One question to people, and its answer. Nothing here knows who asks: `subject` is the asker's own key."""
-
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,19 +12,17 @@ from django.db.models.fields.json import KT
 
 from accounts import audit
 from accounts.clock import ClockTimestamp, database_clock
-from accounts.json_values import unstorable
 from accounts.models import Member, Organization, Role
 from accounts.public_ids import new_public_id
 from approvals import effects
 from approvals.difference import difference
 from approvals.digests import digest_of
 from approvals.editing import edited
-from approvals.exceptions import AlreadyEnded, Finding, InvalidAnswer, NotAllowed, StaleDigest
+from approvals.exceptions import AlreadyEnded, InvalidAnswer, NotAllowed, StaleDigest
+from approvals.models.policies import Policy
+from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, RETRY, Words
 
 log = structlog.get_logger(__name__)
-CONTINUE, RETRY, ABORT = "continue", "retry", "abort"
-LONGEST_CHOICE = 100
-LONGEST_NOTE = 20_000
 LOOK_BEYOND = 10  # times the limit: so many of those due may be locked or fail before the rest would wait for them
 
 
@@ -36,35 +32,6 @@ def default_choices() -> list[str]:
 
 def new_request_id() -> str:
     return new_public_id("req")
-
-
-class PolicyQuerySet(models.QuerySet["Policy"]):
-    def visible_to(self, member: Member) -> PolicyQuerySet:
-        return self.filter(organization_id=member.organization_id)
-
-
-class Policy(models.Model):
-    """Who may answer."""
-
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="policies")
-    slug = models.SlugField()
-    roles = ArrayField(models.CharField(max_length=20, choices=Role.choices))  # one of them is enough
-    not_the_requester = models.BooleanField(default=False)
-
-    objects = PolicyQuerySet.as_manager()
-
-    class Meta:
-        verbose_name_plural = "policies"
-        ordering = ("slug",)
-        constraints = (
-            models.UniqueConstraint(fields=("organization", "slug"), name="one_policy_of_a_name"),
-            models.CheckConstraint(
-                condition=Q(roles__contained_by=Role.values) & ~Q(roles=[]), name="policy_roles_are_known"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return self.slug
 
 
 class Status(models.TextChoices):
@@ -307,7 +274,7 @@ class Request(models.Model):
         Refusals, in this order: NotAllowed, AlreadyEnded (the answer is kept as a late decision), StaleDigest,
         InvalidAnswer. All four are raised after the transaction, so that the evidence stays.
         """
-        words = _Words(choice, digest, note, edits or {}, door)
+        words = Words(choice, digest, note, edits or {}, door)
         with transaction.atomic():
             row = Request.objects.select_for_update(no_key=True, of=("self",)).for_inbox().get(pk=self.pk)
             at = database_clock()  # after the lock: an answer that waited past the deadline is late
@@ -361,7 +328,7 @@ class Request(models.Model):
     def _rounds(self) -> RequestQuerySet:
         return Request.objects.filter(organization_id=self.organization_id, subject=self.subject)
 
-    def _answer(self, by: Member, words: _Words, at: datetime) -> None:
+    def _answer(self, by: Member, words: Words, at: datetime) -> None:
         if isinstance(words.digest, str) and words.digest and words.digest != self.digest:
             raise StaleDigest(expected=self.digest, payload=self.payload, difference=self._since(words.digest))
         errors = words.findings() or words.mismatches(self.choices)
@@ -376,7 +343,7 @@ class Request(models.Model):
         earlier = self._rounds().filter(digest=seen).first()
         return None if earlier is None else difference(earlier.payload, self.payload)
 
-    def _keep(self, by: Member, words: _Words, at: datetime, *, late: bool) -> None:
+    def _keep(self, by: Member, words: Words, at: datetime, *, late: bool) -> None:
         self.decisions.create(
             member=by,
             choice=words.choice,
@@ -434,68 +401,3 @@ class Request(models.Model):
 
     def _digest_with(self, answer: Any) -> str:
         return digest_of(answer, self.choices, self.digest_parts["definition"], self.digest_parts["steps"])
-
-
-class _Words:
-    """What someone answered, before it is known to make sense: every door may hand in anything."""
-
-    def __init__(self, choice: Any, digest: Any, note: Any, edits: Any, door: str) -> None:
-        self.choice = choice
-        self.digest = digest
-        self.note = note
-        self.edits = edits
-        self.door = door
-
-    def findings(self) -> list[Finding]:
-        """What cannot even be kept: wrong types, too long, not storable."""
-        found = [
-            ("/choice", _is_text(self.choice, LONGEST_CHOICE), "choice is needed, one of the request's choices."),
-            ("/digest", _is_text(self.digest, 64), "digest is needed: the 64 hex digits of what you have seen."),
-            ("/note", self.note == "" or _is_text(self.note, LONGEST_NOTE), f"A text of up to {LONGEST_NOTE} signs."),
-            (
-                "/edits",
-                isinstance(self.edits, dict) and not unstorable(self.edits),
-                f"An object of JSON Pointers and new values. {unstorable(self.edits)}".strip(),
-            ),
-        ]
-        return [{"pointer": pointer, "message": message} for pointer, fine, message in found if not fine]
-
-    def mismatches(self, choices: Sequence[str]) -> list[Finding]:
-        """What can be kept, but is no answer to this request."""
-        if self.choice not in choices:
-            return [{"pointer": "/choice", "message": f"Choose one of {', '.join(choices)}."}]
-        if self.choice not in (RETRY, ABORT):
-            return []
-        errors: list[Finding] = []
-        if not self.note.strip():
-            errors.append({"pointer": "/note", "message": f"A note is needed with {self.choice}: why?"})
-        if self.edits:
-            errors.append({"pointer": "/edits", "message": f"Edits have no effect with {self.choice}; leave them out."})
-        return errors
-
-
-def _is_text(value: Any, longest: int) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= longest and not unstorable(value)
-
-
-class Decision(models.Model):
-    """One person's answer as it was given. `late`: after the end, kept as evidence, never effective."""
-
-    request = models.ForeignKey(Request, on_delete=models.PROTECT, related_name="decisions")
-    member = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, related_name="decisions")
-    choice = models.CharField(max_length=LONGEST_CHOICE)
-    note = models.TextField(default="")
-    edits = models.JSONField(default=dict)
-    digest_seen = models.CharField(max_length=64)
-    door = models.CharField(max_length=20)
-    at = models.DateTimeField()
-    late = models.BooleanField(default=False)
-
-    class Meta:
-        ordering = ("pk",)
-        constraints = (
-            models.UniqueConstraint(fields=("request",), condition=Q(late=False), name="one_effective_decision"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.choice} on {self.request_id}"

@@ -1,0 +1,23 @@
+"""One question to people, and its answer. Nothing here knows who asks: `subject` is the asker's own key."""
+
+from approvals.models.decisions import Decision
+from approvals.models.policies import Policy, PolicyQuerySet
+from approvals.models.requests import ANSWERED, Request, RequestQuerySet, Status, default_choices, new_request_id
+from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, LONGEST_NOTE, RETRY
+
+__all__ = [
+    "ABORT",
+    "ANSWERED",
+    "CONTINUE",
+    "LONGEST_CHOICE",
+    "LONGEST_NOTE",
+    "RETRY",
+    "Decision",
+    "Policy",
+    "PolicyQuerySet",
+    "Request",
+    "RequestQuerySet",
+    "Status",
+    "default_choices",
+    "new_request_id",
+]
