@@ -136,7 +136,7 @@ def first_steps(member: Member) -> list[dict[str, Any]]:
         .values("started", "decided", "reported", "saved")
         .get()
     )
-    steps = [dict(zip(STEP_KEYS, step, strict=True)) for step in FIRST_STEPS]
+    steps: list[dict[str, Any]] = [dict(zip(STEP_KEYS, step, strict=True)) for step in FIRST_STEPS]
     for step in steps:
         step["is_done"] = done[step["fact"]]
         step["is_yours"] = step["role"] is None or member.has_role(step["role"])
