@@ -25,7 +25,9 @@ from tests.harness import database_url, race, until
 WRITE = lines.WRITE
 
 
-def said(run):
+def said(run, count=0):
+    """(level, text) of its lines, as soon as there are so many."""
+    until(lambda: LogHead.of(run).number >= count)
     found = list(LogLine.objects.filter(run_id=run.pk).order_by("number").values_list("number", "level", "text"))
     assert [number for number, *_ in found] == list(range(1, len(found) + 1))
     head = LogHead.of(run)
@@ -44,7 +46,8 @@ def speak(save_agent):
     return speak
 
 
-def test_the_lines_of_a_step_are_there_when_it_has_ended(engine, begin, finished):
+def test_the_lines_of_a_step_are_there_when_it_has_ended(engine, begin, finished, monkeypatch):
+    monkeypatch.setattr(lines, "FLUSH_SECONDS", 30)  # on a machine however busy
     run = begin("  s: {agent: echo, with: {lines: 300}}\n")
     finished(run)
     found = said(run)
@@ -59,7 +62,7 @@ def test_each_failed_try_has_a_line_with_its_class_and_message(engine, begin, fi
     )
     finished(run)
     by_level = {}
-    for level, text in said(run):
+    for level, text in said(run, 3):
         by_level.setdefault(level, []).append(text)
     assert [text.partition(" (")[0] for text in by_level["warning"]] == [
         f"Attempt {n} failed: temporary: echo fails as told, attempt {n} of 2." for n in (1, 2)
@@ -80,7 +83,7 @@ def test_what_cannot_be_kept_is_made_to_fit(engine, begin, finished, speak, sett
     speak(do)
     run = begin("  s: {agent: speaker}\n")
     finished(run)
-    found = said(run)
+    found = said(run, 6)
     assert found[:4] == [("info", "one"), ("info", "two"), ("info", "three"), ("info", "zero  half ? key ***")]
     assert found[4] == ("debug", "x" * 65_536 + " … 4464 bytes cut")
     assert found[5] == ("info", "no text")
@@ -240,7 +243,7 @@ def test_what_was_said_last_is_written_when_a_worker_stops(engine_later, begin, 
     assert speaking.wait(30)
     rows("select engine_cancel_v1(%s, 'canceled', '{}')", [run.pk])
     here.stop()
-    assert [text for _, text in said(run)][:2] == ["started", "stopped half-way"]
+    assert [text for _, text in said(run, 2)][:2] == ["started", "stopped half-way"]
 
 
 def test_steps_that_say_nothing_write_nothing(engine, begin, finished):
@@ -259,8 +262,7 @@ def test_a_step_that_fails_after_many_lines_has_them_all(engine, begin, finished
     speak(do)
     run = begin("  s: {agent: speaker}\n")
     finished(run)
-    until(lambda: LogHead.of(run).number == 5_001)
-    assert said(run)[-1] == ("error", "Attempt 1 failed: permanent: and then it broke")
+    assert said(run, 5_001)[-1] == ("error", "Attempt 1 failed: permanent: and then it broke")
 
 
 # --- reading it
