@@ -9,6 +9,7 @@ from typing import Any
 
 import rfc8785
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.scalarstring import LiteralScalarString
 
@@ -31,6 +32,7 @@ SPEC = {
     },
 }
 
+SHORT = 80  # signs of a list that stands in one line
 MOST_VALUES, DEEPEST = 20_000, 50
 TOO_LARGE = f"At most {MOST_VALUES} values, nested {DEEPEST} deep; aliases count as often as they stand."
 ORDER = [*SPEC["properties"], "type", "required", "additionalProperties", "enum", "minimum", "maximum", "pattern"]
@@ -169,7 +171,11 @@ def _written(value: Any) -> Any:
         keys = sorted(value, key=lambda key: known.get(key, len(known)))
         return {key: _written(value[key]) for key in keys}
     if isinstance(value, list):
-        return [_written(item) for item in value]
+        items = CommentedSeq(_written(item) for item in value)
+        is_plain = not any(isinstance(item, Mapping | list | LiteralScalarString) for item in items)
+        if is_plain and len(str(value)) < SHORT:
+            items.fa.set_flow_style()  # [month, rows], as people write it
+        return items
     if isinstance(value, str) and "\n" in value and BLOCK.fullmatch(value):
         return LiteralScalarString(value)
     return value
