@@ -10,7 +10,6 @@ from approvals.models import Request
 from approvals.surroundings import Result, Step, Surroundings
 from orchestration.models import DefinitionVersion, Run
 from orchestration.models import Step as RunStep
-from ui.statuses import look_of
 
 SHOWN = ("run_id", "key", "position", "name", "round", "status", "waits_for", "agent_version_id")
 
@@ -43,9 +42,10 @@ def tell(row: Request, member: Member) -> Surroundings | None:
 
 
 def _sentence(run: Run) -> str:
-    if run.error:
-        return f"{run.error.get('step', '')}: {run.error.get('message', '')}".strip(": ")
-    return look_of(run.status).word
+    """What its chip does not say."""
+    if not run.error:
+        return ""
+    return f"{run.error.get('step', '')}: {run.error.get('message', '')}".strip(": ")
 
 
 def _behind(run: Run, names: list[str]) -> list[Step]:
