@@ -20,7 +20,7 @@ from orchestration.feeds.hearing import heard
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 2.0  # how late news may be without a hint
-PAUSE_SECONDS = 0.05  # gathers hints that come together: 20 looks a second at most
+PAUSE_SECONDS = 0.05  # between two looks: what is hinted meanwhile comes together
 KNOWN_RUNS = 10_000
 KINDS = ("run", "log", "organization")
 
@@ -128,7 +128,6 @@ class Watch:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
-            await asyncio.sleep(PAUSE_SECONDS)
             self._wake.clear()
             is_full = loop.time() - looked_at_all >= LOOK_SECONDS
             if is_full:
@@ -144,8 +143,9 @@ class Watch:
                 found = await loop.run_in_executor(thread, look, of_kind, list(hinted))
             except Exception:  # at the top of the task: the next look comes
                 log.exception("news_not_read")
-                continue
-            self._tell(due, found)
+            else:
+                self._tell(due, found)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def _tell(self, due: set[Topic], found: "Found") -> None:
         for topic, number in found.numbers.items():
