@@ -69,4 +69,3 @@ def flatten(detail: Any, pointer: str = "") -> Any:
             yield from flatten(inner, f"{pointer}/{position}" if nested else pointer)
     else:
         yield {"pointer": pointer, "message": str(detail)}
-
