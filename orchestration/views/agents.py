@@ -181,7 +181,13 @@ def spec_of(agent: Agent, version: AgentVersion) -> dict[str, Any]:
     }
     if version.input_schema is not None and specs.check({**spec, "input": None})["input"] == version.input_schema:
         del spec["input"]
-    defaults: dict[str, Any] = {"description": "", "input": None, "output": None, "configuration": {}, "repeatable": True}
+    defaults: dict[str, Any] = {
+        "description": "",
+        "input": None,
+        "output": None,
+        "configuration": {},
+        "repeatable": True,
+    }
     return {key: value for key, value in spec.items() if key not in defaults or value != defaults[key]}
 
 
