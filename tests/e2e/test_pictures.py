@@ -38,10 +38,14 @@ def lively(begin, waiting, decide, finish_one):
 
 def test_pictures_of_the_dashboard_and_of_a_run(lively, window):
     _, run, _ = lively
-    page = window("operator", viewport=DESK)
+    page = window("approver", viewport=DESK)
+    page.goto("/")
+    page.get_by_role("button", name="Hide").click()
+    expect(page.get_by_role("button", name="Hide")).to_have_count(0)
     page.goto("/")
     expect(page.locator("#live")).to_have_text("Live")
     take(page, "dashboard")
+    page = window("operator", viewport=DESK)
     page.goto(f"/runs/{run}/")
     expect(page.locator("#live")).to_have_text("Live")
     take(page, "run")
