@@ -89,7 +89,7 @@ def make(organization: Organization, *, runs: int, requests: int, log_lines: int
             for pattern in each:
                 pattern.go()
         look(lambda: Run.objects.get(pk=large.pk).has_ended)
-    _say(large, log_lines)
+    say(large, log_lines)
     ways = _ways(runs, requests)
     with transaction.atomic(), connection.cursor() as cursor:
         for way, each in patterns.items():
@@ -111,7 +111,7 @@ def large_definition() -> str:
     return "\n".join(lines)
 
 
-def _say(run: Run, lines: int) -> None:
+def say(run: Run, lines: int) -> None:
     """Lines of its steps, as the engine writes them."""
     words = ("Read 1,204 rows", "Asked the model", "\x1b[33mThe answer was slow\x1b[0m", "Tried again after a time-out")
     said = [(n % (LARGE_LAYERS * LARGE_WIDTH) + 1, LEVELS[1 + n % 97 // 90 + n % 97 // 95], n) for n in range(lines)]

@@ -1,7 +1,6 @@
 """Pages move by themselves, over every interruption, and lose nothing."""
 
 import re
-import statistics
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -10,13 +9,9 @@ from playwright.sync_api import expect
 from accounts.models import Member
 from approvals.models import Request
 from orchestration.models import Event
-from tests.e2e.test_main_job import choose, figure, head, id_of, stays
+from tests.e2e.test_main_job import choose, figure, head, stays
 from tests.harness import until
 
-SLOW = "name: slow\nsteps:\n" + "".join(
-    f"  s{n}: {{agent: echo, needs: [{f's{n - 1}' if n else ''}], with: {{value: {n}, seconds: 0.4}}}}\n"
-    for n in range(8)
-)
 ENDS = {"continue": "Completed", "abort": "Rejected", "retry": "Waiting for approval"}
 
 
@@ -118,41 +113,6 @@ def test_the_list_of_runs_says_what_is_new_and_does_not_move_under_the_reader(wi
     assert page.locator("a.row").first.get_attribute("href") == first
     page.locator("#runs-news a").click()
     expect(page.locator("a.row").first).to_have_attribute("href", f"/runs/{run}/")
-
-
-def test_an_event_is_on_the_screen_soon(window, client, begin, ended, capsys):
-    client("builder").post("definitions/", {"text": SLOW, "file": "slow.yaml"})
-    page = window("operator")
-    page.goto("/runs/new/slow/")
-    page.get_by_role("button", name="Start the run").click()
-    run = id_of(page)
-    page.evaluate(
-        """() => {
-            window.seen = {};
-            const look = () => document.querySelectorAll("[data-step][data-status], tr [data-status]").forEach((e) => {
-                const step = e.dataset.step || e.closest("tr").querySelector("[data-step]").dataset.step;
-                if (e.dataset.status === "completed") window.seen[step] ??= Date.now();
-            });
-            look();
-            new MutationObserver(look).observe(document.querySelector("main"),
-                {subtree: true, childList: true, attributes: true, characterData: true});
-        }"""
-    )
-    already = set(page.evaluate("Object.keys(window.seen)"))
-    expect(head(page)).to_contain_text("Completed")
-    found = ended(run)
-    seen = page.evaluate("window.seen")
-    names = dict(found.steps.values_list("key", "name"))
-    late = {
-        names[event.key]: seen[names[event.key]] - event.at.timestamp() * 1000
-        for event in Event.objects.filter(run=found, type="step.completed")
-        if names[event.key] in set(seen) - already
-    }
-    assert len(late) >= 4
-    with capsys.disabled():
-        words = f"An event is on the screen after {statistics.median(late.values()):.0f} ms, the median of {len(late)}."
-        print(f"\n{words}")  # noqa: T201  a figure
-    assert statistics.median(late.values()) < 2000  # two busy processors; docs/performance.md has figures
 
 
 def test_a_session_that_ended_is_told_and_what_was_written_is_not_lost(window, waiting, sign_in, site, ended, troubles):
