@@ -81,7 +81,7 @@ def test_environment(postgres: Postgres, redis_url: str, data: Path) -> dict[str
         "REDIS_URL": redis_url,
         "SECRET_KEY": secrets.token_urlsafe(50),
         "BASE_URL": "http://localhost:8000",
-        "OPENAI_API_KEY": "simulated",
+        "OPENAI_API_KEY": "key-for-the-simulator",
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }

@@ -48,7 +48,7 @@ def hide_first_steps(request: HttpRequest) -> HttpResponse:
 def go(request: HttpRequest) -> HttpResponse:
     """To the run, request or deliverable of this id; else to the runs that these words find."""
     words = request.GET.get("q", "").strip()
-    for prefix, name in (("run_", "run"), ("req_", "approval"), ("del_", "deliverable")):
+    for prefix, name in (("run_", "run"), ("req_", "approval"), ("dlv_", "deliverable")):
         if words.startswith(prefix) and words.isascii() and words.replace("_", "").isalnum():
             return redirect(f"pages:{name}", words)
     return redirect(f"{reverse('pages:runs')}?{urlencode({'q': words})}")

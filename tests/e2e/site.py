@@ -37,7 +37,7 @@ class Site:
             "BASE_URL": self.url,
             "COUNTERSIGN_DATA": str(self.data),
             "OPENAI_BASE_URL": f"{simulators}/v1",
-            "OPENAI_API_KEY": "simulated",
+            "OPENAI_API_KEY": "key-for-the-simulator",
         }
         self.web = self.worker = None
         self.passwords = {}

@@ -119,6 +119,7 @@ def test_it_costs_as_many_queries_with_many_rows(client, members, policy, begin)
     [
         ("run_01abc", "/runs/run_01abc/"),
         ("req_01abc", "/approvals/req_01abc/"),
+        ("dlv_01abc", "/deliverables/dlv_01abc/"),
         ("run_/../x", "/runs/?q=run_%2F..%2Fx"),
         ("kpi & more", "/runs/?q=kpi+%26+more"),
     ],
