@@ -158,10 +158,10 @@ def parts(data: Path, port: int, simulators_port: int) -> list[Command]:
         )
         for number in range(1, WORKERS + 1)
     ]
-    web = part("web", 8, "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", str(port))
+    web = part("web", 15, "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", str(port))
     web.command = [*web.command, "--no-access-log", "--lifespan", "off", "--timeout-graceful-shutdown", "5"]
-    beat = part("beat", 5, *celery, "beat", "--schedule", str(data / "beat" / "schedule"), "--pidfile", "")
-    return [part("simulators", 5, "simulators", "--port", str(simulators_port)), web, *workers, beat]
+    beat = part("beat", 15, *celery, "beat", "--schedule", str(data / "beat" / "schedule"), "--pidfile", "")
+    return [part("simulators", 15, "simulators", "--port", str(simulators_port)), web, *workers, beat]
 
 
 def wait_for_site(supervisor: Supervisor, port: int, logs: Path, *, patience_seconds: float = 90) -> None:
