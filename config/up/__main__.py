@@ -226,7 +226,10 @@ def run(options: argparse.Namespace, began: float) -> None:
         **({"DATABASE_URL": services[0].url, "REDIS_URL": services[1].url} if services else {}),
     }
     if not os.environ.get("OPENAI_API_KEY"):
-        found |= {"OPENAI_API_KEY": "key-for-the-simulator", "OPENAI_BASE_URL": f"http://127.0.0.1:{simulators_port}/v1"}
+        found |= {
+            "OPENAI_API_KEY": "key-for-the-simulator",
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{simulators_port}/v1",
+        }
     for name, value in found.items():
         if name == "COUNTERSIGN_DATA" or not os.environ.get(name):
             os.environ[name] = value
