@@ -11,7 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 LARGEST_CHARACTERS = 200_000
 KEPT_SECONDS = 1800
 SESSION_KEY = "kept_form"
-NOT_SHOWN = {"csrfmiddlewaretoken"}
+NOT_SHOWN = {"csrfmiddlewaretoken", "_member", "_kept"}
 
 
 def form_of(request: HttpRequest) -> dict[str, Any]:
@@ -23,6 +23,7 @@ def form_of(request: HttpRequest) -> dict[str, Any]:
         "fields": fields if size <= LARGEST_CHARACTERS else [],
         "is_too_large": size > LARGEST_CHARACTERS,
         "page": _page_of(request),
+        "member": request.POST.get("_member"),
         "at": time.time(),
     }
 
@@ -31,13 +32,18 @@ def keep(request: HttpRequest) -> None:
     """A stranger may do this too, so not often, and not for long."""
     if ratelimit.consume(request, action="keep_form"):
         request.session[SESSION_KEY] = form_of(request)
-        request.session.set_expiry(KEPT_SECONDS)  # the sign-in sets it anew
 
 
 def kept(request: HttpRequest) -> dict[str, Any] | None:
     """The form of this session, unless it is too old."""
     form: dict[str, Any] | None = request.session.get(SESSION_KEY)
     return form if form is not None and time.time() - form["at"] < KEPT_SECONDS else None
+
+
+def is_of_another(form: dict[str, Any], request: HttpRequest) -> bool:
+    """Whether somebody else wrote it, or the same person in another organization."""
+    member = getattr(request, "member", None)
+    return bool(form["member"]) and (member is None or form["member"] != str(member.pk))
 
 
 def forget(request: HttpRequest) -> None:

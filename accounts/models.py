@@ -97,7 +97,7 @@ class Member(models.Model):
     def is_only_ours(self) -> bool:
         """Whether this organization alone answers for the person: its admins may then help them to sign in."""
         others = Member.objects.filter(user_id=self.user_id).exclude(organization_id=self.organization_id)
-        return not (self.user.is_superuser or others.exists())
+        return not (self.user.is_superuser or self.user.is_staff or others.exists())
 
     @classmethod
     @transaction.atomic

@@ -52,6 +52,8 @@ def csrf_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
     if comes_from_here(request) and not request.path.startswith(NEVER_REPEATED):
         kept = kept_forms.form_of(request)
     frame(request)
+    if kept is not None and kept_forms.is_of_another(kept, request):
+        kept = None
     here = {"words": words, "kept": kept, "back": request.get_full_path()}
     return render(request, "csrf.html", here, status=HTTPStatus.FORBIDDEN)
 

@@ -15,7 +15,7 @@ from orchestration.models import Definition, Deliverable, Run, Step, Worker
 HOURS = 24
 GROUPS = {  # from the bottom of a bar to its top
     "completed": [Run.Status.COMPLETED],
-    "running": [Run.Status.PLANNING, Run.Status.RUNNING, Run.Status.CANCELING],
+    "running": [Run.Status.RUNNING, Run.Status.CANCELING, Run.Status.PLANNING],
     "waiting": [Run.Status.WAITING, Run.Status.PAUSED],
     "canceled": [Run.Status.CANCELED],
     "failed": [Run.Status.FAILED, Run.Status.REJECTED],

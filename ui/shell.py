@@ -69,7 +69,7 @@ def is_zone(name: str) -> bool:
 
 
 def set_preference(response: Any, name: str, value: str) -> None:
-    """One of theme, density, zone, zone_is_chosen, keys; "" forgets it."""
+    """One of theme, density, zone, zone_is_chosen, keys, first_steps; "" forgets it."""
     if value:
         response.set_cookie(name, value, max_age=YEAR_SECONDS, samesite="Lax", secure=settings.SECURE)
     else:

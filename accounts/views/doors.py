@@ -50,4 +50,8 @@ def again(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         kept_forms.forget(request)
         return redirect("/")
-    return render(request, "accounts/again.html", {"kept": kept_forms.kept(request)})
+    kept = kept_forms.kept(request)
+    if kept is not None and kept_forms.is_of_another(kept, request):
+        kept_forms.forget(request)
+        kept = None
+    return render(request, "accounts/again.html", {"kept": kept})

@@ -23,7 +23,7 @@ EVERYBODY = set(Role.values)
 MATRIX: tuple[tuple[str, set[str]], ...] = (
     ("Look at runs, approvals, deliverables, agents, definitions and members", EVERYBODY),
     ("Make API tokens, for oneself", EVERYBODY),
-    ("Start runs; pause, cancel and repeat them; resolve steps; deliver events", {Role.OPERATOR}),
+    ("Start, cancel and repeat runs; say what became of a step whose result is unknown", {Role.OPERATOR}),
     ("Answer approvals, if the approval's policy names the role", {Role.APPROVER}),
     ("Save definitions and agents, and try agents out", {Role.BUILDER}),
     ("Add members, change roles, read the audit trail", set()),

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
@@ -63,7 +63,7 @@ def _narrowed(rows: AuditEntryQuerySet, chosen: dict[str, Any]) -> AuditEntryQue
         rows = rows.filter(target=target)
     if since := chosen.get("since"):
         rows = rows.filter(at__gte=_start_of(since))
-    if until := chosen.get("until"):
+    if (until := chosen.get("until")) and until < date.max:
         rows = rows.filter(at__lt=_start_of(until + timedelta(days=1)))
     return rows
 

@@ -144,7 +144,7 @@ def agent(request: HttpRequest, slug: str, number: int | None = None) -> HttpRes
             "versions": versions[:SHOWN_VERSIONS],
             "compared": compared(request, found),
             "may_build": member.has_role(Role.BUILDER),
-            "may_try": member.has_role(Role.OPERATOR, Role.BUILDER),
+            "may_try": member.has_role(Role.BUILDER),
         },
     )
 
@@ -320,7 +320,7 @@ def check(request: HttpRequest) -> JsonResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@page(Role.OPERATOR, Role.BUILDER, reading=True)
+@page(Role.BUILDER, reading=True)
 def try_it(request: HttpRequest, slug: str) -> HttpResponse:
     """A form of its input; sent, a run of one step. `run` names a trial to look at, `operation` what to ask for."""
     member: Member = request.member  # type: ignore[attr-defined]
@@ -406,7 +406,7 @@ def trial_page(
 
 
 @require_safe
-@page(Role.OPERATOR, Role.BUILDER, reading=True)
+@page(Role.BUILDER, reading=True)
 def trial_part(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
     """What became of a trial, for the page that waits for it."""
     member: Member = request.member  # type: ignore[attr-defined]

@@ -80,7 +80,6 @@ def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
             "newest": versions[0],
             "compared": compared(request, found, versions),
             "approvals": approvals_before(found, member),
-            "raw_size": len(found.content.encode()),
         },
     )
 

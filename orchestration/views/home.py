@@ -14,10 +14,10 @@ from accounts.permissions import page
 from approvals.models import Request
 from orchestration import dashboard
 from orchestration.models import Run
+from ui.shell import set_preference
 
 SHOWN = 8
 DISMISSED = "first_steps"
-YEAR_SECONDS = 365 * 24 * 3600
 
 
 @require_safe
@@ -39,7 +39,7 @@ def home_part(request: HttpRequest) -> HttpResponse:
 def hide_first_steps(request: HttpRequest) -> HttpResponse:
     """The guided first run, on this device."""
     response = redirect("pages:home")
-    response.set_cookie(DISMISSED, "hidden", max_age=YEAR_SECONDS, samesite="Lax")
+    set_preference(response, DISMISSED, "hidden")
     return response
 
 
@@ -57,12 +57,13 @@ def go(request: HttpRequest) -> HttpResponse:
 def parts_of(request: HttpRequest) -> dict[str, Any]:
     member = request.member  # type: ignore[attr-defined]
     now = timezone.now()
+    asked = Request.objects.decidable_by(member).for_inbox().without_payloads()
     steps = [] if request.COOKIES.get(DISMISSED) == "hidden" else dashboard.first_steps(member)
     return {
         "figures": dashboard.figures(member, now),
         "bars": dashboard.bars(member, now),
-        "questions": Request.objects.decidable_by(member).for_inbox().order_by("deadline_at", "pk")[:SHOWN],
-        "runs": Run.objects.visible_to(member).for_list()[:SHOWN],
+        "questions": asked.order_by("deadline_at", "pk")[:SHOWN],
+        "runs": Run.objects.visible_to(member).for_list().without_values()[:SHOWN],
         "may_start": member.has_role(Role.OPERATOR),
         "first_steps": steps if not all(step["is_done"] for step in steps) else [],
     }

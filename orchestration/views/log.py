@@ -74,7 +74,6 @@ def log(request: HttpRequest, public_id: str) -> HttpResponse:
         "topic": f"log:{run.public_id}",
         "part_url": reverse("pages:run-log-part", args=[run.public_id]) + asked.query(q=asked.words),
         "blocks": blocks(lines, rows),
-        "last": lines[-1].number if lines else 0,
         "asked": asked,
         "at": at,
         "steps": names,

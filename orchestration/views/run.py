@@ -179,7 +179,7 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
     seen = request.GET.get("after", "")
     after = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 10 else 0
     context = frame(request, rows, tab)
-    context |= {"after": after, "new_events": max(0, rows.run.seq - after) if tab == "events" else 0}
+    context |= {"new_events": max(0, rows.run.seq - after) if tab == "events" else 0}
     if tab == "overview":
         context |= _overview_part(request, rows, after)
     response = render(request, "orchestration/_run_part.html", context)

@@ -100,3 +100,32 @@ def test_who_is_no_member_is_told_so_and_can_sign_out(client, django_user_model,
     assert page.status_code == 403
     assert "Ask an admin" in page.content.decode()
     assert "Sign out" in page.content.decode()
+
+
+def test_what_somebody_else_wrote_is_not_offered_to_whoever_signs_in(person, client):
+    person("ada")
+    stranger_wrote = {**FORM, "_member": "987654321"}
+    page = sign_in(client, client.post("/settings/tokens/", stranger_wrote))
+    assert page.context["kept"] is None
+    assert FORM["name"] not in page.content.decode()
+    assert "kept_form" not in client.session
+
+
+def test_what_was_kept_is_forgotten_when_it_is_sent(person, client):
+    member = person("ada")
+    sign_in(client, client.post("/settings/tokens/", {**FORM, "_member": str(member.pk)}))
+    client.post("/settings/", {"_kept": "1", "_member": str(member.pk)})
+    assert client.get("/again/").context["kept"] is None
+
+
+def test_a_form_made_for_another_organization_changes_nothing(person, signed_in):
+    signed = signed_in(person("ada"))
+    answer = signed.post("/settings/", {"theme": "dark", "_member": "987654321"})
+    assert answer.status_code == 403
+    assert "Nothing was changed" in answer.content.decode()
+    assert "theme" not in answer.cookies
+
+
+def test_forms_say_whom_they_were_made_for(person, signed_in):
+    member = person("ada")
+    assert f'name="_member" value="{member.pk}"' in signed_in(member).get("/settings/").content.decode()

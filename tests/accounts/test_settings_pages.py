@@ -222,6 +222,7 @@ def test_the_trail_is_filtered_by_its_address_and_read_backwards(person, signed_
     assert len(second.context["entries"]) == 10
     assert second.context["older_url"] == ""
     assert len(client.get("/settings/audit/?target=run_7").context["entries"]) == 1
+    assert client.get("/settings/audit/?until=9999-12-31").status_code == 200
     assert len(client.get("/settings/audit/?action=member").context["entries"]) == 0
     assert client.get("/settings/audit/?since=nonsense&before=-1").status_code == 200
     assert len(client.get("/settings/audit/?since=2100-01-01").context["entries"]) == 0

@@ -35,14 +35,8 @@ def viewer(client, members, agents):
 
 
 @pytest.fixture
-def builder(client, members, agents):
+def builder(client, members, agents, policies):
     client.force_login(members.builder.user)
-    return client
-
-
-@pytest.fixture
-def operator(client, members, agents, policies):
-    client.force_login(members.operator.user)
     return client
 
 
@@ -223,62 +217,62 @@ def settled(run, becomes, **outcome):
     answers.settle((run.pk, 1, 1), "running", answers.Outcome(becomes, **outcome))
 
 
-def test_to_try_is_to_start_a_run_of_one_step(operator, save_agent, members):
+def test_to_try_is_to_start_a_run_of_one_step(builder, save_agent, members):
     save_agent(**specs.read(SPEC))
-    assert "Whom to greet" in read(operator, "/agents/greeter/try/")
-    answer = operator.post("/agents/greeter/try/", {"who": "Ada", "once": "1"})
+    assert "Whom to greet" in read(builder, "/agents/greeter/try/")
+    answer = builder.post("/agents/greeter/try/", {"who": "Ada", "once": "1"})
     run = Run.objects.get()
     assert answer.headers["Location"] == f"/agents/greeter/try/?run={run.public_id}#result"
-    assert (run.input, run.started_by) == ({"who": "Ada"}, members.operator)
+    assert (run.input, run.started_by) == ({"who": "Ada"}, members.builder)
     assert run.steps.get(name=trials.STEP).agent_version_id == Agent.objects.get(slug="greeter").current_version_id
-    operator.post("/agents/greeter/try/", {"who": "Ada", "once": "1"})
+    builder.post("/agents/greeter/try/", {"who": "Ada", "once": "1"})
     assert Run.objects.count() == 1
     settled(run, "completed", output={"value": "Ada"})
     said = "select engine_log_v1(array[%s]::bigint[], array[1], array[1], array[0::float8], array['info'], array[%s])"
     rows(said, [run.pk, "greeted"])
-    page = read(operator, answer.headers["Location"].partition("#")[0])
+    page = read(builder, answer.headers["Location"].partition("#")[0])
     assert "<bdi>greeted</bdi>" in page
     assert "\nAda</textarea>" in page
     assert "Completed" in page
-    part = read(operator, f"/agents/greeter/try/{run.public_id}/part/")
-    assert part.count("<hx-partial") == 2
+    part = read(builder, f"/agents/greeter/try/{run.public_id}/part/")
+    assert part.count("<hx-partial") == 3
     assert "<html" not in part
-    read(operator, f"/agents/echo/try/{run.public_id}/part/", 404)
+    read(builder, f"/agents/echo/try/{run.public_id}/part/", 404)
 
 
-def test_a_trial_that_failed_says_why(operator):
-    operator.post("/agents/echo/try/", {"once": "1"})
+def test_a_trial_that_failed_says_why(builder):
+    builder.post("/agents/echo/try/", {"once": "1"})
     run = Run.objects.get()
     settled(run, "failed", fields={"error": {"class": "permanent", "message": "It <b>broke</b>."}})
-    page = read(operator, f"/agents/echo/try/?run={run.public_id}")
+    page = read(builder, f"/agents/echo/try/?run={run.public_id}")
     assert "<bdi>It &lt;b&gt;broke&lt;/b&gt;.</bdi>" in page
 
 
-def test_one_of_several_operations_is_chosen(operator):
-    page = read(operator, "/agents/supabase-agent/try/?operation=kpi_series")
+def test_one_of_several_operations_is_chosen(builder):
+    page = read(builder, "/agents/supabase-agent/try/?operation=kpi_series")
     assert "How many months back" in page
     given = {"operation": "kpi_by_month", "month": "2026-10", "once": "1"}
-    send(operator, "/agents/supabase-agent/try/", 302, **given)
+    send(builder, "/agents/supabase-agent/try/", 302, **given)
     assert Run.objects.get().input == {"operation": "kpi_by_month", "month": "2026-10"}
-    send(operator, "/agents/supabase-agent/try/", 302, operation="kpi_measures", once="2")
+    send(builder, "/agents/supabase-agent/try/", 302, operation="kpi_measures", once="2")
     assert Run.objects.order_by("pk").last().input == {"operation": "kpi_measures"}
 
 
-def test_wrong_input_starts_nothing_and_says_where(operator):
+def test_wrong_input_starts_nothing_and_says_where(builder):
     given = {"operation": "kpi_by_month", "month": "October", "once": "1"}
-    page = send(operator, "/agents/supabase-agent/try/", 400, **given)
+    page = send(builder, "/agents/supabase-agent/try/", 400, **given)
     assert 'value="October"' in page
     assert 'class="error"' in page
     assert not Run.objects.exists()
 
 
-def test_a_call_that_cannot_be_taken_back_is_asked_about(operator, save_agent):
+def test_a_call_that_cannot_be_taken_back_is_asked_about(builder, save_agent):
     save_agent(**specs.read(SPEC), repeatable=False)
-    page = send(operator, "/agents/greeter/try/", 400, who="Ada", once="1")
+    page = send(builder, "/agents/greeter/try/", 400, who="Ada", once="1")
     assert "cannot be taken back" in page
     assert "\nAda</textarea>" in page
     assert not Run.objects.exists()
-    send(operator, "/agents/greeter/try/", 302, who="Ada", once="1", agreed="yes")
+    send(builder, "/agents/greeter/try/", 302, who="Ada", once="1", agreed="yes")
     assert Run.objects.count() == 1
 
 
@@ -290,9 +284,9 @@ def test_viewers_and_approvers_try_nothing(client, members, agents):
     assert not Run.objects.exists()
 
 
-def test_what_was_made_to_try_is_not_among_the_definitions(operator):
-    operator.post("/agents/echo/try/", {"once": "1"})
+def test_what_was_made_to_try_is_not_among_the_definitions(builder):
+    builder.post("/agents/echo/try/", {"once": "1"})
     assert Definition.objects.get().slug == "try--echo"
-    assert "try--echo" not in read(operator, "/definitions/")
-    assert "Made by the page of an agent" in read(operator, "/definitions/try--echo/")
-    assert "try--echo" not in operator.get("/api/v1/definitions/").content.decode()
+    assert "try--echo" not in read(builder, "/definitions/")
+    assert "Made by the page of an agent" in read(builder, "/definitions/try--echo/")
+    assert "try--echo" not in builder.get("/api/v1/definitions/").content.decode()

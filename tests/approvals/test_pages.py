@@ -193,6 +193,7 @@ def test_what_is_no_number_is_said_after_all_other_refusals(figures, site, ada):
     bad = form_of(figures, choice="continue", **{"edit:/rows/0/amount": "many"})
     answer = site.post(url(figures), bad)
     assert (answer.status_code, "Write a number" in words(answer)) == (400, True)
+    assert site.post(url(figures), bad | {"digest": "\0"}).status_code in {400, 409}
     stale = site.post(url(figures), bad | {"digest": "0" * 64})
     assert stale.status_code == 409
     assert browser(MemberFactory(organization=ada.organization)).post(url(figures), bad).status_code == 403

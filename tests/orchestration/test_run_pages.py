@@ -547,6 +547,9 @@ def test_a_run_costs_as_many_queries_with_many_steps(viewer, begin, path):
 # --- what changes
 
 
+HEAD = ["count-pagesapprovals", "run-head", "run-sentence"]  # what every part has
+
+
 def targets(client, run, query):
     answer = client.get(f"/runs/{run.public_id}/part/?{query}")
     return re.findall(r'hx-target="#([\w-]+)"', answer.content.decode()), answer
@@ -556,18 +559,29 @@ def test_the_part_is_what_changed_since_and_says_up_to_which_event(viewer, begin
     run = begin(CHAIN)
     end(run, "figures")
     names, answer = targets(viewer, run, "tab=overview&view=table&step=figures&after=2")
-    assert names == ["run-head", "run-sentence", "step-1", "step-2", "step-panel"]
+    assert names == [*HEAD, "step-1", "step-2", "step-panel"]
     assert answer.headers["X-Seq"] == "3"
     assert "<html" not in answer.content.decode()
     names, _ = targets(viewer, run, "tab=overview&view=table&step=figures&after=3")
-    assert names == ["run-head", "run-sentence", "step-1"]
+    assert names == [*HEAD, "step-1"]
     names, _ = targets(viewer, run, "tab=overview&step=summary&after=2")
-    assert names == ["run-head", "run-sentence", "node-1", "node-2", "node-3", "axis", "step-1", "step-2", "step-3"]
+    assert names == [
+        "count-pagesapprovals",
+        "run-head",
+        "run-sentence",
+        "node-1",
+        "node-2",
+        "node-3",
+        "axis",
+        "step-1",
+        "step-2",
+        "step-3",
+    ]
     names, _ = targets(viewer, run, "tab=overview&view=table&after=0")
-    assert names == ["run-head", "run-sentence", "step-1", "step-2", "step-3"]
-    assert targets(viewer, run, "tab=payload&after=2")[0] == ["run-head", "run-sentence"]
+    assert names == [*HEAD, "step-1", "step-2", "step-3"]
+    assert targets(viewer, run, "tab=payload&after=2")[0] == HEAD
     names, answer = targets(viewer, run, "tab=events&after=1")
-    assert names == ["run-head", "run-sentence", "events-news"]
+    assert names == [*HEAD, "events-news"]
     assert "2 new</a>" in answer.content.decode()
 
 
@@ -596,7 +610,7 @@ def test_a_round_that_opens_draws_all_steps_anew(viewer, begin, members):
     before = run.seq
     answers.take_up_decisions()
     names, answer = targets(viewer, run, f"tab=overview&view=table&step=summary&after={before}")
-    assert names == ["run-head", "run-sentence", "step-1", "step-2", "step-3", "step-panel"]
+    assert names == [*HEAD, "step-1", "step-2", "step-3", "step-panel"]
     assert "round 2" in answer.content.decode()
 
 
