@@ -41,7 +41,7 @@ class ForgivingRedisCache(RedisCache):
         if time.monotonic() >= self.away_until:
             try:
                 return getattr(RedisCache, verb)(self, key, *args, **named)
-            except (redis.ConnectionError, redis.TimeoutError) as exc:
+            except redis.RedisError as exc:  # gone, hung, full, or a replica
                 ForgivingRedisCache.away_until = time.monotonic() + REST_SECONDS
-                log.warning("the cache does not answer: %s", exc)
+                log.warning("the cache does not serve: %s", exc)
         return getattr(self._here, verb)(key, *args, **named)

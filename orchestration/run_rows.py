@@ -159,7 +159,7 @@ class RunRows:
     def questions(self) -> list[Request]:
         """All that it ever asked, the newest first."""
         asked = Request.objects.filter(organization_id=self.run.organization_id).of_run(self.run.public_id)
-        return list(asked.for_inbox().order_by("-pk"))
+        return list(asked.for_inbox().without_payloads().order_by("-pk"))
 
     def question_of(self, step: Step) -> Request | None:
         return next((asked for asked in self.questions if asked.context.get("key") == step.key), None)

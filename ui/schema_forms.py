@@ -1,5 +1,6 @@
 """Forms drawn from a JSON Schema: people type, a plain JSON value comes out, and errors land at their fields."""
 
+import contextlib
 import json
 import math
 import re
@@ -107,7 +108,7 @@ class NumberField(JsonField):
 
 
 class LinesField(JsonField):
-    """A list of scalars, one a line."""
+    """A list of scalars, one a line; as JSON where lines would not bring it back as it was."""
 
     def __init__(self, *, kind: str, **given: Any) -> None:
         self.kind = kind
@@ -116,9 +117,18 @@ class LinesField(JsonField):
     def text_of(self, value: Any) -> str:
         if not isinstance(value, list):
             return super().text_of(value)
-        return "\n".join(item if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in value)
+        lines = [item if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in value]
+        survives = all(line and line == line.strip() and len(line.splitlines()) == 1 for line in lines)
+        if not survives or (lines and lines[0].startswith("[")):
+            return json.dumps(value, ensure_ascii=False)
+        return "\n".join(lines)
 
     def value_of(self, text: str) -> list[Any]:
+        if text.lstrip().startswith("["):
+            with contextlib.suppress(ValidationError):
+                whole = super().value_of(text)
+                if isinstance(whole, list):
+                    return whole
         return [self._item(line.strip(), n) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
 
     def _item(self, line: str, number: int) -> Any:

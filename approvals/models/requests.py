@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,7 @@ from approvals.models.policies import Policy
 from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, RETRY, Words
 
 log = structlog.get_logger(__name__)
+DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 LOOK_BEYOND = 10  # times the limit: so many of those due may be locked or fail before the rest would wait for them
 
 
@@ -206,7 +208,7 @@ class Request(models.Model):
         """The round of this question that had this digest; this one, if none had."""
         if digest == self.digest:
             return self
-        return self._rounds().filter(digest=digest).first() or self
+        return self._round_of(digest) or self
 
     def earlier(self) -> Request | None:
         """The round before."""
@@ -339,8 +341,12 @@ class Request(models.Model):
         self._keep(by, words, at, late=False)
         effects.announce_decision(self.pk, self.subject)
 
+    def _round_of(self, digest: str) -> Request | None:
+        """The round that had it; what is no digest, and may not even be storable, no round had."""
+        return self._rounds().filter(digest=digest).first() if DIGEST.fullmatch(digest) else None
+
     def _since(self, seen: str) -> list[dict[str, Any]] | None:
-        earlier = self._rounds().filter(digest=seen).first()
+        earlier = self._round_of(seen)
         return None if earlier is None else difference(earlier.payload, self.payload)
 
     def _keep(self, by: Member, words: Words, at: datetime, *, late: bool) -> None:

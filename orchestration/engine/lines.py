@@ -107,7 +107,11 @@ class LineWriter(threading.Thread):
     def run(self) -> None:
         use_own_connection()  # it opens with the first line
         while batch := self._gather():
-            self._write(batch)
+            try:
+                self._write(batch)
+            except Exception:  # the top of the thread: these are lost, and the next ones are written
+                log.exception("lines_not_written", lines=len(batch))
+                connection.close()
             with self._lock:
                 self._written += len(batch)
                 self._fails = False

@@ -33,6 +33,10 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
 def _secrets() -> Iterator[str]:
     for name in _names():
         yield from _texts(getattr(settings, name, ""))
+    for key in settings.SECRET_KEY_FALLBACKS:
+        yield from _texts(key)
+    for service in settings.OIDC_PROVIDERS.values():
+        yield from _texts(service.get("secret"))
     for database in settings.DATABASES.values():
         yield from _texts(database.get("PASSWORD"))
     for url in (settings.REDIS_URL, *settings.AGENT_DATABASES.values()):

@@ -4,7 +4,6 @@ A socket is opened first and refused then, with a code and a reason: before that
 """
 
 import asyncio
-import contextlib
 import json
 from types import SimpleNamespace
 from typing import Any, cast
@@ -54,10 +53,9 @@ async def live(scope: dict[str, Any], receive: Any, send: Any) -> None:
     try:
         await asyncio.wait({telling, gone}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (telling, gone):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                await task
+        telling.cancel()
+        gone.cancel()
+        await asyncio.gather(telling, gone, return_exceptions=True)
 
 
 def admitted(name: str, user: Any, session: Any) -> Topic:

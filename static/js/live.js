@@ -1,7 +1,7 @@
 // Keeps a page up to date: a socket says that there is news, the part URL of #live gives the fragments that changed.
 // Other modules may listen to "live:part" on #live, or set `live.read` to read news in a way of their own.
 
-const GAP_MS = 250; // between two refreshes: at most 4 a second
+const RUN_GAP_MS = 250, ORGANIZATION_GAP_MS = 2000; // between two refreshes: of one run at most 4 a second
 const POLL_MS = 5000, TRIES_BEFORE_POLLING = 3;
 const FIRST_RETRY_MS = 400, LONGEST_RETRY_MS = 30_000;
 const OPENING_MS = 10_000, SILENCE_MS = 40_000; // the server says something every 15 s
@@ -9,6 +9,7 @@ const HIDDEN_MS = 30_000;
 const ANSWER_MS = 20_000;
 
 const place = document.getElementById("live");
+const GAP_MS = place?.dataset.topic === "organization" ? ORGANIZATION_GAP_MS : RUN_GAP_MS;
 export const live = { seen: Number(place?.dataset.seq || 0), news: () => want(), read: readPart };
 let socket, opened = 0, tries = 0, heardAt = 0, heard = live.seen;
 let wanted = false, busy = false, lastRefresh = 0, timer = 0, retry = 0, hiddenAt = 0, over = false;

@@ -53,10 +53,10 @@ live.read = async () => {
   const answer = await get(address);
   if (!answer) return null;
   const [items, rest] = parsed(await answer.text());
-  line = Number(answer.headers.get("X-Line"));
-  await htmx.swap({ text: rest, sourceElement: document.body, target: document.body, swap: "none" });
   if (!follows && lines().length + items.length > MOST_LINES) isWhole = false;
   if (isWhole) append(items);
+  line = Number(answer.headers.get("X-Line"));
+  await htmx.swap({ text: rest, sourceElement: document.body, target: document.body, swap: "none" });
   if (follows) {
     while (lines().length > MOST_LINES) box.firstElementChild.remove();
     toEnd();

@@ -136,3 +136,14 @@ def test_words_are_words_where_json_is_allowed_too(typed, value):
     assert form.value() == {"text": value}
     shown = SchemaForm(schema, initial=form.value())["text"].value()
     assert SchemaForm(schema, {"text": shown}).fields["text"].value_of(shown) == value
+
+
+@pytest.mark.parametrize("texts", [["a", "b"], ["a\nb", "", "  c"], ["[1]", "b"], ["x\u2028y"], [], [""], ["\r"]])
+def test_a_list_of_texts_comes_back_as_it_was(texts):
+    schema = {"type": "object", "properties": {"names": {"type": "array", "items": {"type": "string"}}}}
+    shown = SchemaForm(schema, initial={"names": texts})["names"].value()
+    data = QueryDict(mutable=True)
+    data["names"] = shown
+    sent = SchemaForm(schema, data)
+    assert sent.is_valid(), sent.errors
+    assert sent.value().get("names", []) == texts
