@@ -180,6 +180,8 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
     after = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 10 else 0
     context = frame(request, rows, tab)
     context |= {"new_events": max(0, rows.run.seq - after) if tab == "events" else 0}
+    if tab == "payload" and rows.run.has_ended:
+        context |= {"values": values_of_run(rows.run)}
     if tab == "overview":
         context |= _overview_part(request, rows, after)
     response = render(request, "orchestration/_run_part.html", context)
