@@ -195,10 +195,10 @@ def greet(data: Path, base_url: str, *, demo: bool, is_default: bool) -> None:
         for name, password in json.loads(people.read_text()).items():
             say(f"  {name:<10} {password}")
         say("Start kpi-tracking as operator, then answer its question as approver.\n")
-    if not is_default:
-        say(f"For manage.py in another shell: export COUNTERSIGN_DATA={data}")
     else:
         say("Make a first person with: bin/python manage.py createsuperuser\n")
+    if not is_default:
+        say(f"For manage.py in another shell: export COUNTERSIGN_DATA={data}")
 
 
 def run(options: argparse.Namespace, began: float) -> None:
