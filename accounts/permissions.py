@@ -62,15 +62,16 @@ def page(
             except NotAMember as exc:
                 raise PermissionDenied(str(exc)) from exc
             request.member = member  # type: ignore[attr-defined]
-            made_for = request.POST.get("_member") if request.method not in SAFE_METHODS else None
+            is_read = request.method in SAFE_METHODS
+            made_for = request.headers.get("X-Member") if is_read else request.POST.get("_member")
             if made_for and made_for != str(member.pk):
                 raise PermissionDenied(
                     "This page was opened in another organization, or by somebody else. Nothing was changed: go back,"
                     " copy what you wrote, and open the page anew."
                 )
-            if needed and (reading or request.method not in SAFE_METHODS) and not member.has_role(*needed):
+            if needed and (reading or not is_read) and not member.has_role(*needed):
                 raise PermissionDenied(f"This needs the role {' or '.join(sorted(needed))}.")
-            if request.method not in SAFE_METHODS and request.POST.get("_kept"):
+            if not is_read and request.POST.get("_kept"):
                 kept_forms.forget(request)
             return view(request, *args, **kwargs)
 

@@ -1,13 +1,13 @@
 """Who looks at a page is told that there is news, and up to which number; the page then fetches what changed.
 
 One watch in a process serves all its pages on one borrowed connection: 200 open pages cost none of their own. Hints say
-where to look; a slow look at everything that is watched finds what a lost hint left out.
+where to look; a slow look at everything that is watched finds what a lost hint left out, and who may look no more.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary
 import structlog
 from django.db import connection
 
+from accounts import visits
+from accounts.visits import Visit
 from orchestration.engine.hints import CHANGED, LOGGED
 from orchestration.feeds.hearing import heard
 
@@ -57,13 +59,36 @@ class Place:
     def __init__(self) -> None:
         self.number: int | None = None  # not looked at yet
         self.state = ""
-        self.pages: set[asyncio.Event] = set()
+        self.pages: set[Page] = set()
 
     def move(self, number: int) -> None:
         if number != self.number:
             self.number = number
             for page in self.pages:
-                page.set()
+                page.moved.set()
+
+
+class Over(Exception):
+    """Who looks may look no more."""
+
+
+class Page:
+    """One open page of whoever came by this visit. What it is told first is where the topic stands."""
+
+    def __init__(self, place: Place, visit: Visit) -> None:
+        self.place = place
+        self.visit = visit
+        self.moved = asyncio.Event()
+        self.is_over = False
+
+    async def number(self, seconds: float) -> int | None:
+        """The number when it has moved; as it is after so many seconds; None if it was never looked up. Raises Over."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.moved.wait(), seconds)
+        if self.is_over:
+            raise Over
+        self.moved.clear()
+        return self.place.number
 
 
 class Watch:
@@ -82,20 +107,20 @@ class Watch:
         return sum(len(place.pages) for place in list(self._places.values()))
 
     @contextlib.asynccontextmanager
-    async def watching(self, topic: Topic) -> AsyncIterator["Page"]:
+    async def watching(self, topic: Topic, visit: Visit) -> AsyncIterator[Page]:
         place = self._places.setdefault(topic, Place())
-        page = asyncio.Event()
+        page = Page(place, visit)
         place.pages.add(page)
         if place.number is None and topic.kind == "organization":
             place.number = changed_number(None)
         if place.number is None:
             self._look_at([topic])
         else:
-            page.set()
+            page.moved.set()
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(self._hear())]
         try:
-            yield Page(place, page)
+            yield page
         finally:
             place.pages.discard(page)
             if not place.pages and self._places.get(topic) is place:
@@ -134,13 +159,14 @@ class Watch:
                 looked_at_all = loop.time()
             due = set(self._places) if is_full else self._due & self._places.keys()
             hinted, self._due, self._hinted = self._hinted, set(), set()
+            came = {page.visit for place in self._places.values() for page in place.pages} if is_full else set()
             of_kind = {kind: [topic.id for topic in due if topic.kind == kind] for kind in KINDS}
             if not is_full:
                 of_kind["organization"] = []  # the hint tells enough
             if not due and not hinted:
                 continue
             try:
-                found = await loop.run_in_executor(thread, look, of_kind, list(hinted))
+                found = await loop.run_in_executor(thread, look, of_kind, list(hinted), came)
             except Exception:  # at the top of the task: the next look comes
                 log.exception("news_not_read")
             else:
@@ -148,6 +174,9 @@ class Watch:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _tell(self, due: set[Topic], found: "Found") -> None:
+        for page in [page for place in self._places.values() for page in place.pages if page.visit in found.over]:
+            page.is_over = True
+            page.moved.set()
         for topic, number in found.numbers.items():
             if topic in self._places:
                 self._places[topic].move(number)
@@ -166,27 +195,14 @@ class Watch:
                 place.state = state
 
 
-class Page(NamedTuple):
-    """One open page. What it is told first is where the topic stands."""
-
-    place: Place
-    moved: asyncio.Event
-
-    async def number(self, seconds: float) -> int | None:
-        """The number when it has moved; as it is after so many seconds; None if it was never looked up."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.moved.wait(), seconds)
-        self.moved.clear()
-        return self.place.number
-
-
 class Found(NamedTuple):
     numbers: dict[Topic, int]
     organizations: dict[int, int]
     states: dict[int, str]
+    over: set[Visit]
 
 
-def look(of_kind: dict[str, list[int]], hinted: list[int]) -> Found:
+def look(of_kind: dict[str, list[int]], hinted: list[int], came: Collection[Visit]) -> Found:
     """One borrowed connection, given back; a statement for each kind that is asked for."""
     try:
         numbers = {
@@ -194,7 +210,8 @@ def look(of_kind: dict[str, list[int]], hinted: list[int]) -> Found:
             for kind, sql in (("run", RUNS), ("log", LOGS))
             for run, number in pairs(sql, of_kind[kind]).items()
         }
-        return Found(numbers, pairs(ORGANIZATIONS, hinted), pairs(STATES, of_kind["organization"]))
+        states = pairs(STATES, of_kind["organization"])
+        return Found(numbers, pairs(ORGANIZATIONS, hinted), states, visits.over(came))
     finally:
         connection.close()
 

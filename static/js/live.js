@@ -22,15 +22,17 @@ function say(state, words) {
 }
 const sayLost = () => say("reconnecting", "Reconnecting");
 
-function signedOut() {
+function end(words, way) {
   over = true;
   drop();
-  say("ended", "Signed out. ");
+  say("ended", `${words} `);
   const link = document.createElement("a");
   link.href = location.href;
-  link.textContent = "Sign in again";
+  link.textContent = way;
   place.append(link);
 }
+const signedOut = () => end("Signed out.", "Sign in again");
+const turnedAway = () => end("Your access has ended.", "Look again");
 
 // --- news: fetched one at a time, applied in place
 function want() {
@@ -57,10 +59,12 @@ async function refresh() {
   if (wanted) want();
 }
 
-// The answer to a GET of a page's own; null when the reader is not signed in any more.
+// The answer to a GET of a page's own; null when the reader is not signed in any more, or the page is not theirs.
 export async function get(address) {
-  const answer = await fetch(address, { headers: { "HX-Request": "true" }, redirect: "manual", cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
-  if (answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403) return signedOut(), null;
+  const headers = { "HX-Request": "true", "X-Member": document.body.dataset.member };
+  const answer = await fetch(address, { headers, redirect: "manual", cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+  if (answer.type === "opaqueredirect" || answer.status === 401) return signedOut(), null;
+  if (answer.status === 403) return turnedAway(), null;
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   return answer;
 }
@@ -87,7 +91,7 @@ function connect() {
   clearTimeout(retry);
   if (over || socket || (document.hidden && hiddenAt && Date.now() - hiddenAt > HIDDEN_MS)) return;
   const address = new URL("/ws/live", location.href.replace(/^http/, "ws"));
-  address.search = new URLSearchParams({ topic: place.dataset.topic, after: live.seen });
+  address.search = new URLSearchParams({ topic: place.dataset.topic, member: document.body.dataset.member, after: live.seen });
   const mine = (socket = new WebSocket(address));
   opened = Date.now();
   mine.onmessage = (event) => {
@@ -100,7 +104,8 @@ function connect() {
   };
   mine.onclose = (event) => {
     if (mine !== socket) return;
-    if (event.code === 4401 || event.code === 4403) return signedOut();
+    if (event.code === 4401) return signedOut();
+    if (event.code === 4403) return turnedAway();
     lost();
   };
 }

@@ -126,6 +126,14 @@ def test_a_form_made_for_another_organization_changes_nothing(person, signed_in)
     assert "theme" not in answer.cookies
 
 
+def test_a_page_left_open_takes_in_nothing_of_another_organization(person, signed_in):
+    member = person("ada")
+    signed = signed_in(member)
+    assert f'data-member="{member.pk}"' in signed.get("/").content.decode()
+    for made_for, status in ((member.pk, 200), (987654321, 403)):
+        assert signed.get("/part/", headers={"HX-Request": "true", "X-Member": str(made_for)}).status_code == status
+
+
 def test_forms_say_whom_they_were_made_for(person, signed_in):
     member = person("ada")
     assert f'name="_member" value="{member.pk}"' in signed_in(member).get("/settings/").content.decode()

@@ -12,11 +12,13 @@ from urllib.parse import urlencode
 import pytest
 import redis
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db import connections
 from django.test import Client
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from accounts.models import Member, User
 from config.up.processes import Account
 from config.up.services import services_of, socket_folder, wait_until_ready
 from orchestration.engine import answers
@@ -47,8 +49,8 @@ def signed_in(member):
     return f"sessionid={client.cookies['sessionid'].value}"
 
 
-def look(web, topic, cookie="", *, after=0, origin="http://localhost"):
-    uri = f"ws://localhost/ws/live?{urlencode({'topic': topic, 'after': after})}"
+def look(web, topic, cookie="", *, after=0, origin="http://localhost", member=""):
+    uri = f"ws://localhost/ws/live?{urlencode({'topic': topic, 'member': member, 'after': after})}"
     return unix_connect(web.socket, uri, origin=origin, additional_headers={"Cookie": cookie}, open_timeout=30)
 
 
@@ -181,6 +183,84 @@ def test_who_may_not_look_is_told_so_by_code_and_words(web, begin, cookie):
 
     codes = [4401, 4401, 4403, 4404, 4404, 4404, 4404]
     assert asyncio.run(play()) == [(code, True) for code in codes]
+
+
+def sign_out(member):
+    Session.objects.all().delete()
+
+
+def deactivate(member):
+    Member.objects.filter(pk=member.pk).update(is_active=False)
+
+
+def remove(member):
+    Member.objects.filter(pk=member.pk).delete()
+
+
+def lock_out(member):
+    User.objects.filter(pk=member.user_id).update(is_active=False)
+
+
+def change_password(member):
+    member.user.set_password("another one")
+    member.user.save()
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [(sign_out, 4401), (lock_out, 4401), (change_password, 4401), (deactivate, 4403), (remove, 4403)],
+)
+def test_an_open_socket_ends_with_the_session_or_the_membership(web, members, end, code):
+    cookie = signed_in(members.viewer)
+
+    async def play():
+        async with look(web, "organization", cookie) as page:
+            await heard(page)
+            await asyncio.to_thread(finally_closed, end, members.viewer)
+            closed = await ended(page)
+        async with look(web, "organization", cookie) as page:
+            return closed, await ended(page)
+
+    assert asyncio.run(play()) == (4402, code)
+
+
+def test_others_stay_when_one_leaves(web, members):
+    leaving, staying = signed_in(members.viewer), signed_in(members.operator)
+
+    async def play():
+        async with look(web, "organization", leaving) as page, look(web, "organization", staying) as other:
+            await asyncio.gather(heard(page), heard(other))
+            await asyncio.to_thread(finally_closed, deactivate, members.viewer)
+            assert await ended(page) == 4402
+            await (await other.ping())
+
+    asyncio.run(play())
+
+
+def finally_closed(does, member):
+    try:
+        does(member)
+    finally:
+        connections.close_all()
+
+
+async def ended(page):
+    """The code by which it was closed, whatever it still heard."""
+    try:
+        while True:
+            await heard(page)
+    except ConnectionClosed as closed:
+        return closed.rcvd.code
+
+
+def test_a_page_made_for_another_member_is_turned_away(web, members, cookie):
+    async def play():
+        async with look(web, "organization", cookie, member=members.viewer.pk) as page:
+            await heard(page)
+        async with look(web, "organization", cookie, member=members.admin.pk) as page:
+            return await ended(page)
+
+    assert asyncio.run(play()) == 4403
 
 
 def test_a_page_that_comes_back_hears_at_once_what_it_missed(web, begin, cookie, tmp_path):
