@@ -10,6 +10,8 @@ import referencing
 import referencing.exceptions
 from jsonschema import Draft202012Validator, exceptions
 
+from ui.schema_words import form_wanted
+
 MESSAGE_LENGTH = 300
 
 
@@ -53,7 +55,10 @@ def value_findings(value: Any, schema: Mapping[str, Any] | bool) -> list[Finding
     except referencing.exceptions.Unresolvable as error:
         return [Finding("", f"The schema refers to {error.ref}, which is not in it.")]
     return [
-        Finding(pointer(error.absolute_path), _short(error.message))
+        Finding(
+            pointer(error.absolute_path),
+            _short(form_wanted(error.schema) if error.validator == "pattern" else error.message),
+        )
         for error in (_cause(error) for error in sorted(errors, key=lambda each: [str(part) for part in each.path]))
     ]
 

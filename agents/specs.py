@@ -21,7 +21,12 @@ SPEC = {
     "type": "object",
     "required": ["name", "kind"],
     "properties": {
-        "name": {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$", "maxLength": 64},
+        "name": {
+            "type": "string",
+            "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$",
+            "maxLength": 64,
+            "description": "lower-case letters, digits and single hyphens",
+        },
         "kind": {"type": "string"},
         "title": {"type": "string", "minLength": 1, "maxLength": 200},
         "description": {"type": "string"},
@@ -32,6 +37,7 @@ SPEC = {
     },
 }
 
+TAKEN_NAMES = {"new": "No agent can be called new, for /agents/new/ is another page. Choose another name."}
 SHORT = 80  # signs of a list that stands in one line
 MOST_VALUES, DEEPEST = 20_000, 50
 TOO_LARGE = f"At most {MOST_VALUES} values, nested {DEEPEST} deep; aliases count as often as they stand."
@@ -103,6 +109,8 @@ def findings(spec: Any) -> list[Finding]:
     if found := _not_json(spec) or value_findings(spec, SPEC):
         return found
     found = [_unknown_key(key) for key in spec if key not in SPEC["properties"]]
+    if spec["name"] in TAKEN_NAMES:
+        found.append(Finding("/name", TAKEN_NAMES[spec["name"]]))
     for part in ("input", "output"):
         found += [each.below(f"/{part}") for each in schema_findings(spec.get(part) or {})]
     if spec["kind"] not in runners.kinds():

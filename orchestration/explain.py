@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from approvals.models import Request, Status
 from orchestration.models import Deliverable, Run, Step
 from orchestration.run_rows import RunRows
-from ui.templatetags.ui import duration
+from ui.templatetags.ui import counted, duration
 
 AT_ONCE_SECONDS = 5.0  # so long a step may be ready before anyone asks where the workers are
 LONGEST_QUOTE = 300
@@ -262,11 +262,11 @@ def _took(run: Run) -> str:
 
 def _since(rows: RunRows, at: datetime | None) -> SafeString:
     at = at or rows.now
-    words = duration(max(0.0, (rows.now - at).total_seconds()))
+    words = counted((rows.now - at).total_seconds())
     return format_html('<span class="nowrap" data-since="{}">{}</span>', at.isoformat(), words)
 
 
 def _until(rows: RunRows, at: datetime | None) -> SafeString:
     at = at or rows.now
-    words = duration(max(0.0, (at - rows.now).total_seconds()))
+    words = counted((at - rows.now).total_seconds())
     return format_html('<span class="nowrap" data-until="{}">{}</span>', at.isoformat(), words)

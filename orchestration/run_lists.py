@@ -176,13 +176,16 @@ def newer_than(rows: QuerySet[Run], run: Run) -> QuerySet[Run]:
 class Row:
     """`steps` are the names of those at work or waiting, `waits_for` is of the first of them.
 
-    `status` is the run's; but that a step's result is unknown is told before that the run waits.
+    `until` when, after how many attempts. `status` is the run's; but that a step's result is unknown is told before
+    that the run waits.
     """
 
     run: Run
     status: str
     steps: Sequence[str]
     waits_for: str | None
+    until: datetime | None
+    attempt: int
     usd: float | None
     simulated: bool
 
@@ -199,14 +202,18 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
 def _row(run: Run, steps: Sequence[Step], cost: tuple[float | None, bool]) -> Row:
     first = steps[0] if steps and run.status == Run.Status.WAITING else None
     status = "uncertain" if first and first.status == Step.Status.UNCERTAIN else run.status
-    waits_for = first.waits_for if first else None
-    return Row(run, status, [step.name for step in steps], waits_for, *cost)
+    names = [step.name for step in steps]
+    if first is None:
+        return Row(run, status, names, None, None, 0, *cost)
+    return Row(run, status, names, first.waits_for, first.wake_at, first.attempt, *cost)
 
 
 def _current(ids: Sequence[int]) -> Mapping[int, list[Step]]:
     found: dict[int, list[Step]] = defaultdict(list)
     rows = Step.objects.filter(run_id__in=ids, status__in=MOVING).exclude(kind="output")
-    for step in rows.only("run_id", "key", "name", "status", "waits_for", "position").order_by("position"):
+    for step in rows.only("run_id", "key", "name", "status", "waits_for", "wake_at", "attempt", "position").order_by(
+        "position"
+    ):
         found[step.run_id].append(step)
     for steps in found.values():
         steps.sort(key=lambda step: MOVING.index(step.status))

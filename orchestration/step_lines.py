@@ -14,7 +14,7 @@ from orchestration.models import Event, Step
 from orchestration.run_rows import RunRows
 from orchestration.timeline import Bar, Timeline, draw
 from ui.statuses import Look, look_of
-from ui.templatetags.ui import duration
+from ui.templatetags.ui import duration, look_in_words
 
 LONGEST_MESSAGE = 20_000  # signs of a message that are shown
 MOST_NODES = 200  # a larger graph is drawn when asked for
@@ -88,7 +88,7 @@ class Lines:
             step=step,
             place=str(step.position) if step.index is None else f"{step.position}-{step.index}",
             look=look,
-            word=look.word,
+            word=look_in_words(look, step.wake_at, step.attempt, most),
             since=step.started_at if step.ended_at is None else None,
             took=took(step),
             tries=f"{step.attempt} of {most}" if most > 1 and step.attempt else str(step.attempt or ""),

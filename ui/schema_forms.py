@@ -15,6 +15,8 @@ from jsonschema.exceptions import ValidationError as SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from ui.schema_words import form_wanted
+
 WHOLE = "value"  # the one field of a schema that names no properties
 MORE = "more"  # members beside the named ones
 PLAIN_NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
@@ -27,7 +29,6 @@ KINDS_OF_VALUES = {"object": dict, "array": list, "boolean": bool, "integer": in
 SHOWN_CHOICES = 500
 WORDS_OF_RULES = {
     "required": "This field is required.",
-    "pattern": "This does not have the form {}.",
     "minLength": "At least {} signs.",
     "maxLength": "At most {} signs.",
     "minimum": "At least {}.",
@@ -49,6 +50,8 @@ class Typed(str):
 
 class JsonField(forms.Field):
     """A value of JSON, typed as text. Its clean value is the plain value, or ABSENT where nothing was typed."""
+
+    pattern = ""  # of the schema, as it is written
 
     def __init__(self, *, nullable: bool = False, **given: Any) -> None:
         self.nullable = nullable
@@ -235,7 +238,9 @@ def field_of(schema: Any, *, label: str, required: bool, initial: Any = None, ro
         widget = forms.NumberInput(attrs=_number_attributes(schema, kind))
         return NumberField(whole=kind == "integer", nullable=nullable, widget=widget, **given)
     if kind == "string":
-        return TextField(nullable=nullable, widget=_text_widget(schema, given["initial"]), **given)
+        text = TextField(nullable=nullable, widget=_text_widget(schema, given["initial"]), **given)
+        text.pattern = str(schema.get("pattern") or "")
+        return text
     kinds = schema.get("type")
     if isinstance(kinds, list) and "string" in kinds:
         given["help_text"] = given["help_text"] or "Words, or JSON."
@@ -303,7 +308,7 @@ def _text_widget(schema: Mapping[str, Any], value: Any) -> forms.Widget:
     if not is_short or (isinstance(value, str) and "\n" in value):
         return forms.Textarea(attrs={"rows": 1, "class": "grows", **attrs})
     if isinstance(pattern, str) and "|" not in pattern:  # an anchor may be of one side of it alone
-        attrs["pattern"] = _as_html_pattern(pattern)
+        attrs |= {"pattern": _as_html_pattern(pattern), "title": form_wanted(schema)}
     widget = forms.TextInput(attrs=attrs)
     widget.input_type = INPUT_TYPES.get(str(shape), "text")
     return widget
@@ -416,6 +421,8 @@ def _words_of(error: SchemaError) -> str:
     rule = error.validator_value
     if error.validator == "type":
         return f"This is to be of type {' or '.join([rule] if isinstance(rule, str) else _listed(rule))}."
+    if error.validator == "pattern":
+        return form_wanted(error.schema)[:LONGEST_MESSAGE]
     words = WORDS_OF_RULES.get(str(error.validator))
     return (words.format(rule) if words else error.message)[:LONGEST_MESSAGE]
 

@@ -17,7 +17,6 @@ LIMITS = (
     ("exclusiveMaximum", "less than {}"),
     ("minItems", "at least {} items"),
     ("maxItems", "at most {} items"),
-    ("pattern", "of the form {}"),
 )
 
 
@@ -30,6 +29,7 @@ class Field:
     words: str
     is_required: bool
     description: str
+    pattern: str = ""  # as it is written, for who reads such
 
 
 def fields_of(schema: Any) -> list[Field]:
@@ -51,7 +51,8 @@ def _fields(schema: Any, above: str, depth: int) -> Iterator[Field]:
         inner: Mapping[str, Any] = each if isinstance(each, Mapping) else {}
         path = f"{above}{name}"
         title = str(inner.get("title") or "")
-        yield Field(path, title, words_of(inner), name in (required or ()), str(inner.get("description") or ""))
+        description, pattern = str(inner.get("description") or ""), str(inner.get("pattern") or "")
+        yield Field(path, title, words_of(inner), name in (required or ()), description, pattern)
         yield from _fields(inner, f"{path}.", depth + 1)
         yield from _fields(inner.get("items"), f"{path}[].", depth + 1)
 
@@ -71,7 +72,21 @@ def words_of(schema: Any) -> str:
     examples = schema.get("examples")
     if isinstance(examples, list) and examples:
         parts.append(f"for example {examples[0]}")
+    elif "pattern" in schema:
+        parts.append("of one form")
     return ", ".join(parts)
+
+
+def form_wanted(schema: Any) -> str:
+    """What a text is to look like that broke the schema's pattern, by an example, else by what it is called."""
+    schema = schema if isinstance(schema, Mapping) else {}
+    examples = schema.get("examples")
+    if isinstance(examples, list) and examples and isinstance(examples[0], str):
+        return f"This must look like {examples[0]}."
+    for key, words in (("description", "This is not what is asked for: {}"), ("title", "This does not look like: {}")):
+        if isinstance(schema.get(key), str) and schema[key].strip():
+            return words.format(schema[key].strip().rstrip(".")) + "."
+    return "This does not have the form that is asked for."
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

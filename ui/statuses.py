@@ -4,11 +4,15 @@ from typing import NamedTuple
 
 
 class Look(NamedTuple):
-    """`icon` is a file of static/vendor/lucide; `tone` a group of colours in static/countersign.css."""
+    """`icon` is a file of static/vendor/lucide; `tone` a group of colours in static/countersign.css.
+
+    `until` is said instead of `word` where it is known when the wait ends: {left} is the time until then.
+    """
 
     word: str
     icon: str
     tone: str
+    until: str = ""
 
 
 LOOKS = {
@@ -32,12 +36,12 @@ LOOKS = {
     "withdrawn": Look("Withdrawn", "circle-slash", "none"),
 }
 WAITS = {
-    "approval": Look("Waiting for approval", "hand", "wait"),
-    "time": Look("Waiting for time", "clock", "wait"),
-    "event": Look("Waiting for event", "radio", "wait"),
-    "child": Look("Waiting for a child", "git-branch", "wait"),
-    "limit": Look("Waiting for a limit", "gauge", "wait"),
-    "retry": Look("Waiting to retry", "rotate-cw", "wait"),
+    "approval": Look("Waiting for approval", "hand", "wait", "Waiting for approval, {left} left"),
+    "time": Look("Waiting for time", "clock", "wait", "Waiting for time, {left} left"),
+    "event": Look("Waiting for event", "radio", "wait", "Waiting for event, {left} left"),
+    "child": Look("Waiting for a child", "git-branch", "wait", "Waiting for a child, {left} left"),
+    "limit": Look("Waiting for a limit", "gauge", "wait", "Waiting for a limit, {left} left"),
+    "retry": Look("Waiting to retry", "rotate-cw", "wait", "Retry {next} in {left}"),
 }
 
 

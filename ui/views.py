@@ -54,6 +54,7 @@ def styleguide(request: HttpRequest) -> HttpResponse:
         {
             "statuses": list(LOOKS),
             "waits": list(WAITS),
+            "soon": now + datetime.timedelta(seconds=40),
             "tones": ["good", "busy", "wait", "bad", "idle", "info"],
             "moments": [now - datetime.timedelta(seconds=n) for n in (1, 70, 7300, 200_000)],
             "payload": {"name": "Zoë", "rows": [{"kpi": "revenue", "amount": 12.5, "final": True, "note": None}]},

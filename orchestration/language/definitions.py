@@ -31,6 +31,7 @@ AFTER = CALLING | {"output"}
 RUN_FIELDS = ("id", "started_by", "organization", "url")
 STEP_FIELDS = ("output", "status", "decision")
 DECISION_FIELDS = ("choice", "note", "form", "by")
+TAKEN_NAME = "new"  # its page would be hidden behind the one that makes a definition
 LATEST = "This version does not have it."
 
 
@@ -175,6 +176,13 @@ class _Compiler:
         return schema if isinstance(schema, dict) and not schemas.check(schema) else None
 
     def check_meaning(self) -> None:
+        if self.root.value.get("name") == TAKEN_NAME:
+            self.find(
+                ["name"],
+                "slug",
+                "No definition can be called new, for /definitions/new/ is another page.",
+                "Choose another name.",
+            )
         self.check_input_schema()
         for name, step in self.steps.items():
             self.check_needs(name, step)
@@ -665,6 +673,8 @@ def _shape_message(error: Any) -> str:
     if error.validator == "type":
         wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
         return f"this must be {wanted}"
+    if error.validator == "pattern":
+        return f"{error.instance} does not have the form that is asked for"
     return str(error.message)
 
 

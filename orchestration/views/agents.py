@@ -28,7 +28,7 @@ from orchestration.language.documents import Unreadable
 from orchestration.language.documents import read as read_document
 from orchestration.models import Definition, LogLine, Payload, Run
 from orchestration.step_lines import KINDS_OF_ERROR
-from orchestration.views.drafts import Conflict, Draft, findings_answer, text_of
+from orchestration.views.drafts import Conflict, Draft, findings_answer, hidden_url, restored, text_of
 from ui.differences import difference
 from ui.schema_forms import SchemaForm
 from ui.schema_words import fields_of
@@ -213,13 +213,19 @@ def compared(request: HttpRequest, found: Agent) -> dict[str, Any] | None:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page(Role.BUILDER, reading=True)
 def edit(request: HttpRequest, slug: str | None = None) -> HttpResponse:
-    """Check a spec, or save it as the agent's current version. One with errors comes back with all of them."""
+    """Check a spec, or save it as the agent's current version. One with errors comes back with all of them.
+
+    `version`: the one to begin with; what it is saved over is the current one all the same.
+    """
     member: Member = request.member  # type: ignore[attr-defined]
     found = visible_agent(member, slug) if slug is not None else None
     if request.method != "POST":
         current = found.current_version if found else None
-        text = written(found, current) if found and current else STARTER
-        return editor(request, Draft(text, current.number if current else 0), found)
+        older = restored(found.versions, request) if found else None
+        shown = older or current
+        draft = Draft(written(found, shown) if found and shown else STARTER, current.number if current else 0)
+        draft.restored = older.number if older else 0
+        return editor(request, draft, found)
     draft = Draft.of(request)
     spec, findings = checked(draft.text)
     draft.found(findings)
@@ -302,6 +308,7 @@ def editor(
             "draft": draft,
             "lines": draft.lines(),
             "conflict": conflict,
+            "hidden_url": "" if found else hidden_url(Agent.objects.visible_to(request.member), "pages:agent-version"),  # type: ignore[attr-defined]
             "check_url": reverse("pages:agent-check"),
             "words": sorted({*specs.ORDER, *runners.kinds()}),
         },

@@ -19,7 +19,7 @@ from orchestration.drawing import drawing_of
 from orchestration.exceptions import InvalidDefinition, NewerVersion
 from orchestration.language import SCHEMA
 from orchestration.models import Definition, Run
-from orchestration.views.drafts import Conflict, Draft, findings_answer, text_of
+from orchestration.views.drafts import Conflict, Draft, findings_answer, hidden_url, restored, text_of
 from ui.differences import difference
 from ui.schema_words import fields_of
 from ui.sources import source_lines
@@ -123,15 +123,21 @@ def compared(request: HttpRequest, found: Definition) -> dict[str, Any] | None:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page(Role.BUILDER, reading=True)
 def edit(request: HttpRequest, slug: str | None = None) -> HttpResponse:
-    """Check a text, or save it as the newest version. A text with errors comes back with all of them."""
+    """Check a text, or save it as the newest version. A text with errors comes back with all of them.
+
+    `version`: the one whose text to begin with; what it is saved over is the current one all the same.
+    """
     member: Member = request.member  # type: ignore[attr-defined]
     found = None
     if slug is not None:
         found = get_object_or_404(Definition.objects.visible_to(member).written().for_list(), slug=slug)
     current = found.current_version if found else None
     if request.method != "POST":
-        draft = Draft(current.text if current else STARTER, current.number if current else 0)
-        return editor(request, draft, found, plan=current.plan if current else None)
+        older = restored(found.versions, request) if found else None
+        shown = older or current
+        draft = Draft(shown.text if shown else STARTER, current.number if current else 0)
+        draft.restored = older.number if older else 0
+        return editor(request, draft, found, plan=shown.plan if shown else None)
     draft = Draft.of(request)
     compiled = sources.check(source(draft.text), organization=member.organization)
     draft.found(compiled.findings)
@@ -190,6 +196,9 @@ def editor(
             "draft": draft,
             "lines": draft.lines(),
             "conflict": conflict,
+            "hidden_url": ""
+            if found
+            else hidden_url(Definition.objects.visible_to(member), "pages:definition-version"),
             "drawing": drawing_of(plan, draft.text) if plan else None,
             "check_url": reverse("pages:definition-check"),
             "words": words_of(member),

@@ -1,10 +1,11 @@
 """What the editors of definitions and agents have in common: the text as typed, its findings, and a lost edit."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.http import HttpRequest, JsonResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 
 from accounts.models import Member
 from orchestration.language import Finding
@@ -28,6 +29,7 @@ class Draft:
     agreed: str = ""
     findings: list[Finding] = field(default_factory=list)
     is_checked: bool = False
+    restored: int = 0  # the earlier version whose text it is
 
     @classmethod
     def of(cls, request: HttpRequest) -> "Draft":
@@ -81,6 +83,18 @@ class Conflict:
     @property
     def is_other(self) -> bool:
         return self.edited != self.name
+
+
+def restored(versions: Any, request: HttpRequest) -> Any:
+    """The version that the address names; None for no such."""
+    number = number_of(request.GET.get("version", ""))
+    return versions.filter(number=number).first() if number else None
+
+
+def hidden_url(rows: Any, url_name: str) -> str:
+    """Of the one called new, made before that name was refused: /new/ is where others are made."""
+    row = rows.filter(slug="new", current_version__isnull=False).select_related("current_version").first()
+    return reverse(url_name, args=["new", row.current_version.number]) if row else ""
 
 
 def text_of(request: HttpRequest) -> str:

@@ -3,9 +3,9 @@ import { get } from "./live.js";
 
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
-// --- times, said as the filter `duration` of ui/templatetags/ui.py says them
-export function duration(seconds) {
-  if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
+// --- times that go on, said as `counted` of ui/templatetags/ui.py says them
+function counted(seconds) {
+  if (seconds < 10) return `${Math.max(0, Math.floor(seconds))} s`;
   const parts = [];
   let left = Math.floor(seconds);
   for (const [length, unit] of UNITS) {
@@ -22,7 +22,7 @@ function count() {
   for (const place of document.querySelectorAll("[data-since], [data-until]")) {
     const { since, until } = place.dataset;
     const seconds = since ? (now - new Date(since)) / 1000 : (new Date(until) - now) / 1000;
-    const words = seconds < 10 ? `${Math.max(0, Math.floor(seconds))} s` : duration(seconds);
+    const words = counted(seconds);
     if (place.textContent !== words) place.textContent = words;
   }
 }

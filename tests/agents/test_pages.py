@@ -108,6 +108,7 @@ def test_old_versions_stay_and_two_are_compared(viewer, save_agent):
     save_agent(**specs.read(SPEC))
     save_agent(**specs.read(SPEC.replace("Whom to greet", "Whom")))
     assert "Whom to greet" in read(viewer, "/agents/greeter/1/")
+    assert "Restore this version" not in read(viewer, "/agents/greeter/1/")
     page = read(viewer, "/agents/greeter/?from=1&to=2")
     assert "1 line added, 1 removed" in page
     read(viewer, "/agents/greeter/3/", 404)
@@ -181,6 +182,7 @@ def test_a_newer_version_is_not_saved_over_unasked(builder, save_agent):
     save_agent(**specs.read(SPEC))
     save_agent(**specs.read(SPEC.replace("Whom to greet", "Their words")))
     mine = SPEC.replace("Whom to greet", "My words")
+    assert "Whom to greet" in read(builder, "/agents/greeter/edit/?version=1")
     page = send(builder, "/agents/greeter/edit/", 409, text=mine, base="1", do="save")
     assert "Version 2 was saved meanwhile" in page
     assert "Their words" in page

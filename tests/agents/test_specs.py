@@ -26,7 +26,8 @@ def query_spec(**operation):
     [
         ([], "", "object"),
         ({"kind": "tool"}, "", "name"),
-        (echo_spec(name="No Slug"), "/name", "does not match"),
+        (echo_spec(name="No Slug"), "/name", "lower-case letters"),
+        (echo_spec(name="new"), "/name", "/agents/new/"),
         (echo_spec(kind="tools"), "/kind", "known: context, "),
         (echo_spec(inputs={}), "/inputs", "Did you mean input?"),
         (echo_spec(input={"type": "strin"}), "/input/type", "not valid"),

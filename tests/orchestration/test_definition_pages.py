@@ -120,6 +120,29 @@ def test_old_versions_stay_and_two_are_compared(viewer, save):
         assert 'id="difference"' not in read(viewer, f"/definitions/greet/?{odd}")
 
 
+def test_an_earlier_version_is_restored_by_saving_its_text_anew(builder, save):
+    save(TEXT)
+    save(TEXT.replace("Says hello", "Says hello kindly"))
+    assert "/definitions/greet/edit/?version=1" in read(builder, "/definitions/greet/1/")
+    page = read(builder, "/definitions/greet/edit/?version=1")
+    assert "This is the text of version 1" in page
+    assert "kindly" not in page
+    assert 'name="base" value="2"' in page
+    assert numbers() == [1, 2]
+    send(builder, "/definitions/greet/edit/?version=1", 302, text=TEXT, base="2", do="save")
+    assert Definition.objects.get(slug="greet").current_version.number == 3
+    for odd in ("version=9", "version=x", "version="):
+        assert "This is the text of" not in read(builder, f"/definitions/greet/edit/?{odd}")
+
+
+def test_one_called_new_from_before_stays_reachable(builder, save):
+    save(TEXT)
+    Definition.objects.filter(slug="greet").update(slug="new")
+    assert '/definitions/new/1/">Open it' in read(builder, "/definitions/new/")
+    assert "Says hello" in read(builder, "/definitions/new/1/")
+    send(builder, "/definitions/new/", 400, text=TEXT.replace("name: greet", "name: new"), do="save")
+
+
 def test_another_organization_finds_none_of_it(client, save):
     save(TEXT)
     client.force_login(MemberFactory(roles=["admin"]).user)

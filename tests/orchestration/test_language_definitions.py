@@ -46,6 +46,7 @@ def definition(*lines):
         ("", [(1, 1, "syntax")]),
         ("name: d\nname: e\nsteps: {a: {agent: echo}}", [(2, 1, "duplicate-key")]),
         ("name: d", [(1, 1, "missing-key")]),
+        ("name: new\nsteps: {a: {agent: echo}}", [(1, 7, "slug")]),
         (definition("  a: {agent: eco}"), [(3, 14, "unknown-agent")]),
         (definition("  a: {agent: echo, map: 1}"), [(3, 20, "not-in-this-version")]),
         (definition("  a: {agent: echo, tiemout: 1s}"), [(3, 20, "unknown-key")]),

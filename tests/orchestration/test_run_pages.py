@@ -261,7 +261,8 @@ def test_what_does_not_fit_is_shown_again_with_the_error_at_its_field(operator, 
     assert answer.status_code == 400
     assert 'value="October"' in page
     assert 'name="key" value="k"' in page
-    assert re.search(r'id="id_input-month_error"[^>]*><p>This does not have the form', page)
+    assert re.search(r'id="id_input-month_error"[^>]*><p>This does not have the form that is asked for\.</p>', page)
+    assert "The exact form" in page
     assert Run.objects.count() == 0
 
 
@@ -339,7 +340,7 @@ def test_a_question_is_told_with_who_is_asked_and_until_when(viewer, begin):
     end(run, "figures")
     deadline = timezone.now() + timedelta(days=3)
     question = put_question(run, "check", title="KPI <figures>", deadline_at=deadline, deadline_choice="abort")
-    wanted = r"Waiting \d\.\d s for finance to approve “KPI <figures>”, due in 2 d 23 h\."
+    wanted = r"Waiting \d+ s for finance to approve “KPI <figures>”, due in 2 d 23 h\."
     assert re.fullmatch(wanted, words_of(viewer, run))
     Request.objects.filter(pk=question.pk).update(deadline_at=timezone.now() - timedelta(seconds=1))
     assert words_of(viewer, run).endswith("; its time is over, and abort follows.")
@@ -360,6 +361,9 @@ def test_a_retry_is_told_with_its_number_its_time_and_the_reason(viewer, begin):
     end(run, "figures", "waiting", fields={"waits_for": "retry", "wake": 3600, "error": error})
     wanted = r"Retrying figures: attempt 2 of 4 in (59 min \d+ s|1 h), after “the other side is busy”\."
     assert re.fullmatch(wanted, words_of(viewer, run))
+    chip = r"Retry 2 of 4 in <span data-until=[^>]+>(59 min \d+ s|1 h)</span>"
+    assert len(re.findall(chip, text_of(viewer, f"/runs/{run.public_id}/"))) == 3  # in graph, timeline and panel
+    assert re.search(chip.replace(" of 4", ""), text_of(viewer, "/runs/"))
 
 
 def test_an_unknown_result_is_told_before_all_else(viewer, begin):
@@ -374,7 +378,7 @@ def test_an_unknown_result_is_told_before_all_else(viewer, begin):
 def test_a_child_is_told_with_its_run(viewer, begin):
     child, run = begin("  figures: {agent: echo}\n"), begin(CHAIN)
     end(run, "figures", "waiting", fields={"waits_for": "child", "child": child.pk})
-    wanted = r"Waiting \d\.\d s for the run of test-1 that figures started, which is running\."
+    wanted = r"Waiting \d+ s for the run of test-1 that figures started, which is running\."
     assert re.fullmatch(wanted, words_of(viewer, run))
     assert f'href="/runs/{child.public_id}/"' in text_of(viewer, f"/runs/{run.public_id}/related/")
 
@@ -390,7 +394,7 @@ def test_the_end_is_told_with_how_long_it_took_and_what_it_made(viewer, begin):
     run = begin("  figures: {agent: echo, deliverable: {name: d, title: t, content: c}}\n")
     made = {"id": "dlv_1", "name": "d", "title": "The <report>", "content": "c"}
     end(run, "figures", fields={"deliverable": made})
-    assert re.fullmatch(r"Completed after \d\.\d s\. It made The <report>\.", words_of(viewer, run))
+    assert re.fullmatch(r"Completed after [\d.]+ m?s\. It made The <report>\.", words_of(viewer, run))
 
 
 def test_a_rejection_and_a_cancel_are_told_with_who_and_why(viewer, begin, members):

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import re
+from datetime import timedelta
 
 import pytest
 from django.template import Context, Template
+from django.utils import timezone
 
 from approvals.models import Status
 from orchestration.models import Run, Step
@@ -73,7 +76,17 @@ def test_markdown_too_long_to_draw_is_shown_as_text():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.42, "0.4 s"), (75, "1 min 15 s"), (7500, "2 h 5 min"), (360_000, "4 d 4 h"), (None, "")]
+    ("seconds", "words"),
+    [
+        (0.0, "<1 ms"),
+        (0.012, "12 ms"),
+        (0.0996, "0.1 s"),
+        (0.42, "0.4 s"),
+        (75, "1 min 15 s"),
+        (7500, "2 h 5 min"),
+        (360_000, "4 d 4 h"),
+        (None, ""),
+    ],
 )
 def test_durations_read_as_people_say_them(seconds, words):
     assert duration(seconds) == words
@@ -98,3 +111,15 @@ def test_the_styleguide_shows_every_status(client, db):
     page = client.get("/styleguide/").content.decode()
     for name in LOOKS:
         assert f'data-status="{name}"' in page
+
+
+def test_a_wait_whose_end_is_known_says_when():
+    soon = timezone.now() + timedelta(seconds=40)
+    assert "Retry 2 of 5 in <span data-until=" in draw(
+        '{% status "waiting" "retry" until=t attempt=1 most=5 %}', t=soon
+    )
+    assert re.search(
+        r">Waiting for time, <span [^>]+>(39|40) s</span> left<", draw('{% status "waiting" "time" until=t %}', t=soon)
+    )
+    assert ">Waiting to retry<" in draw('{% status "waiting" "retry" attempt=1 most=5 %}')
+    assert "data-until" not in draw('{% status "completed" until=t %}', t=soon)

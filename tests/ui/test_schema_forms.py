@@ -64,7 +64,7 @@ def test_what_was_left_empty_is_absent():
     ("field", "typed", "words"),
     [
         ("month", "", "This field is required."),
-        ("month", "October", "This does not have the form"),
+        ("month", "October", "This must look like 2026-10."),
         ("count", "10", "At most 9."),
         ("count", "1.5", "Write a whole number."),
         ("share", "nan", "Write a number"),

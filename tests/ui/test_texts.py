@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from ui.differences import MOST_LINES, difference
-from ui.schema_words import MOST_FIELDS, fields_of, words_of
+from ui.schema_words import MOST_FIELDS, fields_of, form_wanted, words_of
 from ui.sources import source_lines
 
 
@@ -26,6 +26,19 @@ def test_the_same_differs_in_nothing_and_what_is_too_long_is_not_compared():
     assert difference("", "a\n" * MOST_LINES).too_long
 
 
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"examples": ["2026-10"], "description": "A month."}, "This must look like 2026-10."),
+        ({"examples": [7], "description": "A month."}, "This is not what is asked for: A month."),
+        ({"title": "Month"}, "This does not look like: Month."),
+        ({}, "This does not have the form that is asked for."),
+    ],
+)
+def test_a_broken_pattern_is_told_in_words(schema, words):
+    assert form_wanted({**schema, "pattern": "^x$"}) == words
+
+
 def test_findings_lie_at_their_lines_and_those_beyond_at_the_last():
     found = [SimpleNamespace(line=line, severity="error", message=str(line)) for line in (0, 2, 99)]
     lines = source_lines("a\nb\nc\n", found)
@@ -43,6 +56,8 @@ def test_findings_lie_at_their_lines_and_those_beyond_at_the_last():
         ({"type": "string", "minLength": 1, "maxLength": 5}, "text, at least 1 signs, at most 5 signs"),
         ({"type": ["number", "null"], "minimum": 0}, "number or nothing, at least 0"),
         ({"enum": ["a", 1, None]}, "one of a, 1, None"),
+        ({"type": "string", "pattern": "^a+$"}, "text, of one form"),
+        ({"type": "string", "pattern": "^a+$", "examples": ["aa"]}, "text, for example aa"),
         ({"const": 3}, "always 3"),
         ({"type": "array", "items": {"type": "integer"}}, "list of: whole number"),
         ({"type": "boolean", "default": True}, "yes or no, otherwise True"),

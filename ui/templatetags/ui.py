@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from ui import markdown as markdown_of
-from ui.statuses import look_of
+from ui.statuses import Look, look_of
 
 register = template.Library()
 SHOWN_NODES = 200
@@ -29,16 +29,33 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag
-def status(status: str, waits_for: str | None = None) -> SafeString:
-    """The chip of a status."""
+def status(
+    status: str,
+    waits_for: str | None = None,
+    *,
+    until: datetime.datetime | None = None,
+    attempt: int = 0,
+    most: int = 0,
+) -> SafeString:
+    """The chip of a status. For what waits: `until` when, after which of how many attempts."""
     look = look_of(status, waits_for)
     return format_html(
         '<span class="chip tone-{}" data-status="{}"><span class="icon icon-{}" aria-hidden="true"></span>{}</span>',
         look.tone,
         status,
         look.icon,
-        look.word,
+        look_in_words(look, until, attempt, most),
     )
+
+
+def look_in_words(look: Look, until: datetime.datetime | None, attempt: int, most: int) -> SafeString | str:
+    """ "Retry 2 of 5 in 40 s"; static/js/run.js goes on counting. The plain word where it is not known until when."""
+    if until is None or not look.until:
+        return look.word
+    left = format_html(
+        '<span data-until="{}">{}</span>', until.isoformat(), counted((until - timezone.now()).total_seconds())
+    )
+    return format_html(look.until, left=left, next=f"{attempt + 1} of {most}" if most else attempt + 1)
 
 
 @register.simple_tag
@@ -82,11 +99,20 @@ def relative(seconds: float) -> str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """ "0.4 s", "12 s", "3 min 20 s", "2 h 5 min", "4 d 1 h"."""
+    """ "<1 ms", "12 ms", "0.4 s", "12 s", "3 min 20 s", "2 h 5 min", "4 d 1 h"."""
     if seconds is None:
         return ""
-    if seconds < 10:
-        return f"{max(0.0, seconds):.1f} s"
+    if seconds < 0.0995:
+        return "<1 ms" if seconds < 0.001 else f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else _in_units(seconds)
+
+
+def counted(seconds: float) -> str:
+    """Of a time that goes on: in whole seconds, as static/js/run.js goes on saying it."""
+    return f"{max(0, int(seconds))} s" if seconds < 10 else _in_units(seconds)
+
+
+def _in_units(seconds: float) -> str:
     parts: list[str] = []
     left = int(seconds)
     for length, unit in UNITS:
@@ -101,7 +127,9 @@ def duration(seconds: float | None) -> str:
 @register.simple_tag
 def between(start: datetime.datetime | None, end: datetime.datetime | None = None) -> str:
     """How long it took, or has taken until now."""
-    return duration(((end or timezone.now()) - start).total_seconds()) if start else ""
+    if start is None:
+        return ""
+    return duration((end - start).total_seconds()) if end else counted((timezone.now() - start).total_seconds())
 
 
 @register.simple_tag
