@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class Result:
 @dataclass(frozen=True)
 class Surroundings:
     """`title`, `url`, `status` and `sentence` are the run's; `again`: steps that the choice retry runs again;
-    `topic`, `seq`: what a page listens to, for news of it."""
+    `is_simulated`: a stand-in took part; `topic`, `seq`: what a page listens to, for news of it."""
 
     title: str = ""
     url: str = ""
@@ -43,18 +43,24 @@ class Surroundings:
     behind: list[Step] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    is_simulated: bool = False
     topic: str = ""
     seq: int = 0
 
 
-_tellers: list[str] = []
+_tellers: dict[str, str] = {}
 
 
-def register(teller: str) -> None:
-    """Called from an app's `ready()`, with the dotted name of a function of a request and a member, which gives
-    Surroundings, or None about questions that its app did not ask. By name, as apps are read before their models."""
-    if teller not in _tellers:
-        _tellers.append(teller)
+def register(teller: str, simulated: str) -> None:
+    """Called from an app's `ready()`, with the dotted names of two functions. The first, of a request and a member,
+    gives Surroundings, or None about questions that its app did not ask. The second gives the keys of those of many
+    requests in which a stand-in took part. By name, as apps are read before their models."""
+    _tellers[teller] = simulated
+
+
+def simulated_among(rows: Collection[Request]) -> set[int]:
+    """The keys of those in which a stand-in took part, as their askers say."""
+    return {pk for name in _tellers.values() for pk in import_string(name)(rows)} if rows else set()
 
 
 def surroundings_of(row: Request, member: Member) -> Surroundings:

@@ -1,7 +1,6 @@
 """Pages for people: what waits for them, and one question with its answer."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -19,9 +18,11 @@ from accounts.permissions import page
 from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, ApprovalError, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.forms import OTHERS, Answer
+from approvals.lines import ids_of, lines_named, lines_of
 from approvals.models import ABORT, CONTINUE, RETRY, Policy, Request, RequestQuerySet, Status
 from approvals.sheets import Sheet, changes_between, changes_of
 from approvals.surroundings import surroundings_of
+from ui.arrivals import arrived, known_of
 
 PAGE_SIZE = 50
 LONGEST_SEARCH = 200
@@ -42,19 +43,19 @@ def inbox(request: HttpRequest) -> HttpResponse:
     """Open questions, those due first in front; or those that have ended, the newest first."""
     member = request.member  # type: ignore[attr-defined]
     tab = _tab(request)
-    # Before the rows: what comes between the two queries is shown and told as new, rather than neither.
-    newest = Request.objects.visible_to(member).order_by("-pk").values_list("pk", flat=True).first() or 0
     rows = _filtered(_of_tab(tab, member), request.GET)
+    known = "" if tab == "done" else known_of(rows)
     after = _after(request, member)
     rows = _newest_first(rows, after) if tab == "done" else rows.by_due(after)
-    found = list(rows.for_inbox().without_payloads()[: PAGE_SIZE + 1])
+    found = lines_of(rows[: PAGE_SIZE + 1])
     kept = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
-    older = {**kept, "tab": tab, "after": found[PAGE_SIZE - 1].public_id} if len(found) > PAGE_SIZE else None
+    older = {**kept, "tab": tab, "after": found[PAGE_SIZE - 1].row.public_id} if len(found) > PAGE_SIZE else None
+    seen = {} if tab == "done" else {"ids": ids_of(found[:PAGE_SIZE]), "known": known}
     return render(
         request,
         "approvals/inbox.html",
         {
-            "rows": found[:PAGE_SIZE],
+            "lines": found[:PAGE_SIZE],
             "tab": tab,
             "tabs": [
                 {"label": label, "url": f"?{urlencode({**kept, 'tab': name})}", "is_here": name == tab}
@@ -63,7 +64,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
             "policies": Policy.objects.visible_to(member),
             "endings": [status for status in Status if status != Status.PENDING] if tab == "done" else [],
             "kept": kept,
-            "part_url": f"{reverse('pages:approvals-part')}?{urlencode({**kept, 'tab': tab, 'newest': newest})}",
+            "part_url": f"{reverse('pages:approvals-part')}?{urlencode({**kept, 'tab': tab, **seen})}",
             "older_url": f"?{urlencode(older)}" if older else "",
             "newer_url": f"?{urlencode({**kept, 'tab': tab})}" if after else "",
         },
@@ -73,14 +74,18 @@ def inbox(request: HttpRequest) -> HttpResponse:
 @require_safe
 @page()
 def inbox_part(request: HttpRequest) -> HttpResponse:
-    """What came since the page was made: how many, never the rows, which would move under the reader."""
+    """The rows that the page shows as they are now, where they are; and how many came that it did not know."""
     member = request.member  # type: ignore[attr-defined]
-    tab, newest = _tab(request), request.GET.get("newest", "")
-    since = int(newest) if re.fullmatch(r"[0-9]{1,18}", newest) else 0
-    news = 0 if tab == "done" else _filtered(_of_tab(tab, member), request.GET).filter(pk__gt=since).count()
+    tab = _tab(request)
     kept = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
-    fresh_url = f"{reverse('pages:approvals')}?{urlencode({**kept, 'tab': tab})}"
-    return render(request, "approvals/_inbox_part.html", {"news": news, "fresh_url": fresh_url})
+    known = request.GET.get("known")
+    context = {
+        "tab": tab,
+        "lines": lines_named(request.GET.get("ids", ""), member, most=PAGE_SIZE),
+        "new": 0 if known is None else arrived(_filtered(_of_tab(tab, member), request.GET), known),
+        "fresh_url": f"{reverse('pages:approvals')}?{urlencode({**kept, 'tab': tab})}",
+    }
+    return render(request, "approvals/_inbox_part.html", context)
 
 
 def _tab(request: HttpRequest) -> str:

@@ -18,7 +18,7 @@ class OrchestrationConfig(AppConfig):
         shell.register(shell.Entry("Deliverables", "pages:deliverables", "file-text", 40, keys="g l"))
         shell.register(shell.Entry("Definitions", "pages:definitions", "workflow", 50, keys="g f"))
         shell.register(shell.Entry("Agents", "pages:agents", "bot", 60, keys="g n"))
-        surroundings.register("orchestration.asked.tell")
+        surroundings.register("orchestration.asked.tell", simulated="orchestration.asked.simulated")
         decided.connect(hint_answer, dispatch_uid="orchestration")
 
 

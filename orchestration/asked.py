@@ -1,5 +1,6 @@
 """What a checkpoint's question is about, told to the pages of approvals."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.urls import reverse
@@ -10,6 +11,7 @@ from approvals.models import Request
 from approvals.surroundings import Result, Step, Surroundings
 from orchestration.models import DefinitionVersion, Run
 from orchestration.models import Step as RunStep
+from orchestration.run_lists import simulated_among
 
 SHOWN = ("run_id", "key", "position", "name", "round", "status", "waits_for", "agent_version_id")
 
@@ -36,9 +38,20 @@ def tell(row: Request, member: Member) -> Surroundings | None:
         behind=_behind(run, [name for name, _ in row.digest_parts.get("steps", [])]),
         again=_again(version, row.step),
         results=[Result(found.title, reverse("pages:deliverable", args=[found.public_id])) for found in results],
+        is_simulated=bool(simulated_among([run.pk])),
         topic=f"run:{run.public_id}",
         seq=run.seq,
     )
+
+
+def simulated(rows: Collection[Request]) -> set[int]:
+    """The keys of those whose run a stand-in took part in. Two queries."""
+    asked = Run.objects.filter(
+        organization_id__in={row.organization_id for row in rows}, public_id__in={row.run for row in rows if row.run}
+    )
+    runs = dict(asked.order_by().values_list("public_id", "pk"))
+    marked = simulated_among(runs.values())
+    return {row.pk for row in rows if runs.get(row.run or "") in marked}
 
 
 def _sentence(run: Run) -> str:

@@ -168,10 +168,6 @@ def older_than(rows: QuerySet[Run], run: Run) -> QuerySet[Run]:
     return rows.filter(created_at__lte=run.created_at).exclude(created_at=run.created_at, pk__gte=run.pk)
 
 
-def newer_than(rows: QuerySet[Run], run: Run) -> QuerySet[Run]:
-    return rows.filter(created_at__gte=run.created_at).exclude(created_at=run.created_at, pk__lte=run.pk)
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """`steps` are the names of those at work or waiting, `waits_for` is of the first of them.
@@ -218,6 +214,12 @@ def _current(ids: Sequence[int]) -> Mapping[int, list[Step]]:
     for steps in found.values():
         steps.sort(key=lambda step: MOVING.index(step.status))
     return found
+
+
+def simulated_among(ids: Iterable[int]) -> set[int]:
+    """Those of the runs in which a stand-in took part."""
+    rows = Step.objects.filter(run_id__in=list(ids), usage__simulated=True).order_by()
+    return set(rows.values_list("run_id", flat=True).distinct())
 
 
 def _cost(ids: Sequence[int]) -> Mapping[int, tuple[float | None, bool]]:

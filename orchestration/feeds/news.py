@@ -33,14 +33,18 @@ select r.id, r.seq + coalesce(h.number, 0) from orchestration_run r
 left join orchestration_loghead h on h.run_id = r.id where r.id = any(%s)
 """
 ORGANIZATIONS = "select id, organization_id from orchestration_run where id = any(%s)"
-# What changes with nearly everything that people see in lists; reads indexes of what is open and of the newest.
+# What changes with nearly everything that people see in lists; reads indexes of what is open and of the newest. Sums of
+# hashes: one that ends and one that comes between two looks leave counts, sums and the largest key as they were.
 STATES = """
 select o.id, concat_ws(' ',
-    (select concat_ws(' ', count(*), sum(r.seq)) from orchestration_run r
+    (select sum(hashint8extended(r.id, r.seq)) from orchestration_run r
      where r.organization_id = o.id and r.ended_at is null),
     (select r.id from orchestration_run r where r.organization_id = o.id order by r.created_at desc, r.id desc limit 1),
-    (select concat_ws(' ', count(*), max(q.id)) from approvals_request q
-     where q.organization_id = o.id and q.status = 'pending'))
+    (select sum(hashint8extended(q.id, 0)) from approvals_request q
+     where q.organization_id = o.id and q.status = 'pending'),
+    (select sum(hashint8extended(d.id, d.current_version_id)) from orchestration_definition d
+     where d.organization_id = o.id),
+    (select sum(hashint8extended(a.id, a.current_version_id)) from agents_agent a where a.organization_id = o.id))
 from unnest(%s::bigint[]) as o(id)
 """
 

@@ -17,13 +17,12 @@ from orchestration.run_lists import (
     STATUSES,
     TIMES,
     Filters,
-    newer_than,
     older_than,
     rows_of,
 )
+from ui.arrivals import arrived, told
 
 MOST_CHOICES = 500
-MOST_NEW = 99
 
 
 @require_safe
@@ -52,7 +51,7 @@ def run_list(request: HttpRequest) -> HttpResponse:
             "quick": _quick(filters),
             "older_url": f"{here}?{filters.query(older=shown[-1].public_id)}" if len(found) > SHOWN else "",
             "newest_url": f"{here}?{filters.query()}" if older else "",
-            "part_url": _part_url(filters, shown, is_newest=not older),
+            "part_url": _part_url(filters, found, is_newest=not older),
             "may_start": member.has_role(Role.OPERATOR),
             "searched": SEARCHED,
         },
@@ -62,18 +61,15 @@ def run_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 @page()
 def run_list_part(request: HttpRequest) -> HttpResponse:
-    """The rows named by `ids` as they are now, where they are, and how many newer ones the filters let through."""
+    """The rows named by `ids` as they are now, where they are, and how many that were not `known` the filters let
+    through."""
     member = request.member  # type: ignore[attr-defined]
     filters = Filters.of(request.GET)
     ids = request.GET.get("ids", "").split(",")[:SHOWN]
     shown = Run.objects.visible_to(member).for_list().without_values().filter(public_id__in=ids)
-    top = request.GET.get("top")
-    new = 0
-    if top is not None:
-        runs = filters.runs(member)
-        newer = newer_than(runs, _run_of(member, top)) if top else runs
-        new = newer.order_by()[: MOST_NEW + 1].count()
-    context = {"rows": rows_of(shown), "new": new, "most_new": MOST_NEW, "filters": filters}
+    known = request.GET.get("known")
+    new = 0 if known is None else arrived(filters.runs(member), known, by="created_at")
+    context = {"rows": rows_of(shown), "new": new, "fresh_url": f"{reverse('pages:runs')}?{filters.query()}"}
     return render(request, "orchestration/_runs_part.html", context)
 
 
@@ -84,9 +80,11 @@ def _run_of(member: Any, public_id: str) -> Run:
     return run
 
 
-def _part_url(filters: Filters, shown: list[Run], *, is_newest: bool) -> str:
-    ids = ",".join(run.public_id for run in shown)
-    words = {"ids": ids} | ({"top": shown[0].public_id if shown else ""} if is_newest else {})
+def _part_url(filters: Filters, found: list[Run], *, is_newest: bool) -> str:
+    shown = found[:SHOWN]
+    words = {"ids": ",".join(run.public_id for run in shown)}
+    if is_newest:
+        words["known"] = told([run.pk for run in shown], has_more=len(found) > SHOWN)
     return f"{reverse('pages:runs-part')}?{'&'.join(filter(None, [filters.query(), urlencode(words)]))}"
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.test import Client
@@ -456,13 +457,58 @@ def test_the_navigation_counts_what_waits_for_me(several, site, ada):
 
 def test_the_inbox_hears_of_new_questions_without_moving(policy, site):
     ask(policy, subject="old")
-    part = re.search(r'data-part="([^"]*)"', site.get("/approvals/").content.decode())[1].replace("&amp;", "&")
-    assert "new question" not in words(site.get(part))
+    part = part_of(site, "/approvals/")
+    assert " new" not in words(site.get(part))
     ask(policy, subject="new")
     said = words(site.get(part))
-    assert "1 new question: show it" in said
+    assert "1 new" in said
     assert "2 open" in said
-    assert site.get("/approvals/part/?newest=nonsense&tab=done").status_code == 200
+    assert site.get("/approvals/part/?known=nonsense&ids=nonsense&tab=done").status_code == 200
+
+
+def part_of(site, path):
+    return unescape(re.search(r'data-part="([^"]*)"', site.get(path).content.decode())[1])
+
+
+def test_a_question_committed_after_later_ones_is_told_too(policy, site):
+    Request.objects.filter(pk=ask(policy, subject="later").pk).update(id=10**9)
+    part = part_of(site, "/approvals/")
+    ask(policy, subject="earlier")
+    assert "1 new" in words(site.get(part))
+
+
+def test_of_many_only_the_new_ones_are_told(policy, site, monkeypatch):
+    monkeypatch.setattr("ui.arrivals.MOST_KNOWN", 2)
+    for number in range(4):
+        ask(policy, subject=str(number))
+    part = part_of(site, "/approvals/")
+    assert " new" not in words(site.get(part))
+    ask(policy, subject="new")
+    assert "1 new" in words(site.get(part))
+
+
+@pytest.mark.parametrize("tab", ["mine", "all"])
+def test_an_open_row_that_ended_elsewhere_stays_and_says_how(policy, site, ada, tab):
+    past = {"deadline_at": timezone.now() - timedelta(seconds=1), "deadline_choice": "abort"}
+    rows = {name: ask(policy, subject=name, title=name) for name in ("open", "decided", "withdrawn", "expired")}
+    part = part_of(site, f"/approvals/?tab={tab}")
+    bob = colleague(ada)
+    rows["decided"].decide(by=bob, choice="continue", digest=rows["decided"].digest)
+    Request.withdraw(["withdrawn"])
+    Request.objects.filter(pk=rows["expired"].pk).update(**past)
+    over = set(re.findall(r'<tr class="row-link is-over" id="(\w+)"', site.get(part).content.decode()))
+    assert over == {row.public_id for name, row in rows.items() if name != "open"}
+    said = words(site.get(part))
+    assert f"Decided continue by {bob.name}, just now" in said
+    assert "Withdrawn just now" in said
+    assert "Expired" in said
+
+
+def test_the_inbox_tells_nothing_of_another_organization(policy, site):
+    theirs = ask(PolicyFactory(organization=OrganizationFactory()), title="theirs")
+    said = words(site.get(f"/approvals/part/?tab=all&known=&ids={theirs.public_id}"))
+    assert "theirs" not in said
+    assert " new" not in said
 
 
 def test_the_inbox_goes_on_by_key(policy, site, monkeypatch):

@@ -19,12 +19,13 @@ from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from accounts.models import Member, User
+from approvals.models import Policy, Request
 from config.up.processes import Account
 from config.up.services import services_of, socket_folder, wait_until_ready
 from orchestration.engine import answers
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import CHANGED
-from tests.factories import MemberFactory
+from tests.factories import MemberFactory, ask
 from tests.harness import Web, until
 
 STEPS = "".join(f"  s{n}: {{agent: echo, with: {{value: {n}}}}}\n" for n in range(5))
@@ -143,6 +144,31 @@ def test_a_lost_hint_delays_news_by_seconds_only(web, begin, cookie, topic):
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("what", ["definition", "agent", "question"])
+def test_what_no_run_tells_of_moves_the_organization_too(web, members, cookie, save, save_agent, policies, what):
+    definition = "name: greet\nsteps:\n  s: {agent: echo}\n"
+    policy = Policy.objects.get(organization=members.viewer.organization, slug="default")
+    early = ask(policy, subject="early")
+
+    def change():
+        if what == "definition":
+            save(definition)
+        elif what == "agent":
+            save_agent(name="new", kind="tool", configuration={"tool": "echo"})
+        else:  # as many as before, and the largest key is the same
+            Request.objects.filter(pk=early.pk).update(id=early.pk - 1)
+
+    ask(policy, subject="late")
+
+    async def play():
+        async with look(web, "organization", cookie) as page:
+            last = await settled(page, await heard(page))
+            await asyncio.to_thread(finally_closed, change)
+            assert (await heard(page, 10))["seq"] != last["seq"]
+
+    asyncio.run(play())
+
+
 def test_nonsense_on_the_channel_harms_nobody(web, begin, cookie):
     run = begin(STEPS)
 
@@ -237,9 +263,9 @@ def test_others_stay_when_one_leaves(web, members):
     asyncio.run(play())
 
 
-def finally_closed(does, member):
+def finally_closed(does, *given):
     try:
-        does(member)
+        does(*given)
     finally:
         connections.close_all()
 

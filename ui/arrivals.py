@@ -1,0 +1,40 @@
+"""What came to a list since its page was made: told, never moved in under the reader.
+
+A row may be committed after rows with larger keys and later times. So what is new is what the page did not know, not
+what is larger than all that it knew.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import QuerySet, Subquery
+
+MOST_KNOWN = 100  # no transaction that adds a row stays open while so many others add theirs
+MOST_NEW = 99
+KNOWN = re.compile(r"(?P<keys>([0-9]{1,18}(,[0-9]{1,18})*)?)(?P<more>\+?)", re.ASCII)
+
+
+def known_of(rows: QuerySet[Any]) -> str:
+    """For the address of the part: the newest keys. Asked before the page reads its rows: what comes between the two is
+    shown and told as new, rather than neither."""
+    newest = list(rows.order_by("-pk").values_list("pk", flat=True)[: MOST_KNOWN + 1])
+    return told(newest[:MOST_KNOWN], has_more=len(newest) > MOST_KNOWN)
+
+
+def told(newest: Sequence[int], *, has_more: bool) -> str:
+    """The same of keys that were read already, the newest first."""
+    return ",".join(map(str, newest)) + "+" * has_more
+
+
+def arrived(rows: QuerySet[Any], known: str, by: str = "pk") -> int:
+    """How many of `rows` the page that was given `known`, the newest by `by`, did not know; MOST_NEW + 1 for more than
+    MOST_NEW. Nonsense is nothing new."""
+    found = KNOWN.fullmatch(known)
+    if found is None:
+        return 0
+    keys = [int(key) for key in found["keys"].split(",") if key][:MOST_KNOWN]
+    if found["more"] and keys:  # what is older than all these is new to the page, not to the list
+        last = rows.model._default_manager.filter(pk=keys[-1]).values(by)
+        rows = rows.filter(**{f"{by}__gt": Subquery(last)})
+    return rows.exclude(pk__in=keys).order_by()[: MOST_NEW + 1].count()
