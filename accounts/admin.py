@@ -1,6 +1,6 @@
 """People in the admin, and what all apps' admins share."""
 
-from typing import Any
+from typing import Any, cast
 
 from allauth.account import admin as account_admin
 from allauth.account.models import EmailAddress
@@ -10,18 +10,19 @@ from allauth.socialaccount import admin as social_admin
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from allauth.usersessions import admin as sessions_admin
 from allauth.usersessions.models import UserSession
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.core.paginator import Paginator
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts import audit
+from accounts import sessions
 from accounts.authentication import member_of
-from accounts.exceptions import NotAMember
+from accounts.exceptions import AccountsError, NotAMember
 from accounts.models import ApiToken, AuditEntry, Member, Organization, User
 
 MOST_COUNTED = 10_000
@@ -145,6 +146,11 @@ class PersonAdmin(UserAdmin, ModelAdmin):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not obj.is_active:
+            sessions.end_all(obj.pk)
+
 
 @admin.register(Group)
 class StaffGroupAdmin(GroupAdmin, ModelAdmin):
@@ -205,15 +211,31 @@ class MemberAdmin(Admin):
     def held(self, member: Member) -> str:
         return ", ".join(member.roles)
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Member | None = None) -> tuple[str, ...]:
+        return ("user", "organization") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Member | None = None) -> bool:
+        """They are deactivated: what they did keeps their name."""
+        return False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **named: Any) -> HttpResponseBase:
+        try:
+            answer: HttpResponseBase = super().changeform_view(request, *args, **named)
+        except AccountsError as exc:  # nothing was saved: the view is one transaction
+            self.message_user(request, str(exc), messages.ERROR)
+            return redirect(request.path)
+        return answer
+
     def save_model(self, request: HttpRequest, obj: Member, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        audit.record(
-            organization=obj.organization,
-            actor=actor_of(request),
-            action="member.change" if change else "member.add",
-            target=obj.name,
-            data={"roles": obj.roles, "is_active": obj.is_active, "by": request.user.get_username()},
-        )
+        by = actor_of(request) or cast(User, request.user)
+        if not change:
+            obj.join(by=by)
+            return
+        stored = Member.objects.get(pk=obj.pk)
+        if "roles" in form.changed_data:
+            stored.change_roles(obj.roles, by=by)
+        if "is_active" in form.changed_data:
+            (stored.activate if obj.is_active else stored.deactivate)(by=by)
 
 
 @admin.register(ApiToken)

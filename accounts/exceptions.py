@@ -54,8 +54,8 @@ class LastAdmin(AccountsError):
 
 
 class NotOnlyOurs(AccountsError):
-    """This person belongs to other organizations too, or runs this installation: only they themselves, or whoever
-    runs it, change how they sign in."""
+    """This account was not made here, or was a member of another organization, or runs this installation: only they
+    themselves, or whoever runs it, change how they sign in."""
 
     status = 409
 

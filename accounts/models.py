@@ -13,6 +13,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models import Q
 
+from accounts import sessions
 from accounts.clock import ClockTimestamp, database_clock
 from accounts.exceptions import (
     AlreadyAMember,
@@ -31,7 +32,12 @@ LAST_USED_STEP = timedelta(minutes=1)
 
 
 class User(AbstractUser):
-    """A person who signs in. What they may do hangs on their memberships, not on them."""
+    """A person who signs in. What they may do hangs on their memberships, not on them.
+
+    `home` made the account, and no other organization ever had the person: its admins may help them to sign in.
+    """
+
+    home = models.ForeignKey("Organization", null=True, on_delete=models.SET_NULL, editable=False, related_name="+")
 
 
 class Organization(models.Model):
@@ -96,13 +102,13 @@ class Member(models.Model):
     @property
     def is_only_ours(self) -> bool:
         """Whether this organization alone answers for the person: its admins may then help them to sign in."""
-        others = Member.objects.filter(user_id=self.user_id).exclude(organization_id=self.organization_id)
-        return not (self.user.is_superuser or self.user.is_staff or others.exists())
+        is_of_the_house = self.user.is_superuser or self.user.is_staff
+        return self.user.home_id == self.organization_id and not is_of_the_house
 
     @classmethod
     @transaction.atomic
     def add(
-        cls, *, organization: Organization, username: str, email: str, roles: Collection[str], by: Member | None
+        cls, *, organization: Organization, username: str, email: str, roles: Collection[str], by: Actor
     ) -> tuple[Member, str | None]:
         """A user of that name becomes a member; one who is new gets the second value as password, kept nowhere.
 
@@ -116,15 +122,22 @@ class Member(models.Model):
             if email and User.objects.filter(email__iexact=email).exists():
                 raise EmailTaken
             password = secrets.token_urlsafe(12)
-            user = User.objects.create_user(username=username, email=email, password=password)
+            user = User.objects.create_user(username=username, email=email, password=password, home=organization)
         if cls.objects.filter(user=user, organization=organization).exists():
             raise AlreadyAMember
-        member = cls.objects.create(user=user, organization=organization, roles=wanted)
-        member._record("member.add", by, {"roles": wanted, "is_new": password is not None})
+        member = cls(user=user, organization=organization, roles=wanted)
+        member.join(by=by, is_new=password is not None)
         return member, password
 
     @transaction.atomic
-    def change_roles(self, roles: Collection[str], *, by: Member) -> None:
+    def join(self, *, by: Actor, is_new: bool = False) -> None:
+        """Become a row. Who came from elsewhere is from now on helped by nobody but themselves."""
+        self.save(force_insert=True)
+        User.objects.filter(pk=self.user_id).exclude(home=self.organization_id).update(home=None)
+        self._record("member.add", by, {"roles": self.roles, "is_new": is_new})
+
+    @transaction.atomic
+    def change_roles(self, roles: Collection[str], *, by: Actor) -> None:
         """Raises UnknownRole, LastAdmin."""
         wanted = _known(roles)
         row = self._locked()
@@ -135,16 +148,20 @@ class Member(models.Model):
         self.roles = wanted
 
     @transaction.atomic
-    def deactivate(self, *, by: Member) -> None:
-        """From now on they and their tokens are refused; what they did keeps their name. Raises LastAdmin."""
+    def deactivate(self, *, by: Actor) -> None:
+        """From now on they and their tokens are refused, and signed out if there is nothing left for them here; what
+        they did keeps their name. Raises LastAdmin."""
         row = self._locked()
         row._keep_an_admin()
         if Member.objects.filter(pk=self.pk, is_active=True).update(is_active=False):
             self._record("member.deactivate", by, {})
+            is_needed = self.user.is_staff or self.user.is_superuser
+            if not (is_needed or Member.objects.active().filter(user_id=self.user_id).exists()):
+                sessions.end_all(self.user_id)
         self.is_active = False
 
     @transaction.atomic
-    def activate(self, *, by: Member) -> None:
+    def activate(self, *, by: Actor) -> None:
         if Member.objects.filter(pk=self.pk, is_active=False).update(is_active=True):
             self._record("member.activate", by, {})
         self.is_active = True
@@ -152,19 +169,18 @@ class Member(models.Model):
     @transaction.atomic
     def give_new_password(self, *, by: Member) -> str:
         """The new password, kept nowhere; whoever is signed in with the old one is signed out. Raises NotOnlyOurs."""
-        if not self.is_only_ours:
-            raise NotOnlyOurs
+        self._may_help()
         password = secrets.token_urlsafe(12)
         self.user.set_password(password)
         self.user.save(update_fields=["password"])
+        sessions.end_all(self.user_id)
         self._record("member.new_password", by, {})
         return password
 
     @transaction.atomic
     def change_email(self, email: str, *, by: Member) -> None:
         """Raises NotOnlyOurs, EmailTaken."""
-        if not self.is_only_ours:
-            raise NotOnlyOurs
+        self._may_help()
         if email and User.objects.filter(email__iexact=email).exclude(pk=self.user_id).exists():
             raise EmailTaken
         before, self.user.email = self.user.email, email
@@ -176,6 +192,12 @@ class Member(models.Model):
         Organization.objects.select_for_update(no_key=True).get(pk=self.organization_id)
         return Member.objects.get(pk=self.pk)
 
+    def _may_help(self) -> None:
+        """Read after a lock on the user, whom another organization may just be adding. Raises NotOnlyOurs."""
+        self.user = User.objects.select_for_update(no_key=True).get(pk=self.user_id)
+        if not self.is_only_ours:
+            raise NotOnlyOurs
+
     def _keep_an_admin(self) -> None:
         if not (self.is_active and Role.ADMIN in self.roles):
             return
@@ -183,10 +205,14 @@ class Member(models.Model):
         if not admins.exclude(pk=self.pk).exists():
             raise LastAdmin
 
-    def _record(self, action: str, by: Member | None, data: Mapping[str, Any]) -> None:
+    def _record(self, action: str, by: Actor, data: Mapping[str, Any]) -> None:
+        actor, named = (None, {"by": by.username}) if isinstance(by, User) else (by, {})
         AuditEntry.objects.create(
-            organization_id=self.organization_id, actor=by, action=action, target=self.name, data=dict(data)
+            organization_id=self.organization_id, actor=actor, action=action, target=self.name, data={**data, **named}
         )
+
+
+Actor = Member | User | None  # a User: who runs the installation and is a member nowhere; None: a command
 
 
 def _known(roles: Collection[str]) -> list[str]:

@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from accounts import kept_forms
+from accounts import kept_forms, sessions
 from accounts.authentication import member_of, token_of
 from accounts.exceptions import NotAMember
 from accounts.models import Role, Scope
@@ -69,6 +69,7 @@ def page(
                     "This page was opened in another organization, or by somebody else. Nothing was changed: go back,"
                     " copy what you wrote, and open the page anew."
                 )
+            sessions.saw(request)
             if needed and (reading or not is_read) and not member.has_role(*needed):
                 raise PermissionDenied(f"This needs the role {' or '.join(sorted(needed))}.")
             if not is_read and request.POST.get("_kept"):

@@ -26,16 +26,15 @@ def seed_people(data_dir: Path) -> dict[str, str]:
     passwords = _passwords(data_dir / "demo-people.json")
     for slug, name in ORGANIZATIONS.items():
         Organization.objects.get_or_create(slug=slug, defaults={"name": name})
-    for name, (organization, held) in PEOPLE.items():
+    for name, (slug, held) in PEOPLE.items():
+        home = Organization.objects.get(slug=slug)
         user, is_new = User.objects.get_or_create(
-            username=name, defaults={"is_staff": name in STAFF, "is_superuser": name == "admin"}
+            username=name, defaults={"home": home, "is_staff": name in STAFF, "is_superuser": name == "admin"}
         )
         if is_new or not user.check_password(passwords[name]):
             user.set_password(passwords[name])
             user.save(update_fields=["password"])
-        Member.objects.get_or_create(
-            user=user, organization=Organization.objects.get(slug=organization), defaults={"roles": held}
-        )
+        Member.objects.get_or_create(user=user, organization=home, defaults={"roles": held})
     return passwords
 
 

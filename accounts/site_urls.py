@@ -24,6 +24,7 @@ urlpatterns = [
     path("settings/audit/", trail.audit, name="audit"),
     path("again/", doors.again, name="again"),
     # Before django-allauth's own of the same addresses.
+    path("accounts/logout/", doors.sign_out),
     path("accounts/2fa/", to_security),
     path("accounts/2fa/webauthn/", to_security),
     path("accounts/sessions/", to_security),

@@ -8,20 +8,16 @@ from allauth.socialaccount.adapter import get_adapter as get_social_adapter
 from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
-from django.contrib.sessions.models import Session
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from accounts import browsers
+from accounts import browsers, sessions
 from accounts.authentication import member_of
 from accounts.permissions import page
 from accounts.views.tabs import settings_tabs
 from ui.forms import PreferencesForm
 from ui.shell import Preferences
-
-MOST_SESSIONS = 50
 
 
 @page()
@@ -84,19 +80,14 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @page()
 def end_other_sessions(request: HttpRequest) -> HttpResponse:
-    rows = UserSession.objects.filter(user=request.user).exclude(session_key=request.session.session_key)
-    keys = list(rows.values_list("session_key", flat=True))
-    Session.objects.filter(session_key__in=keys).delete()
-    rows.filter(session_key__in=keys).delete()
+    sessions.end_all(member_of(request).user_id, but=request.session.session_key)
     messages.success(request, "All other browsers are signed out.")
     return redirect("pages:security")
 
 
 def _sessions(request: HttpRequest) -> list[UserSession]:
-    """Those that still live, this one first, the newest of the others after it."""
-    alive = Session.objects.filter(expire_date__gt=timezone.now()).values("session_key")
-    rows = UserSession.objects.filter(user=request.user, session_key__in=alive).order_by("-created_at")
-    found: list[Any] = list(rows[:MOST_SESSIONS])
+    """Those that still live, this one first."""
+    found: list[Any] = list(sessions.alive(member_of(request).user_id))
     for row in found:
         row.is_here = row.session_key == request.session.session_key
         row.browser = browsers.name_of(row.user_agent)

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from allauth.account.views import password_reset
+from allauth.account.views import logout, password_reset
 from allauth.socialaccount.providers.openid_connect.views import login as start_of_oidc
 from allauth.socialaccount.views import connections
 from django.conf import settings
@@ -32,6 +32,14 @@ def forgotten(request: HttpRequest) -> HttpResponse:
     if not settings.EMAIL_URL:
         return render(request, "account/ask_an_admin.html")
     response: HttpResponse = password_reset(request)
+    return response
+
+
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """Nothing that was typed stays behind in the browser, for whoever sits down at it next."""
+    response: HttpResponse = logout(request)
+    if request.method == "POST":
+        response.headers["Clear-Site-Data"] = '"storage"'
     return response
 
 

@@ -10,7 +10,7 @@ const box = document.querySelector("[data-editor]");
 if (box) open(box);
 else forgetSent();
 
-// --- the draft, by the page's address: {text, base, at}
+// --- the draft, by its writer and the page's address: {text, base, at}
 function forgetSent() {
   const key = sessionStorage.getItem(SENT);
   if (key) localStorage.removeItem(key);
@@ -21,12 +21,7 @@ function drafts(box, text, put) {
   const key = `draft:${box.dataset.draft}`;
   const banner = box.querySelector(".editor-draft");
   const began = text();
-  let kept = null;
-  try {
-    kept = JSON.parse(localStorage.getItem(key));
-  } catch {
-    localStorage.removeItem(key);
-  }
+  const kept = JSON.parse(localStorage.getItem(key));
   const isBack = "isBack" in box.dataset; // from the server, not saved: what is in the editor is the draft
   sessionStorage.removeItem(SENT);
   if (!isBack && kept && typeof kept.text === "string" && kept.text !== began) {
@@ -59,10 +54,8 @@ function drafts(box, text, put) {
   };
   if (isBack) keep();
   addEventListener("pagehide", () => timer && keep());
-  box.closest("form").addEventListener("submit", () => {
-    if (timer) keep();
-    sessionStorage.setItem(SENT, key);
-  });
+  document.addEventListener("submit", () => timer && keep()); // before the answer to signing out clears it all
+  box.closest("form").addEventListener("submit", () => sessionStorage.setItem(SENT, key));
   return () => {
     clearTimeout(timer);
     timer = setTimeout(keep, DRAFT_MS);

@@ -3,6 +3,7 @@
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const TYPING = "input, textarea, select, [contenteditable]";
 const TIMES_MS = 10_000;
+const DRAFT_DAYS = 7;
 
 // --- times, said as ui/templatetags/ui.py says them
 export function relative(seconds) {
@@ -27,6 +28,20 @@ const cookies = new URLSearchParams(document.cookie.replaceAll("; ", "&"));
 if (zone && cookies.get("zone_is_chosen") !== "1" && cookies.get("zone") !== zone) {
   document.cookie = `zone=${zone};path=/;max-age=31536000;samesite=lax${location.protocol === "https:" ? ";secure" : ""}`;
 }
+
+// --- what the editor kept of texts that were not saved: forgotten after a week. Signing out clears all of it.
+function keptAt(key) {
+  try {
+    return JSON.parse(localStorage.getItem(key)).at;
+  } catch {
+    return 0;
+  }
+}
+try {
+  const oldest = Date.now() - DRAFT_DAYS * 86_400_000;
+  const old = Object.keys(localStorage).filter((key) => key.startsWith("draft:") && !(keptAt(key) > oldest));
+  for (const key of old) localStorage.removeItem(key);
+} catch { /* nothing may be kept here */ }
 
 // --- toasts
 export function toast(words, tone = "info") {

@@ -23,8 +23,9 @@ def person(house):
     """Make a member with a password; gives them."""
 
     def person(name, *roles, organization=None, **user):
-        made = User.objects.create_user(username=name, password=PASSWORD, **user)
-        return Member.objects.create(user=made, organization=organization or house, roles=list(roles) or ["viewer"])
+        home = organization or house
+        made = User.objects.create_user(username=name, password=PASSWORD, home=home, **user)
+        return Member.objects.create(user=made, organization=home, roles=list(roles) or ["viewer"])
 
     return person
 

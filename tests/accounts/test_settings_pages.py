@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.db import connection
 from django.test import Client
 
@@ -158,27 +159,33 @@ def test_who_is_deactivated_is_out_with_their_tokens_and_comes_back(person, sign
     _, plaintext = token(bea)
     theirs, client = signed_in(bea), signed_in(person("ada", "admin"))
     client.post(f"/settings/members/{bea.pk}/activation/", {"is_active": ""})
-    assert theirs.get("/").status_code == 403
+    assert UserSession.objects.filter(user=bea.user).count() == 0
+    assert theirs.get("/").status_code == 302
+    assert signed_in(bea).get("/").status_code == 403
     assert Client().get("/api/v1/me/", headers={"Authorization": f"Bearer {plaintext}"}).status_code == 401
     client.post(f"/settings/members/{bea.pk}/activation/", {"is_active": "1"})
-    assert theirs.get("/").status_code == 200
+    assert signed_in(bea).get("/").status_code == 200
     actions = AuditEntry.objects.filter(target="bea").order_by("pk").values_list("action", flat=True)
     assert list(actions) == ["member.deactivate", "member.activate"]
 
 
-def test_a_new_password_is_given_only_to_who_is_ours_alone(person, signed_in, elsewhere):
+def test_a_new_password_is_given_only_to_whom_we_made_and_no_other_ever_had(person, signed_in, elsewhere):
     bea, boss = person("bea"), person("boss", is_superuser=True)
     theirs = signed_in(bea)
     client = signed_in(person("ada", "admin"))
     password = client.post(f"/settings/members/{bea.pk}/password/").context["password"]
     assert theirs.get("/").status_code == 302
     assert Client().post("/accounts/login/", {"login": "bea", "password": password}).status_code == 302
-    Member.objects.create(user=bea.user, organization=elsewhere, roles=["viewer"])
-    for person_of_others in (bea, boss):
+    Member.add(organization=elsewhere, username="bea", email="", roles=["viewer"], by=None)[0].delete()
+    Member.add(organization=elsewhere, username="zoe", email="", roles=["viewer"], by=None)
+    zoe, _ = Member.add(organization=bea.organization, username="zoe", email="", roles=["viewer"], by=None)
+    User.objects.create_user(username="lone", password=PASSWORD)
+    lone, _ = Member.add(organization=bea.organization, username="lone", email="", roles=["viewer"], by=None)
+    for person_of_others in (bea, boss, zoe, lone):
         assert client.post(f"/settings/members/{person_of_others.pk}/password/").status_code == 302
         answer = client.post(f"/settings/members/{person_of_others.pk}/email/", {"email": "a@example.com"})
         assert answer.status_code == 409
-    assert User.objects.get(pk=boss.user_id).check_password(PASSWORD)
+    assert all(User.objects.get(pk=one.user_id).check_password(PASSWORD) for one in (boss, lone))
     assert AuditEntry.objects.filter(action="member.new_password").count() == 1
 
 

@@ -1,5 +1,8 @@
 """Who gets in, how, and what is said to the others."""
 
+import re
+from datetime import timedelta
+
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
@@ -8,6 +11,7 @@ from django.core import mail
 from django.test import Client
 from django.test.utils import override_settings
 from django.urls import NoReverseMatch, get_resolver, reverse
+from django.utils import timezone
 
 from accounts.checks import sign_in_services
 from accounts.models import User
@@ -123,7 +127,7 @@ def test_sessions_are_listed_and_ended(person, signed_in):
     here, there = signed_in(ada), signed_in(ada)
     strange = signed_in(person("bea"))
     row = UserSession.objects.get(session_key=there.session.session_key)
-    assert here.get("/settings/security/").content.decode().count("since <time") == 2
+    assert here.get("/settings/security/").content.decode().count("signed in <time") == 2
     assert strange.post(f"/settings/security/sessions/{row.pk}/end/").status_code == 404
     assert there.get("/").status_code == 200
     here.post(f"/settings/security/sessions/{row.pk}/end/")
@@ -140,6 +144,25 @@ def test_the_list_of_sessions_costs_the_same_for_many(person, signed_in, django_
     clients = [signed_in(ada) for _ in range(6)]
     with django_assert_max_num_queries(10):
         assert clients[0].get("/settings/security/").status_code == 200
+
+
+def test_a_session_tells_when_and_from_where_it_was_last_seen(person, signed_in):
+    ada = person("ada")
+    here, there = signed_in(ada), signed_in(ada)
+    rows = UserSession.objects.filter(session_key=there.session.session_key)
+    hours_ago = timezone.now() - timedelta(hours=3)
+    rows.update(last_seen_at=hours_ago, created_at=hours_ago, user_agent="Mozilla/5.0 (X11; Linux) Firefox/140.0")
+    told = re.sub(r"<[^>]*>", "", here.get("/settings/security/").content.decode())
+    assert "Firefox on Linux 127.0.0.1 · last seen 3 h ago · signed in 3 h ago" in told
+    there.get("/", REMOTE_ADDR="192.0.2.7")
+    assert rows.get().ip == "192.0.2.7"
+    assert rows.get().last_seen_at > hours_ago
+
+
+def test_signing_out_tells_the_browser_to_forget_what_it_kept(person, signed_in):
+    client = signed_in(person("ada"))
+    assert "Clear-Site-Data" not in client.get("/accounts/logout/").headers
+    assert client.post("/accounts/logout/").headers["Clear-Site-Data"] == '"storage"'
 
 
 def test_a_new_password_ends_the_other_sessions(person, signed_in):

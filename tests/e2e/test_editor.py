@@ -35,6 +35,25 @@ def test_findings_come_while_one_types_and_a_draft_outlives_the_page(client, win
     expect(page.locator(".cm-content")).to_contain_text("ecko")
 
 
+def test_a_draft_goes_with_its_writer_who_signs_out_and_in_time(client, window, sign_in, troubles):
+    troubles.expected()
+    client("builder").post("definitions/", {"text": TEXT.replace("greet", "left"), "file": "left.yaml"})
+    page = window(None)  # a session of its own, which ends
+    sign_in(page, "builder")
+    page.goto("/definitions/left/edit/")
+    page.evaluate("""() => {
+      const kept = (days) => JSON.stringify({ text: "x", base: "1", at: Date.now() - days * 86400000 });
+      localStorage.setItem("draft:1/old/", kept(8));
+      localStorage.setItem("draft:1/new/", kept(6));
+    }""")
+    opened(page, "/definitions/left/edit/").click()
+    assert page.evaluate("Object.keys(localStorage)") == ["draft:1/new/"]
+    page.keyboard.type("# mine")
+    page.locator("form[action='/accounts/logout/'] button:visible").first.click()
+    expect(page.locator("input[name=login]")).to_be_visible()
+    assert page.evaluate("Object.keys(localStorage)") == []
+
+
 def test_what_someone_else_saved_meanwhile_is_shown_before_it_is_saved_over(client, window, troubles):
     client("builder").post("definitions/", {"text": TEXT.replace("greet", "shared"), "file": "shared.yaml"})
     page = window("builder")
