@@ -45,13 +45,10 @@ def tell(row: Request, member: Member) -> Surroundings | None:
 
 
 def simulated(rows: Collection[Request]) -> set[int]:
-    """The keys of those whose run a stand-in took part in. Two queries."""
-    asked = Run.objects.filter(
-        organization_id__in={row.organization_id for row in rows}, public_id__in={row.run for row in rows if row.run}
-    )
-    runs = dict(asked.order_by().values_list("public_id", "pk"))
-    marked = simulated_among(runs.values())
-    return {row.pk for row in rows if runs.get(row.run or "") in marked}
+    """The keys of those whose run a stand-in took part in. One query."""
+    steps = RunStep.objects.filter(run__public_id__in={row.run for row in rows if row.run}, usage__simulated=True)
+    marked = set(steps.order_by().values_list("run__organization_id", "run__public_id").distinct())
+    return {row.pk for row in rows if (row.organization_id, row.run) in marked}
 
 
 def _sentence(run: Run) -> str:

@@ -53,7 +53,7 @@ FIRST_STEPS = (
 
 @dataclass(frozen=True)
 class Figures:
-    """`oldest_at` is when the first of those that wait for the member was asked; `lost`, that no worker lives."""
+    """`oldest_at` is when the first of those that wait for the member was asked; `workers`, how many live."""
 
     needs_you: int
     oldest_at: datetime.datetime | None
@@ -62,7 +62,7 @@ class Figures:
     moving: int
     waiting: int
     uncertain: int
-    lost: bool
+    workers: int
 
 
 def figures(member: Member, now: datetime.datetime) -> Figures:
@@ -82,7 +82,7 @@ def figures(member: Member, now: datetime.datetime) -> Figures:
         moving=sum(is_open.get(status, 0) for status in GROUPS["running"]),
         waiting=sum(is_open.get(status, 0) for status in GROUPS["waiting"]),
         uncertain=uncertain_of(runs).count(),
-        lost=not Worker.objects.filter(dead_at=None, lease_until__gt=now).exists(),
+        workers=Worker.objects.filter(dead_at=None, lease_until__gt=now).count(),
     )
 
 

@@ -11,12 +11,16 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Role
 from accounts.permissions import page
+from approvals.lines import ids_of, lines_named, lines_of
 from approvals.models import Request
 from orchestration import dashboard
 from orchestration.models import Run
+from orchestration.run_lists import simulated_among
+from ui.arrivals import arrived, known_of, told
 from ui.shell import set_preference
 
 SHOWN = 8
+KNOWN = 50  # runs; they are told by, not shown
 DISMISSED = "first_steps"
 
 
@@ -24,14 +28,39 @@ DISMISSED = "first_steps"
 @page()
 def home(request: HttpRequest) -> HttpResponse:
     """What needs the reader, what fails, what runs, what is stuck."""
-    return render(request, "orchestration/home.html", parts_of(request))
+    member = request.member  # type: ignore[attr-defined]
+    asked, begun = Request.objects.decidable_by(member), Run.objects.visible_to(member)
+    known = {"asked": known_of(asked)}
+    lines = lines_of(asked.by_due()[:SHOWN])
+    newest = list(begun.for_list().without_values()[: KNOWN + 1])
+    runs = newest[:SHOWN]
+    known["begun"] = told([run.pk for run in newest[:KNOWN]], has_more=len(newest) > KNOWN)
+    steps = [] if request.COOKIES.get(DISMISSED) == "hidden" else dashboard.first_steps(member)
+    known |= {"questions": ids_of(lines), "runs": ",".join(run.public_id for run in runs)}
+    context = figures_of(request) | {
+        "lines": lines,
+        "runs": marked(runs),
+        "may_start": member.has_role(Role.OPERATOR),
+        "first_steps": steps if not all(step["is_done"] for step in steps) else [],
+        "part_url": f"{reverse('pages:home-part')}?{urlencode(known)}",
+    }
+    return render(request, "orchestration/home.html", context)
 
 
 @require_safe
 @page()
 def home_part(request: HttpRequest) -> HttpResponse:
-    """The parts of the page that change."""
-    return render(request, "orchestration/_home_part.html", parts_of(request))
+    """The figures, and the rows that the page shows where they are; and how many came that it did not know."""
+    member = request.member  # type: ignore[attr-defined]
+    asked, begun = Request.objects.decidable_by(member), Run.objects.visible_to(member)
+    runs = begun.for_list().without_values().filter(public_id__in=request.GET.get("runs", "").split(",")[:SHOWN])
+    context = figures_of(request) | {
+        "lines": lines_named(request.GET.get("questions", ""), member, most=SHOWN),
+        "runs": marked(list(runs)),
+        "new_questions": arrived(asked, request.GET.get("asked", "-")),
+        "new_runs": arrived(begun, request.GET.get("begun", "-"), by="created_at"),
+    }
+    return render(request, "orchestration/_home_part.html", context)
 
 
 @require_POST
@@ -54,16 +83,14 @@ def go(request: HttpRequest) -> HttpResponse:
     return redirect(f"{reverse('pages:runs')}?{urlencode({'q': words})}")
 
 
-def parts_of(request: HttpRequest) -> dict[str, Any]:
-    member = request.member  # type: ignore[attr-defined]
-    now = timezone.now()
-    asked = Request.objects.decidable_by(member).for_inbox().without_payloads()
-    steps = [] if request.COOKIES.get(DISMISSED) == "hidden" else dashboard.first_steps(member)
-    return {
-        "figures": dashboard.figures(member, now),
-        "bars": dashboard.bars(member, now),
-        "questions": asked.order_by("deadline_at", "pk")[:SHOWN],
-        "runs": Run.objects.visible_to(member).for_list().without_values()[:SHOWN],
-        "may_start": member.has_role(Role.OPERATOR),
-        "first_steps": steps if not all(step["is_done"] for step in steps) else [],
-    }
+def figures_of(request: HttpRequest) -> dict[str, Any]:
+    member, now = request.member, timezone.now()  # type: ignore[attr-defined]
+    figures = dashboard.figures(member, now)
+    request.waiting = figures.needs_you  # type: ignore[attr-defined]
+    return {"figures": figures, "bars": dashboard.bars(member, now)}
+
+
+def marked(runs: list[Run]) -> list[dict[str, Any]]:
+    """[{run, is_simulated}]."""
+    simulated = simulated_among(run.pk for run in runs)
+    return [{"run": run, "is_simulated": run.pk in simulated} for run in runs]

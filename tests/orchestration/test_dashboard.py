@@ -1,6 +1,8 @@
 """The first page."""
 
 import datetime
+import re
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -10,7 +12,7 @@ from django.utils import timezone
 from approvals.models import Request
 from orchestration import dashboard
 from orchestration.engine.connection import rows
-from orchestration.models import Run
+from orchestration.models import Run, Worker
 from tests.factories import MemberFactory, PolicyFactory, ask
 
 
@@ -56,7 +58,7 @@ def test_runs_are_counted_by_what_becomes_of_them(members, begin):
 
     seen = figures(members.viewer)
     assert (seen.failed, seen.moving, seen.waiting, seen.uncertain) == (1, 2, 1, 1)
-    assert seen.lost
+    assert seen.workers == 0
 
 
 def test_the_bars_hold_every_run_of_a_day_in_its_hour(members, begin):
@@ -86,11 +88,65 @@ def test_the_page_and_its_part_show_the_same(client, members, policy, begin):
     client.force_login(members.approver.user)
     run = begin("  s: {agent: echo}\n")
     ask(policy, title="Is <this> right?")
-    for path in ("/", "/part/"):
+    for path in ("/", part_of(client)):
         page = client.get(path).content.decode()
         assert f'href="/runs/{run.public_id}/"' in page
         assert "Is &lt;this&gt; right?" in page
-    assert "<html" not in client.get("/part/").content.decode()
+    assert "<html" not in client.get(part_of(client)).content.decode()
+
+
+def part_of(client):
+    return unescape(re.search(r'data-part="([^"]*)"', client.get("/").content.decode())[1])
+
+
+def test_what_came_is_told_and_what_is_there_changes_where_it_is(client, members, policy, begin):
+    client.force_login(members.approver.user)
+    run, asked = begin("  s: {agent: echo}\n"), ask(policy, title="The first")
+    part = part_of(client)
+    assert " new</a>" not in client.get(part).content.decode()
+    begin("  s: {agent: echo}\n")
+    for number in range(2):
+        ask(policy, subject=f"run:{number}:check", title="Later")
+    rows("update orchestration_run set status = 'completed', ended_at = now() where id = %s", [run.pk])
+    asked.decide(by=members.admin, choice="continue", digest=asked.digest)
+    page = client.get(part).content.decode()
+    assert re.findall(r'id="([a-z]+)-news"[^>]*><a [^>]*><span[^>]*></span>(\d+) new</a>', page) == [
+        ("questions", "2"),
+        ("runs", "1"),
+    ]
+    assert "Later" not in page
+    assert re.findall(r'<tr class="(row-link[^"]*)" id="(\w+)"', page) == [
+        ("row-link is-over", asked.public_id),
+        ("row-link", run.public_id),
+    ]
+    assert f"by <bdi>{members.admin.name}</bdi>" in page
+    assert 'data-status="completed"' in page
+
+
+def test_a_stand_in_is_marked_wherever_its_run_is_told_of(client, members, policy, begin):
+    client.force_login(members.approver.user)
+    run = begin("  s: {agent: echo}\n")
+    asked = ask(policy, context={"run": run.public_id, "step": "check"})
+    places = ["/", "/approvals/", f"/approvals/{asked.public_id}/"]
+
+    def marks():
+        return ["Simulated" in client.get(path).content.decode() for path in [*places, part_of(client)]]
+
+    assert not any(marks())
+    rows("update orchestration_step set usage = '{\"simulated\": true}' where run_id = %s and key = 1", [run.pk])
+    assert all(marks())
+    assert client.get("/").content.decode().count("Simulated") == 2
+
+
+def test_whether_workers_live_is_told_in_one_place(client, members):
+    client.force_login(members.viewer.user)
+    for path in ("/", "/part/"):
+        assert "No worker is alive" in client.get(path).content.decode()
+    Worker.objects.create(host="here", pid=1, lease_until=timezone.now() + datetime.timedelta(hours=1))
+    for path in ("/", "/part/"):
+        page = client.get(path).content.decode()
+        assert "1 worker alive" in page
+        assert page.count('id="workers"') == 1
 
 
 def test_an_empty_house_says_so(client, members):
