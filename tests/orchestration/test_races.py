@@ -10,7 +10,7 @@ from orchestration.engine.connection import decoded, rows
 from orchestration.engine.process import Process
 from orchestration.engine.starts import start_version
 from orchestration.models import Event, Run, Step, Worker
-from tests.harness import assert_sound, claim, end, end_lease, flush, make_worker, race, sweep, until
+from tests.harness import assert_all_sound, assert_sound, claim, end, end_lease, flush, make_worker, race, sweep, until
 
 ROUNDS = 200
 GATE = "name: gated\nsteps: {check: {approval: {title: t}}, b: {agent: echo, needs: [check]}}"
@@ -46,7 +46,7 @@ def finish_by_hand(runs):
     while claimed := claim(worker, 200):
         for step in claimed:
             assert end(worker, step, output={"value": 1}) in ([], ["ready:tool"], ["ready:default"])
-    return [assert_sound(run) for run in runs]
+    return assert_all_sound(runs)
 
 
 def insistently(act):
@@ -180,7 +180,7 @@ def test_heartbeat_against_finish_and_sweep(start_many):
         lambda n: sweep(sweeper),
     )
     assert process.worker_id == own
-    assert {assert_sound(run).status for run in runs} == {"completed"}
+    assert {run.status for run in assert_all_sound(runs)} == {"completed"}
 
 
 def test_claim_against_cancel(committed, save, organization, members):
