@@ -217,17 +217,17 @@ def end_lease(worker):
 
 def claim(worker, want=1):
     """Claim as the recorder of `worker` does: [(run, key, fence)]."""
-    found = rows("select * from engine_flush_v1(%s, '[]', %s, %s::text[], false)", [worker, want, QUEUES])
+    found = rows("select * from engine_flush_v2(%s, '{}', '[]', '{}', %s, %s::text[], false)", [worker, want, QUEUES])
     return [row[2:5] for row in found if row[1] == "claimed"]
 
 
-def flush(worker, step, outcome="completed", **fields):
+def flush(worker, step, outcome="completed", *, follow=False, **fields):
     """End a step as the recorder does; the rows that it answers."""
     run, key, fence = step
     item = {"n": 1, "run": run, "key": key, "fence": fence, "was": "running", "outcome": outcome, **fields}
     return rows(
-        "select * from engine_flush_v1(%s, jsonb_build_array(%s::jsonb), 0, %s::text[], false)",
-        [worker, json.dumps(item), QUEUES],
+        "select * from engine_flush_v2(%s, array[%s]::bigint[], jsonb_build_array(%s::jsonb), %s, 0, %s::text[], false)",
+        [worker, run, json.dumps(item), json.dumps({run: 1} if follow else {}), QUEUES],
     )
 
 

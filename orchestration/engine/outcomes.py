@@ -95,19 +95,10 @@ class Item:
     payloads: tuple[tuple[bytes, str], ...]
 
 
-def encode(step: tuple[int, int, int], was: str, outcome: Outcome, *, follow: bool = False, **more: Any) -> Item:
+def encode(step: tuple[int, int, int], was: str, outcome: Outcome, **more: Any) -> Item:
     """`step` is (run, key, fence). Raises NotRecordable."""
     run, key, fence = step
-    head = {
-        "run": run,
-        "key": key,
-        "fence": fence,
-        "was": was,
-        "outcome": outcome.becomes,
-        "follow": follow,
-        **outcome.fields,
-        **more,
-    }
+    head = {"run": run, "key": key, "fence": fence, "was": was, "outcome": outcome.becomes, **outcome.fields, **more}
     parts = [dump(head)[1:-1]]
     payloads: list[tuple[bytes, str]] = []
     for name, content in (("input", outcome.input), ("output", outcome.output)):

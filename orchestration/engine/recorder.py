@@ -1,9 +1,10 @@
 import itertools
+import json
 import os
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from orchestration.engine.walker import Walker
 
 log = structlog.get_logger(__name__)
-FLUSH = "select * from engine_flush_v1(%s, %s::jsonb, %s, %s::text[], %s)"
+FLUSH = "select * from engine_flush_v2(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s)"
 LOCK_WORKER = "select from orchestration_worker where id = %s and dead_at is null for key share"
 LOCK_RUN = "select id from orchestration_run where id = %s for no key update"
 LOCK_FREE_RUN = f"{LOCK_RUN} skip locked"
@@ -78,10 +79,10 @@ class Recorder(threading.Thread):
         item = None
         if outcome is not None:
             try:
-                item = encode(claim.place, "running", outcome, follow=follow)
+                item = encode(claim.place, "running", outcome)
             except NotRecordable as exc:
                 outcome = failed("permanent", str(exc))
-                item = encode(claim.place, "running", outcome, follow=follow)
+                item = encode(claim.place, "running", outcome)
         if walker is not None:
             self.process.handed_in(walker)
         self.inbox.put(Ended(next(self._numbers), walker, claim, outcome, follow, item, time.monotonic()))
@@ -190,9 +191,11 @@ class Recorder(threading.Thread):
 
     def _call(self, batch: list[Ended], wanted: int, patient: bool) -> list[tuple[Any, ...]]:
         items = "[" + ",".join(ended.text for ended in batch) + "]"
+        runs = sorted({ended.claim.run for ended in batch})
+        follow = json.dumps(Counter(ended.claim.run for ended in batch if ended.follow))
         # The patient recorder claims nothing, so it needs no worker: what it ended is for the other to go on with.
         worker = None if patient else self.process.worker_id
-        return rows(FLUSH, [worker, items, wanted, settings.WORKER_QUEUES, patient])
+        return rows(FLUSH, [worker, runs, items, follow, wanted, settings.WORKER_QUEUES, patient])
 
     def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int, hint: object) -> None:
         """Give each walker that handed something in the next step of its run, and free ones what was claimed beside."""
@@ -313,7 +316,8 @@ class Recorder(threading.Thread):
         outcome = Outcome("ready", fields={"unlost": True, "begun": begun})
         items = [f'{{"n":0,{encode(step, "running", outcome).text}}}' for step in sorted(steps)]
         if items:
-            rows(FLUSH, [self.process.worker_id, f"[{','.join(items)}]", 0, settings.WORKER_QUEUES, True])
+            runs = sorted({run for run, _, _ in steps})
+            rows(FLUSH, [self.process.worker_id, runs, f"[{','.join(items)}]", "{}", 0, settings.WORKER_QUEUES, True])
             for name in settings.WORKER_QUEUES:
                 hints.work(name)
 

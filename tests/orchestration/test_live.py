@@ -81,7 +81,7 @@ def silently_end_step(run, key):
         [run.pk, key],
     )
     item = answers.encode((run.pk, key, 1), "running", answers.Outcome("completed"))
-    rows(answers.FLUSH, [f'[{{"n":1,{item.text}}}]'])
+    rows(answers.FLUSH, [run.pk, f'[{{"n":1,{item.text}}}]'])
     connections.close_all()
 
 

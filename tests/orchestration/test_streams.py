@@ -157,7 +157,7 @@ def test_news_come_without_valkey_by_the_poll_and_with_it_at_once(web, begin, he
 def silently_ended(run):
     rows("update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s", [run.pk])
     item = answers.encode((run.pk, 1, 1), "running", answers.Outcome("completed"))
-    rows(answers.FLUSH, [f'[{{"n":1,{item.text}}}]'])
+    rows(answers.FLUSH, [run.pk, f'[{{"n":1,{item.text}}}]'])
     connections.close_all()
 
 
