@@ -4,6 +4,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.db.models.functions import TruncHour
 from django.utils import timezone
@@ -53,9 +54,10 @@ FIRST_STEPS = (
 
 @dataclass(frozen=True)
 class Figures:
-    """`oldest_at` is when the first of those that wait for the member was asked; `workers`, how many live."""
+    """`asked` are the keys of the questions that wait for the member, the newest first; `oldest_at` is when the first
+    of them was asked; `workers`, how many live."""
 
-    needs_you: int
+    asked: list[int]
     oldest_at: datetime.datetime | None
     next_due_at: datetime.datetime | None
     failed: int
@@ -64,10 +66,14 @@ class Figures:
     uncertain: int
     workers: int
 
+    @property
+    def needs_you(self) -> int:
+        return len(self.asked)
+
 
 def figures(member: Member, now: datetime.datetime) -> Figures:
     asked = Request.objects.decidable_by(member).aggregate(
-        count=Count("pk"), oldest=Min("created_at"), due=Min("deadline_at")
+        keys=ArrayAgg("pk"), oldest=Min("created_at"), due=Min("deadline_at")
     )
     runs = Run.objects.visible_to(member)
     since = now - datetime.timedelta(hours=HOURS)
@@ -75,7 +81,7 @@ def figures(member: Member, now: datetime.datetime) -> Figures:
         runs.filter(ended_at=None).order_by().values_list("status").annotate(count=Count("pk"))
     )
     return Figures(
-        needs_you=asked["count"],
+        asked=sorted(asked["keys"] or [], reverse=True),
         oldest_at=asked["oldest"],
         next_due_at=asked["due"],
         failed=runs.filter(status__in=GROUPS["failed"], created_at__gte=since).count(),

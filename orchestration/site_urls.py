@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orchestration.views import agents, definitions, deliverables, home, log, run, runs, starting
+from orchestration.views import agent_list, agents, definitions, deliverables, home, log, run, runs, starting
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -10,16 +10,19 @@ urlpatterns = [
     path("first-steps/hide/", home.hide_first_steps, name="hide-first-steps"),
     path("go/", home.go, name="go"),
     path("deliverables/", deliverables.deliverable_list, name="deliverables"),
+    path("deliverables/part/", deliverables.deliverable_list_part, name="deliverables-part"),
     path("deliverables/<str:public_id>/", deliverables.deliverable, name="deliverable"),
     path("deliverables/<str:public_id>/download/", deliverables.download, name="deliverable-download"),
     path("deliverables/<str:public_id>/raw/", deliverables.raw, name="deliverable-raw"),
     path("definitions/", definitions.definition_list, name="definitions"),
+    path("definitions/list/part/", definitions.definition_list_part, name="definitions-part"),
     path("definitions/new/", definitions.edit, name="definition-new"),
     path("definitions/new/check/", definitions.check, name="definition-check"),
     path("definitions/<slug:slug>/", definitions.definition, name="definition"),
     path("definitions/<slug:slug>/edit/", definitions.edit, name="definition-edit"),
     path("definitions/<slug:slug>/<int:number>/", definitions.definition, name="definition-version"),
-    path("agents/", agents.agent_list, name="agents"),
+    path("agents/", agent_list.agent_list, name="agents"),
+    path("agents/list/part/", agent_list.agent_list_part, name="agents-part"),
     path("agents/new/", agents.edit, name="agent-new"),
     path("agents/new/check/", agents.check, name="agent-check"),
     path("agents/<slug:slug>/", agents.agent, name="agent"),

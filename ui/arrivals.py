@@ -12,7 +12,8 @@ from django.db.models import QuerySet, Subquery
 
 MOST_KNOWN = 100  # no transaction that adds a row stays open while so many others add theirs
 MOST_NEW = 99
-KNOWN = re.compile(r"(?P<keys>([0-9]{1,18}(,[0-9]{1,18})*)?)(?P<more>\+?)", re.ASCII)
+KEYS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*", re.ASCII)
+KNOWN = re.compile(rf"(?P<keys>({KEYS.pattern})?)(?P<more>\+?)", re.ASCII)
 
 
 def known_of(rows: QuerySet[Any]) -> str:
@@ -27,13 +28,18 @@ def told(newest: Sequence[int], *, has_more: bool) -> str:
     return ",".join(map(str, newest)) + "+" * has_more
 
 
+def keys_of(ids: str) -> list[int]:
+    """Of an address: keys with commas between; nonsense is none."""
+    return [int(key) for key in ids.split(",")] if KEYS.fullmatch(ids) else []
+
+
 def arrived(rows: QuerySet[Any], known: str, by: str = "pk") -> int:
     """How many of `rows` the page that was given `known`, the newest by `by`, did not know; MOST_NEW + 1 for more than
     MOST_NEW. Nonsense is nothing new."""
     found = KNOWN.fullmatch(known)
     if found is None:
         return 0
-    keys = [int(key) for key in found["keys"].split(",") if key][:MOST_KNOWN]
+    keys = keys_of(found["keys"])[:MOST_KNOWN]
     if found["more"] and keys:  # what is older than all these is new to the page, not to the list
         last = rows.model._default_manager.filter(pk=keys[-1]).values(by)
         rows = rows.filter(**{f"{by}__gt": Subquery(last)})

@@ -19,7 +19,9 @@ from orchestration.drawing import drawing_of
 from orchestration.exceptions import InvalidDefinition, NewerVersion
 from orchestration.language import SCHEMA
 from orchestration.models import Definition, Run
+from orchestration.models.definitions import DefinitionQuerySet
 from orchestration.views.drafts import Conflict, Draft, findings_answer, hidden_url, restored, text_of
+from ui.arrivals import arrived, keys_of, known_of
 from ui.differences import difference
 from ui.schema_words import fields_of
 from ui.sources import source_lines
@@ -49,28 +51,50 @@ steps:
 def definition_list(request: HttpRequest) -> HttpResponse:
     """By name, `after` goes on behind one."""
     member: Member = request.member  # type: ignore[attr-defined]
-    rows = Definition.objects.visible_to(member).written().for_page()
-    rows = rows.defer("current_version__plan", "current_version__layout", "current_version__text")
     words, after = request.GET.get("q", "").strip()[:200], request.GET.get("after", "")
-    if words:
-        rows = rows.filter(Q(slug__icontains=words) | Q(description__icontains=words))
+    rows = listed(member, words)
+    known = known_of(rows)
     found = list(rows.filter(slug__gt=after)[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
-    last, success = recent.last_runs(shown), recent.success_of_seven_days(member)
+    part = {"q": words, "ids": ",".join(str(each.pk) for each in shown), "known": known}
     older = urlencode({"q": words, "after": shown[-1].slug}) if len(found) > PAGE_SIZE else ""
     return render(
         request,
         "orchestration/definitions.html",
         {
-            "rows": [
-                {"definition": each, "last_run": last.get(each.pk), "success": success.get(each.pk)} for each in shown
-            ],
+            "rows": rows_of(shown, member),
+            "part_url": f"{reverse('pages:definitions-part')}?{urlencode(part)}",
             "words": words,
             "older_url": f"?{older}" if older else None,
             "newer_url": f"?{urlencode({'q': words})}" if after else None,
             "may_build": member.has_role(Role.BUILDER),
         },
     )
+
+
+@require_safe
+@page()
+def definition_list_part(request: HttpRequest) -> HttpResponse:
+    """The rows of the keys `ids` as they are now, where they are, and how many that were not `known` came."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    words = request.GET.get("q", "").strip()[:200]
+    context = {
+        "rows": rows_of(list(listed(member, "").filter(pk__in=keys_of(request.GET.get("ids", "")))), member),
+        "new": arrived(listed(member, words), request.GET.get("known", "-")),
+        "fresh_url": f"{reverse('pages:definitions')}?{urlencode({'q': words})}",
+    }
+    return render(request, "orchestration/_definitions_part.html", context)
+
+
+def listed(member: Member, words: str) -> DefinitionQuerySet:
+    rows = Definition.objects.visible_to(member).written().for_page()
+    rows = rows.defer("current_version__plan", "current_version__layout", "current_version__text")
+    return rows.filter(Q(slug__icontains=words) | Q(description__icontains=words)) if words else rows
+
+
+def rows_of(shown: list[Definition], member: Member) -> list[dict[str, Any]]:
+    last, success = recent.last_runs(shown), recent.success_of_seven_days(member)
+    return [{"definition": each, "last_run": last.get(each.pk), "success": success.get(each.pk)} for each in shown]
 
 
 @require_safe

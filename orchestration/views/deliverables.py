@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
@@ -14,6 +15,7 @@ from accounts.models import Member
 from accounts.permissions import page
 from approvals.models import CONTINUE, Request
 from orchestration.models import Definition, Deliverable, DeliverableQuerySet
+from ui.arrivals import arrived, told
 from ui.differences import difference
 from ui.markdown import LARGEST
 
@@ -35,20 +37,41 @@ def deliverable_list(request: HttpRequest) -> HttpResponse:
     if begun is not None:
         rows = rows.filter(pk__lt=begun)
     found = list(rows.for_page()[: PAGE_SIZE + 1])
+    shown, has_more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
+    part = {**asked, "ids": ",".join(each.public_id for each in shown)}
+    if begun is None:
+        part["known"] = told([each.pk for each in shown], has_more=has_more)
     older = None
-    if len(found) > PAGE_SIZE:
+    if has_more:
         older = "?" + urlencode({**asked, "before": found[PAGE_SIZE - 1].public_id})
     return render(
         request,
         "orchestration/deliverables.html",
         {
-            "deliverables": found[:PAGE_SIZE],
+            "deliverables": shown,
+            "part_url": f"{reverse('pages:deliverables-part')}?{urlencode(part)}",
             "asked": asked,
             "definitions": Definition.objects.visible_to(member).written().values_list("slug", flat=True)[:200],
             "older_url": older,
             "newer_url": f"?{urlencode(asked)}" if begun is not None else None,
         },
     )
+
+
+@require_safe
+@page()
+def deliverable_list_part(request: HttpRequest) -> HttpResponse:
+    """The rows named by `ids` as they are now, where they are, and how many that were not `known` came."""
+    member: Member = request.member  # type: ignore[attr-defined]
+    asked = {key: value for key in FILTERS if (value := request.GET.get(key, "").strip()[:200])}
+    rows, known = Deliverable.objects.visible_to(member), request.GET.get("known")
+    shown = rows.for_page().filter(public_id__in=request.GET.get("ids", "").split(",")[:PAGE_SIZE])
+    context = {
+        "deliverables": shown,
+        "new": 0 if known is None else arrived(filtered(rows, asked), known),
+        "fresh_url": f"{reverse('pages:deliverables')}?{urlencode(asked)}",
+    }
+    return render(request, "orchestration/_deliverables_part.html", context)
 
 
 def filtered(rows: DeliverableQuerySet, asked: dict[str, str]) -> DeliverableQuerySet:

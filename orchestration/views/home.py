@@ -16,7 +16,7 @@ from approvals.models import Request
 from orchestration import dashboard
 from orchestration.models import Run
 from orchestration.run_lists import simulated_among
-from ui.arrivals import arrived, known_of, told
+from ui.arrivals import MOST_KNOWN, arrived, told
 from ui.shell import set_preference
 
 SHOWN = 8
@@ -30,14 +30,16 @@ def home(request: HttpRequest) -> HttpResponse:
     """What needs the reader, what fails, what runs, what is stuck."""
     member = request.member  # type: ignore[attr-defined]
     asked, begun = Request.objects.decidable_by(member), Run.objects.visible_to(member)
-    known = {"asked": known_of(asked)}
+    context = figures_of(request)  # before the rows: what comes between is shown and told, rather than neither
+    keys = context["figures"].asked
+    known = {"asked": told(keys[:MOST_KNOWN], has_more=len(keys) > MOST_KNOWN)}
     lines = lines_of(asked.by_due()[:SHOWN])
     newest = list(begun.for_list().without_values()[: KNOWN + 1])
     runs = newest[:SHOWN]
     known["begun"] = told([run.pk for run in newest[:KNOWN]], has_more=len(newest) > KNOWN)
     steps = [] if request.COOKIES.get(DISMISSED) == "hidden" else dashboard.first_steps(member)
     known |= {"questions": ids_of(lines), "runs": ",".join(run.public_id for run in runs)}
-    context = figures_of(request) | {
+    context |= {
         "lines": lines,
         "runs": marked(runs),
         "may_start": member.has_role(Role.OPERATOR),

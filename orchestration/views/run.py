@@ -20,12 +20,14 @@ from orchestration.api.runs import content_errors
 from orchestration.engine import answers
 from orchestration.exceptions import NotUncertain, RunEnded
 from orchestration.explain import explain
-from orchestration.models import Deliverable, Event, Run, Step
+from orchestration.models import Event, Run, Step
+from orchestration.relatives import moved_relatives, relatives_of
 from orchestration.run_rows import RunRows, values_of_run, values_of_step
 from orchestration.step_lines import KINDS_OF_ERROR, Lines, conversation_of, most_telling, tries_of
 from ui.schema_forms import ABSENT, JsonField
 
 SHOWN_EVENTS = 200
+MOST_MOVING = 100  # relatives whose rows are kept true; an address has an end
 VIEWS = {"": "Graph and time", "graph": "Graph", "table": "Table"}
 KINDS = {
     "": "All",
@@ -66,6 +68,7 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
         "tabs": _tabs(run, tab),
         "to_decide": None if run.has_ended else _to_decide(rows, member),
         "may_operate": member.has_role(Role.OPERATOR),
+        "topic": "organization" if tab == "related" else f"run:{run.public_id}",  # its relatives move without it
         "part_url": f"{reverse('pages:run-part', args=[run.public_id])}?{urlencode(words)}",
     }
 
@@ -184,8 +187,11 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
         context |= {"values": values_of_run(rows.run)}
     if tab == "overview":
         context |= _overview_part(request, rows, after)
+    if tab == "related":
+        context |= moved_relatives(rows, request.GET)
     response = render(request, "orchestration/_run_part.html", context)
-    response.headers["X-Seq"] = str(rows.run.seq)
+    if tab != "related":
+        response.headers["X-Seq"] = str(rows.run.seq)
     return response
 
 
@@ -295,16 +301,11 @@ def payload(request: HttpRequest, public_id: str) -> HttpResponse:
 def related(request: HttpRequest, public_id: str) -> HttpResponse:
     """The run that started it, those that it started, what it made and what it asked."""
     rows = rows_of(request, public_id)
-    parent = rows.relatives.get(rows.run.parent_run_id or 0)
-    of_child = {step.child_run_id: step.name for step in rows.all_steps if step.child_run_id}
-    children = [{"run": child, "step": of_child[pk]} for pk, child in sorted(rows.relatives.items()) if pk in of_child]
-    context = frame(request, rows, "related") | {
-        "parent": parent,
-        "children": children,
-        "deliverables": Deliverable.objects.filter(run=rows.run).defer("content").order_by("name", "-version"),
-        "questions": rows.questions,
-    }
-    return render(request, "orchestration/run_related.html", context)
+    found = relatives_of(rows)
+    moving = [each["run"].public_id for each in (*found["parents"], *found["children"]) if not each["run"].has_ended]
+    moving += [asked.public_id for asked in rows.questions if asked.status == "pending"]
+    words = {"ids": ",".join(moving[:MOST_MOVING]), "shown": str(found["shown"])}
+    return render(request, "orchestration/run_related.html", frame(request, rows, "related", **words) | found)
 
 
 RAW_OF_RUN = {
