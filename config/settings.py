@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "approvals",
     "orchestration",
     "simulators",
+    "config",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",

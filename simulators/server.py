@@ -3,9 +3,11 @@
 import asyncio
 import collections
 import json
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from simulators import model
@@ -58,7 +60,9 @@ class Refused(Exception):
 class Simulators:
     """State lives in the process; POST /_control {"reset": true} forgets it."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Path | None = None) -> None:
+        """Calls of the model are written to the file `journal` too, as they come and as they are answered."""
+        self._file = journal.open("a", buffering=1) if journal else None
         self._reset()
 
     def _reset(self) -> None:
@@ -132,6 +136,7 @@ class Simulators:
             "answered": False,
         }
         self.journal.append(line)
+        self._note(line)
         if not request.headers.get("authorization", "").startswith("Bearer "):
             raise Refused(401, "invalid_api_key", "No API key was given: any will do here, but one is needed.")
         fault = self._next_fault(request)
@@ -140,6 +145,12 @@ class Simulators:
             raise Refused(*STATUS_FAULTS[fault.kind], headers)
         await self._answer_completion(asked, fault or Fault("none"), answer)
         line["answered"] = True
+        self._note(line)
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if self._file:
+            told = {"at": time.time(), "idempotency_key": line["idempotency_key"], "answered": line["answered"]}
+            self._file.write(json.dumps(told) + "\n")
 
     async def _answer_completion(self, asked: dict[str, Any], fault: Fault, answer: "Answer") -> None:
         if fault.kind == "slow":

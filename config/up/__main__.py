@@ -14,6 +14,7 @@ from pathlib import Path
 
 import environ
 
+from config.up.parts import free_port, parts
 from config.up.processes import Account, Refused
 from config.up.services import Postgres, Valkey, away_folder, services_of, socket_folder, tail, wait_until_ready
 from config.up.supervisor import Command, Supervisor, announce, end_orphans, hold
@@ -21,7 +22,6 @@ from config.up.supervisor import Command, Supervisor, announce, end_orphans, hol
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("postgres", "postgres.making", "log", "keys.env", "countersign.env", "demo-people.json", "beat", "pids.json")
 LARGEST_LOG = 10_000_000
-WORKERS = 2
 
 
 def say(words: str) -> None:
@@ -84,12 +84,6 @@ def check_port(port: int) -> None:
         )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def reset(data: Path) -> None:
     shutil.rmtree(away_folder(data), ignore_errors=True)
     shutil.rmtree(socket_folder(data, Account.choose()), ignore_errors=True)
@@ -137,31 +131,6 @@ def manage(supervisor: Supervisor, data: Path, *command: str) -> None:
         time.sleep(0.02)
     if job.process.returncode and not supervisor.is_stopping:
         raise Refused(f"manage.py {' '.join(command)} failed. The end of {log}:\n{tail(log, 25)}")
-
-
-def parts(data: Path, port: int, simulators_port: int) -> list[Command]:
-    python, environment = sys.executable, dict(os.environ)
-
-    def part(name: str, patience_seconds: float, *command: str) -> Command:
-        log = data / "log" / f"{name}.log"
-        return Command(name, [python, "-m", *command], log, ROOT, environment, patience_seconds)
-
-    celery = ("celery", "--app", "config")
-    drain = float(os.environ.get("WORKER_DRAIN_SECONDS") or 20)
-    workers = [
-        part(
-            f"worker{number}",
-            drain + 10,
-            *celery,
-            *("worker", "-P", "threads", "-c", "4", "-n", f"worker{number}@%h", "--without-gossip", "--without-mingle"),
-            *("--loglevel", "INFO", "-Q", environment.get("WORKER_QUEUES") or "default,context,tool,orchestrator"),
-        )
-        for number in range(1, WORKERS + 1)
-    ]
-    web = part("web", 15, "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", str(port))
-    web.command = [*web.command, "--no-access-log", "--lifespan", "off", "--timeout-graceful-shutdown", "5"]
-    beat = part("beat", 15, *celery, "beat", "--schedule", str(data / "beat" / "schedule"), "--pidfile", "")
-    return [part("simulators", 15, "simulators", "--port", str(simulators_port)), web, *workers, beat]
 
 
 def wait_for_site(supervisor: Supervisor, port: int, logs: Path, *, patience_seconds: float = 90) -> None:
@@ -245,7 +214,7 @@ def run(options: argparse.Namespace, began: float) -> None:
         if not options.no_demo:
             manage(supervisor, data, "seed_demo")
         if not supervisor.is_stopping:
-            supervisor.add(*parts(data, options.port, simulators_port))
+            supervisor.add(*parts(data, options.port, simulators_port, os.environ))
             wait_for_site(supervisor, options.port, data / "log")
         if not supervisor.is_stopping:
             greet(data, base_url, demo=not options.no_demo, is_default=data == ROOT / "var")

@@ -110,6 +110,12 @@ def browser_tests(environment: Mapping[str, str]) -> Check:
     return Check("browser tests", command, {**for_pytest(environment), "REDIS_URL": database_of_valkey(environment, 9)})
 
 
+def chaos(environment: Mapping[str, str]) -> Check:
+    """On servers of its own. Always the same plan: other ones are tried by hand."""
+    command = [sys.executable, "manage.py", "chaos", "--minutes", "2", "--seed", "1"]
+    return Check("two minutes of chaos", command, environment)
+
+
 def database_of_valkey(environment: Mapping[str, str], number: int) -> str:
     return environment["REDIS_URL"].replace("?db=0", f"?db={number}")
 
@@ -199,6 +205,7 @@ def run(given: list[str]) -> bool:
         lanes = [deque([tests(environment, given)])]
         if not given:
             lanes.append(deque(static_checks(environment)))
+            lanes.append(deque([chaos(environment)]))
         if old and server:
             older = {
                 **for_pytest(environment),
