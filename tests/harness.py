@@ -226,7 +226,8 @@ def flush(worker, step, outcome="completed", *, follow=False, **fields):
     run, key, fence = step
     item = {"n": 1, "run": run, "key": key, "fence": fence, "was": "running", "outcome": outcome, **fields}
     return rows(
-        "select * from engine_flush_v2(%s, array[%s]::bigint[], jsonb_build_array(%s::jsonb), %s, 0, %s::text[], false)",
+        "select * from engine_flush_v2("
+        "%s, array[%s]::bigint[], jsonb_build_array(%s::jsonb), %s, 0, %s::text[], false)",
         [worker, run, json.dumps(item), json.dumps({run: 1} if follow else {}), QUEUES],
     )
 
