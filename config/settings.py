@@ -104,7 +104,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 REDIS_URL = env("REDIS_URL")
 CACHES = {"default": {"BACKEND": "config.cache.ForgivingRedisCache", "LOCATION": REDIS_URL}}
 
-# --- Celery: carries hints to the engine's workers
+# --- Celery: runs the worker processes; the engine in them finds its own work
 WORKER_QUEUES = env.list("WORKER_QUEUES", default=["default", "context", "tool", "orchestrator"])
 WORKER_THREADS = env.int("WORKER_THREADS", default=48)
 WORKER_LEASE_SECONDS = env.float("WORKER_LEASE_SECONDS", default=15.0)

@@ -11,7 +11,7 @@ log = structlog.get_logger(__name__)
 
 @shared_task(name="orchestration.work")
 def work(queue: str) -> None:
-    """A hint that there is work in `queue`. Nothing relies on it: the sweep finds the same a little later."""
+    """The beat's hint, and what a release before sends: there may be work in `queue`. Nothing relies on it."""
     process.look(queue)
 
 

@@ -9,15 +9,19 @@ from functools import partial
 
 import redis
 import structlog
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
-from kombu.exceptions import OperationalError
 
 log = structlog.get_logger(__name__)
 CHANGED = "countersign:changed"  # channel: JSON list of run ids with new events
 LOGGED = "countersign:logged"  # and of those with new lines in their logs
 PAUSE_SECONDS = 0.01  # gathers what comes together into one message
+MOST_WAITING, KEPT_SECONDS = 64, 60  # hints that no worker takes do not pile up
+
+
+def work_key(queue: str) -> str:
+    """Of the list whose entries each wake one worker of the queue."""
+    return f"countersign:work:{queue}"
 
 
 class Hints:
@@ -86,11 +90,12 @@ class Hints:
                 if logs:
                     client.publish(LOGGED, json.dumps(sorted(logs)))
                 for queue, messages in sorted(queues.items()):
-                    for _ in range(messages):
-                        current_app.send_task(
-                            "orchestration.work", [queue], queue=queue, expires=60, retry=False, ignore_result=True
-                        )
-            except (redis.RedisError, OperationalError, OSError) as exc:
+                    with client.pipeline() as pipeline:
+                        pipeline.rpush(work_key(queue), *["1"] * messages)
+                        pipeline.ltrim(work_key(queue), -MOST_WAITING, -1)
+                        pipeline.expire(work_key(queue), KEPT_SECONDS)
+                        pipeline.execute()
+            except (redis.RedisError, OSError) as exc:
                 log.warning("hint_lost", error=str(exc), queues=sorted(queues), runs=len(runs))
             threading.Event().wait(PAUSE_SECONDS)
 

@@ -114,9 +114,13 @@ def encode(step: tuple[int, int, int], was: str, outcome: Outcome, **more: Any) 
     return Item(",".join(parts), tuple(payloads))
 
 
+# Made once: `json.dumps` with any option makes a new one each time.
+ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 def dump(content: Any) -> str:
     try:
-        text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+        text = ENCODER.encode(content)
     except (TypeError, ValueError, RecursionError) as exc:
         raise NotRecordable(f"This is no JSON: {exc}") from exc
     if text.count("[") + text.count("{") > DEEPEST_JSON and is_too_deep(content):  # mostly, counting tells enough

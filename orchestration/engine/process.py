@@ -14,6 +14,7 @@ from django.db import Error, connection
 from orchestration.engine.connection import assert_isolation, rows, use_own_connection, value
 from orchestration.engine.hints import hints
 from orchestration.engine.lines import LineWriter
+from orchestration.engine.listener import Listener
 from orchestration.engine.outcomes import Claim
 from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.recorder import Recorder
@@ -119,7 +120,8 @@ class Lease(threading.Thread):
 
 
 class Process:
-    """The engine of one worker process: a recorder, walkers, a sweeper, a lease and a line writer, each a thread."""
+    """The engine of one worker process: a recorder, walkers, a sweeper, a lease, a line writer and a listener, each a
+    thread."""
 
     def __init__(self) -> None:
         self.worker_id = 0
@@ -129,6 +131,7 @@ class Process:
         self.recorder = Recorder(self)
         self.sweeper = Sweeper(self)
         self.lines = LineWriter()
+        self.listener = Listener(self)
         self._lock = threading.Lock()
         self._free: deque[Walker] = deque()
         self._walkers = 0
@@ -144,7 +147,7 @@ class Process:
         assert_isolation()
         self.lease.take()
         connection.close()
-        for thread in (self.lease, self.recorder, self.sweeper, self.lines):
+        for thread in (self.lease, self.recorder, self.sweeper, self.lines, self.listener):
             thread.start()
         self.recorder.look()
         log.info(
@@ -176,6 +179,12 @@ class Process:
                 walker.mailbox.put(None)
         hints.drain(1.0)
         log.info("engine_stopped", worker=self.worker_id)
+
+    def look(self, queue: str) -> None:
+        """A hint came: claim; and sweep, if it may be an answer that came."""
+        if queue == hints.ANSWERS:
+            self.sweeper.wake_within(0.0)
+        self.recorder.look()
 
     # --- walkers
 
@@ -287,8 +296,6 @@ def stop_process() -> None:
 
 
 def look(queue: str) -> None:
-    """A hint came: claim; and sweep, if it may be an answer that came. Does nothing where no engine runs."""
+    """As a hint does. Does nothing where no engine runs."""
     if process is not None:
-        if queue == hints.ANSWERS:
-            process.sweeper.wake_within(0.0)
-        process.recorder.look()
+        process.look(queue)
