@@ -192,7 +192,10 @@ class Simulator:
         self._client.post("/_control", json={"reset": True}).raise_for_status()
 
     def slow_once(self, seconds):
-        wish = {"fault": "slow", "times": 1, "seconds": seconds}
+        self.fail_once("slow", seconds)
+
+    def fail_once(self, fault, seconds=1.0):
+        wish = {"fault": fault, "times": 1, "seconds": seconds}
         self._client.post("/_control", json=wish).raise_for_status()
 
     def keys(self):

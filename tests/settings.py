@@ -17,6 +17,10 @@ if number := re.search(r"\d+", os.environ.get("PYTEST_XDIST_WORKER", "")):
         )
 
 from config.settings import *  # noqa: F403
+from orchestration.engine import failpoints
+from tests import failures
+
+failpoints.reach = failures.reach
 
 TIME_ZONE = "Asia/Kathmandu"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -3,6 +3,6 @@
 One idea a file: `connection` is what the engine's threads talk to PostgreSQL with; `starts` makes a run; `plans` keeps
 what versions say, compiled; `walker` does a claimed step; `outcomes` is what came of it; `recorder` ends steps in
 batches and claims the next; `answers` takes up what people and children said; `sweeper` repairs; `hints` tells others,
-and is allowed to fail; `process` owns the threads of one worker process and its lease. `sql/` has the functions that
-move rows.
+and is allowed to fail; `process` owns the threads of one worker process and its lease; `failpoints` names where tests
+kill it. `sql/` has the functions that move rows.
 """

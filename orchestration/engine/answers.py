@@ -11,6 +11,7 @@ from django.db import transaction
 from accounts import audit
 from accounts.models import Member
 from approvals.models import Request
+from orchestration.engine import failpoints
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import hint_after_commit, hints
 from orchestration.engine.outcomes import Claim, Outcome, encode, failed, load_payload, store_payloads
@@ -56,6 +57,7 @@ def take_up_decisions() -> int:
     for request in Request.objects.unacknowledged().for_inbox().order_by("pk")[:LARGEST_SWEEP]:
         try:
             _take_up(request)
+            failpoints.reach("answer")
             request.acknowledge()
             taken += 1
         except Exception:  # at the top of the sweep: this one comes again, the others go on
@@ -121,6 +123,7 @@ def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict
         )
         if opened:  # questions that steps replaced by it still put: under the run's lock, so before the new ones
             Request.withdraw([f"run:{run}:{name}" for name in replaced])
+        failpoints.reach("round")
     hints.changed([run])
     for queue in settings.WORKER_QUEUES:
         hints.work(queue)
@@ -142,6 +145,7 @@ def cancel(run: Run, *, by: Member | None, reason: str) -> str:
             run.refresh_from_db(fields=["status"])
             raise RunEnded(run.status)
         audit.record(organization=run.organization, actor=by, action="run.cancel", target=run.public_id, data=note)
+    failpoints.reach("canceled")
     hints.changed([run.pk])
     tidy_up()
     return str(status)
@@ -174,7 +178,9 @@ def _tidy_up(run: Run) -> None:
             [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
         )
         hints.changed([child.pk])
-    Run.objects.filter(pk=run.pk, tidy=True).update(tidy=False)
+    failpoints.reach("tidied")
+    # Not if it moved since it was read: what else has been canceled then is for the next sweep.
+    Run.objects.filter(pk=run.pk, tidy=True, seq=run.seq).update(tidy=False)
 
 
 def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reason: str) -> None:
@@ -231,6 +237,7 @@ def _tell_parent(child: Run) -> None:
         [child.parent_run_id, child.parent_key],
     ):
         settle((run, key, fence), "waiting", _with_deliverable((run, key, fence), _of_child(child)))
+    failpoints.reach("told")
     rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
 
 

@@ -11,6 +11,7 @@ import structlog
 from django.conf import settings
 from django.db import Error, connection
 
+from orchestration.engine import failpoints
 from orchestration.engine.connection import assert_isolation, rows, use_own_connection, value
 from orchestration.engine.hints import hints
 from orchestration.engine.lines import LineWriter
@@ -89,6 +90,7 @@ class Lease(threading.Thread):
     def run(self) -> None:
         use_own_connection()
         while not self.process.stopped.wait(settings.WORKER_HEARTBEAT_SECONDS):
+            failpoints.reach("lease")
             try:
                 self.renew()
             except Error as exc:
@@ -157,6 +159,7 @@ class Process:
     def stop(self) -> None:
         """Drain: claim nothing more, let calls end within the grace time, hand back the rest, give the lease up."""
         self.draining.set()
+        failpoints.reach("drain")
         self._empty.wait(settings.WORKER_DRAIN_SECONDS)
         with self._lock:
             for hand in self._in_hand.values():
@@ -170,6 +173,7 @@ class Process:
         try:
             use_own_connection()
             self.recorder.hand_back(self.owed(), begun=True)
+            failpoints.reach("drained")
             self.lease.give_up()
             connection.close()
         except Error as exc:

@@ -13,6 +13,7 @@ import structlog
 from django.conf import settings
 from django.db import DataError, Error, InterfaceError, OperationalError, connection, transaction
 
+from orchestration.engine import failpoints
 from orchestration.engine.connection import rows, use_own_connection
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import Claim, Item, NotRecordable, Outcome, encode, failed, store_payloads
@@ -160,9 +161,12 @@ class Recorder(threading.Thread):
 
     def flush(self, batch: list[Ended], *, patient: bool) -> None:
         """One round trip. Outcomes with rows of their own (`prepare`) come alone, in a transaction with them."""
+        if batch:
+            failpoints.reach("flush")
         payloads = [payload for ended in batch if ended.item for payload in ended.item.payloads]
         if payloads:
             store_payloads(payloads)
+            failpoints.reach("payloads")
         wanted, hint = (0 if patient else self._wanted()), self._hint
         prepare = batch[0].outcome.prepare if len(batch) == 1 and batch[0].outcome else None
         if prepare is None:
@@ -176,10 +180,13 @@ class Recorder(threading.Thread):
                 if not rows(LOCK_RUN if patient else LOCK_FREE_RUN, [ended.claim.run]):
                     found = [(ended.number, "busy")]
                     raise _TakenBack
+                failpoints.reach("preparing")
                 ended.item = encode(ended.claim.place, "running", ended.outcome, **_prepared(prepare))  # type: ignore[arg-type]
+                failpoints.reach("prepared")
                 found = self._call(batch, 0, patient)
                 if any(row[1] in ("late", "canceled", "busy") for row in found):
                     raise _TakenBack
+                failpoints.reach("flushed")
         except _TakenBack:
             # What was prepared is gone. A run that is canceling holds nothing open: the step just ends.
             if any(row[1] == "canceled" for row in found):
@@ -199,8 +206,12 @@ class Recorder(threading.Thread):
 
     def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int, hint: object) -> None:
         """Give each walker that handed something in the next step of its run, and free ones what was claimed beside."""
+        if batch:
+            failpoints.reach("recorded")
         busy = {row[0] for row in found if row[1] == "busy"}
         claims = [Claim.of(row) for row in found if row[1] == "claimed"]
+        if claims:
+            failpoints.reach("claimed")
         left = {row[1].removeprefix("ready:"): row[0] for row in found if row[1].startswith("ready:")}
         for ended in batch:
             if ended.number not in busy:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers
+from orchestration.engine import answers, failpoints
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ class Sweeper(threading.Thread):
     def sweep(self) -> float:
         """One sweep; seconds until the next is due."""
         self._guarded("hung", self.process.give_up_hung)
+        failpoints.reach("sweep")
         found = self._sweep_rows()
+        failpoints.reach("swept")
         told: list[object] = []
         due = found["deadline"] is not None and found["deadline"] <= 0
         if due:

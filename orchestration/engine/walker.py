@@ -21,6 +21,7 @@ from agents.calls import Call, Message, Result, say_nothing
 from agents.models import AgentVersion
 from approvals.digests import digest_of
 from approvals.models import Policy, Request
+from orchestration.engine import failpoints
 from orchestration.engine.connection import decoded, returned_connection, rows, value
 from orchestration.engine.lines import LineWriter
 from orchestration.engine.outcomes import Claim, Outcome, dump, failed, load_payload
@@ -187,6 +188,7 @@ class Execution:
         given = step.given.evaluate(context) if step.given else {}
         if errors := agent.input_errors(given):
             return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
+        failpoints.reach("call")
         try:
             result = agent.runner(self._as_call(step, agent, given, context))
         except (agent_errors.Canceled, OperationalError, InterfaceError):
@@ -198,6 +200,7 @@ class Execution:
             return timed_out(self.claim, str(exc), given=given)
         except agent_errors.Temporary as exc:
             return try_again(self.claim, step, failed("temporary", str(exc), given=given), exc.retry_after)
+        failpoints.reach("called")
         if isinstance(result, Delegated):
             return self._start_child(result, given)
         if errors := agent.output_errors(given, result.output):

@@ -1,0 +1,28 @@
+"""Named points of the protocol at which tests kill, freeze or hold a process. The product passes them by: nothing in it
+sets `reach`, no setting and no variable does, and tests/settings.py alone puts something else in its place."""
+
+POINTS = (
+    "claimed",  # a claim is committed, its walker does not have it yet
+    "call",  # before the agent is called
+    "called",  # the agent has answered, the outcome is not handed in
+    "flush",  # outcomes are handed in, their batch is not sent
+    "payloads",  # large values of a batch are committed, the batch is not sent
+    "preparing",  # in the transaction of a question or a child, before its rows are made
+    "prepared",  # after they are made
+    "flushed",  # in the same transaction, before it commits
+    "recorded",  # a batch is committed, nobody here knows what it gave
+    "sweep",  # before a sweep
+    "swept",  # the sweep's rows are committed, what else there is to do is not done
+    "answer",  # an answer moved its step, and is not acknowledged
+    "round",  # in the transaction that opens a round, before it commits
+    "told",  # a child's end moved its parent's step, and is not marked as told
+    "tidied",  # questions are withdrawn and children canceled, and the run still says that it is untidy
+    "canceled",  # a run's cancel is committed, its questions are not withdrawn
+    "lease",  # before the lease is renewed
+    "drain",  # asked to stop, still with work in hand
+    "drained",  # all is handed back, the lease is not given up
+)
+
+
+def reach(point: str) -> None:
+    """Tests: the process is at this point."""

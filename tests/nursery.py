@@ -1,0 +1,73 @@
+"""Forks processes for tests: a worker's engine that is there at once, because Django has been loaded before.
+
+`python -m tests.nursery` reads one line of JSON for each process and answers with its pid. tests/harness.py starts it.
+"""
+
+import json
+import os
+import signal
+import sys
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+
+from accounts.models import Member  # noqa: E402
+from approvals.models import Request  # noqa: E402
+from orchestration.engine import answers, process  # noqa: E402
+from orchestration.models import Run  # noqa: E402
+from tests import failures  # noqa: E402
+
+
+def work():
+    """As a worker does; Celery, which only receives hints, is left out."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    process.start_process()
+    signal.sigwait({signal.SIGTERM})
+    process.stop_process()
+
+
+def cancel(run, by):
+    answers.cancel(Run.objects.get(pk=run), by=Member.objects.get(pk=by), reason="test")
+
+
+def decide(request, by, choice):
+    row = Request.objects.get(pk=request)
+    row.decide(by=Member.objects.get(pk=by), choice=choice, digest=row.digest)
+
+
+DEEDS = {"work": work, "cancel": cancel, "decide": decide}
+
+
+def grow_up(wish):
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    output = os.open(wish["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    for name, given in wish["settings"].items():
+        setattr(settings, name, given)
+    settings.DATABASES["default"].update(wish["database"])
+    if wish["plan"]:
+        failures.plan = failures.Plan(**wish["plan"])
+    DEEDS[wish["deed"]](**wish["given"])
+
+
+def main():
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that die leave nothing behind, as under any init
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                grow_up(json.loads(line))
+                status = 0
+            finally:
+                os._exit(status)
+        os.write(1, b"%d\n" % pid)
+
+
+if __name__ == "__main__":
+    main()

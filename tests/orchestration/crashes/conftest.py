@@ -1,0 +1,105 @@
+"""A run with a bit of everything, and processes that die at a point of the protocol while they work on it."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from approvals.models import Request
+from orchestration.doctor import examine
+from orchestration.engine.starts import start
+from orchestration.models import Run, Step
+from tests.harness import Nursery, assert_sound, told, until
+
+WRITER = {
+    "kind": "context",
+    "configuration": {"instructions": "Write."},
+    "input": {"type": "object", "properties": {"text": {"type": "string"}}},
+}
+PART = "name: part\nsteps: {w: {agent: writer, with: {text: part}}}\noutput: '${{ steps.w.output }}'"
+ORDER = """name: order
+steps:
+  a: {agent: writer, with: {text: first}, retry: {attempts: 5, backoff: 10ms}}
+  f1: {agent: writer, needs: [a], with: {text: one}}
+  f2: {agent: writer, needs: [a], with: {text: two}}
+  big: {agent: echo, needs: [a], with: {value: "${{ input.big }}"}}
+  check: {needs: [f1, f2, big], approval: {title: t, show: "${{ steps.f1.output }}", retry: [f1]}}
+  call: {agent: boss, needs: [check]}
+  report:
+    agent: writer
+    needs: [call]
+    with: {text: "${{ steps.call.output.text }}"}
+    deliverable: {name: report, title: Report, content: "${{ output.text }}"}
+output: "${{ steps.report.output.text }}"
+"""
+
+
+@pytest.fixture(scope="session")
+def own_nursery(django_db_setup, django_db_blocker, simulators_process):
+    with django_db_blocker.unblock():
+        nursery = Nursery(OPENAI_BASE_URL=f"{simulators_process}/v1", OPENAI_API_KEY="any")
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture
+def nursery(own_nursery, committed):
+    yield own_nursery
+    own_nursery.empty()
+
+
+@pytest.fixture
+def order(organization, agents, policies, members, save, save_agent, simulator):
+    """Starts the run, answers its question (first with a retry), and looks at what is left of it."""
+    save_agent(name="writer", **WRITER)
+    save_agent(name="boss", kind="orchestrator", configuration={"definitions": ["part"]})
+    save(PART)
+    save(ORDER)
+
+    def begin(fault="429", seconds=0.01):
+        simulator.fail_once(fault, seconds)
+        return start(organization=organization, definition="order", given={"big": "x" * 5000}, by=members.operator)
+
+    def drive(run):
+        """Answer what is asked; whether the run has ended."""
+        for request in Request.objects.pending().filter(context__run=run.public_id):
+            choice = "retry" if request.context["round"] == 1 else "continue"
+            request.decide(by=members.approver, choice=choice, digest=request.digest, note="n")
+        return Run.objects.filter(pk=run.pk, ended_at__isnull=False).exists()
+
+    def done(run):
+        """How often each finished step of the run, and of its child, was called."""
+        keys = simulator.keys()
+        steps = Step.objects.filter(run_id__gte=run.pk, status__in=Step.ENDED).select_related("run")
+        return {key: keys[key] for step in steps if (key := key_of(step)) in keys}
+
+    def check(run, before=None):
+        """Completed, with each effect as often as it was started, and none again after its end was recorded."""
+        until(lambda: drive(run), 60)
+        run = assert_sound(run.pk)
+        assert (run.status, run.error) == ("completed", None), told([run.pk])
+        calls = simulator.keys()
+        assert {key: calls[key] for key in before or {}} == (before or {}), told([run.pk])
+        steps = Step.objects.filter(run_id__gte=run.pk).select_related("run")
+        assert set(calls) == {key_of(step) for step in steps if step.name in {"a", "f1", "f2", "w", "report"}}
+        starts = {key_of(step): step.run.events.filter(type="step.started", key=step.key).count() for step in steps}
+        assert {key: (calls[key], starts[key]) for key in calls if calls[key] > starts[key]} == {}
+        return run
+
+    return SimpleNamespace(begin=begin, drive=drive, done=done, check=check)
+
+
+def key_of(step):
+    return f"{step.run.public_id}:{step.name}:{step.round}"
+
+
+@pytest.fixture
+def at_rest():
+    """Nothing is left over when all workers have gone."""
+
+    def at_rest(*workers):
+        for worker in workers:
+            worker.terminate()
+        until(lambda: not examine(settled=True) or not all(worker.is_gone for worker in workers))
+        assert examine(settled=True) == []
+
+    return at_rest
