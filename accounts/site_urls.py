@@ -9,6 +9,7 @@ to_security = RedirectView.as_view(pattern_name="pages:security")
 
 urlpatterns = [
     path("settings/", device.preferences, name="settings"),
+    path("settings/preference/", device.preference, name="preference"),
     path("settings/organization/", device.switch_organization, name="switch-organization"),
     path("settings/security/", device.security, name="security"),
     path("settings/security/sessions/end/", device.end_other_sessions, name="end-other-sessions"),

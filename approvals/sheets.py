@@ -28,6 +28,8 @@ LONGEST_FIELD = 20_000
 LONGEST_CELL = 1000
 LONGEST_SMALL = 120  # signs of JSON shown in one line
 DEEPEST = 3
+FEW_ROWS = 2  # are shown whole on a phone too
+ROW_FIGURES = 3  # told of a row that is folded
 ROW_NAMES = ("name", "title", "label", "kpi", "key", "id")
 MOST_CHANGES = 100
 
@@ -52,6 +54,32 @@ class Place:
     def is_number(self) -> bool:
         return self.kind == "number"
 
+    @property
+    def said(self) -> str:
+        return self.now if self.id else self.text
+
+    @property
+    def needs_a_look(self) -> bool:
+        return bool(self.errors) or self.now != self.was
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table. On a phone it is folded to its name and first figures, unless it is open."""
+
+    number: int
+    cells: list[tuple[str, Place | None]]
+    is_open: bool
+
+    @property
+    def name(self) -> str:
+        found = {name: place.said for name, place in self.cells if place and place.said and not place.is_number}
+        return next((found[name] for name in ROW_NAMES if name in found), next(iter(found.values()), ""))[:80]
+
+    @property
+    def figures(self) -> list[Place]:
+        return [place for _, place in self.cells if place and place.is_number and place.said][:ROW_FIGURES]
+
 
 @dataclass
 class Block:
@@ -72,8 +100,15 @@ class Block:
         return [{"name": name, "is_number": number} for name, number in zip(self.columns, self.numbers, strict=True)]
 
     @property
-    def lines(self) -> list[tuple[int, list[tuple[str, Place | None]]]]:
-        return [(n, list(zip(self.columns, row, strict=True))) for n, row in enumerate(self.rows, 1)]
+    def lines(self) -> list[Line]:
+        return [
+            Line(
+                n,
+                list(zip(self.columns, row, strict=True)),
+                len(self.rows) <= FEW_ROWS or any(place and place.needs_a_look for place in row),
+            )
+            for n, row in enumerate(self.rows, 1)
+        ]
 
 
 class Sheet:

@@ -144,7 +144,7 @@ class Filters:
         if self.text.startswith("run_"):
             return rows.filter(public_id__startswith=self.text)
         newest = rows.select_related(None).defer(None).values("pk")[:SEARCHED]
-        found = Run.objects.filter(pk__in=newest).annotate(input_text=_input_text())
+        found = Run.objects.filter(pk__in=newest).annotate(input_text=small_input())
         found = found.for_list().without_values()
         return found.filter(
             Q(input_text__icontains=self.text)
@@ -153,8 +153,8 @@ class Filters:
         )
 
 
-def _input_text() -> Case:
-    """ "" for large ones, which are not even read then."""
+def small_input() -> Case:
+    """As text; "" for large ones, which are not even read then."""
     size = Func(F("input"), function="pg_column_size", output_field=IntegerField())
     text = When(condition=LessThanOrEqual(size, SEARCHED_BYTES), then=Cast("input", TextField()))
     return Case(text, default=Value(""), output_field=TextField())

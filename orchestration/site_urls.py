@@ -9,6 +9,7 @@ urlpatterns = [
     path("part/", home.home_part, name="home-part"),
     path("first-steps/hide/", home.hide_first_steps, name="hide-first-steps"),
     path("go/", home.go, name="go"),
+    path("go/actions/", home.go_actions, name="go-actions"),
     path("deliverables/", deliverables.deliverable_list, name="deliverables"),
     path("deliverables/part/", deliverables.deliverable_list_part, name="deliverables-part"),
     path("deliverables/<str:public_id>/", deliverables.deliverable, name="deliverable"),

@@ -51,6 +51,14 @@ class Preferences:
     zone_is_chosen: bool = False
     keys: bool = True
 
+    @property
+    def others(self) -> list[tuple[str, str, str]]:
+        """(name, value, words) of what theme and density are not."""
+        found = [("theme", value, f"Theme: {words}") for value, words in THEMES.items() if value != self.theme]
+        return found + [
+            ("density", value, f"Density: {words}") for value, words in DENSITIES.items() if value != self.density
+        ]
+
     @classmethod
     def of(cls, request: HttpRequest) -> Preferences:
         cookies = request.COOKIES

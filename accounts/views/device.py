@@ -10,6 +10,7 @@ from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from accounts import browsers, sessions
@@ -17,7 +18,7 @@ from accounts.authentication import member_of
 from accounts.permissions import page
 from accounts.views.tabs import settings_tabs
 from ui.forms import PreferencesForm
-from ui.shell import Preferences
+from ui.shell import DENSITIES, THEMES, Preferences, set_preference
 
 
 @page()
@@ -31,6 +32,20 @@ def preferences(request: HttpRequest) -> HttpResponse:
         return response
     tabs = settings_tabs(member_of(request), "settings")
     return render(request, "accounts/settings.html", {"form": form, "tabs": tabs})
+
+
+@require_POST
+@page()
+def preference(request: HttpRequest) -> HttpResponse:
+    """One of theme and density, chosen in the palette; back to the page it was chosen on."""
+    back = request.headers.get("Referer", "")
+    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    response = redirect(back if is_ours else "pages:settings")
+    for name, known in (("theme", THEMES), ("density", DENSITIES)):
+        value = request.POST.get(name)
+        if value in known:
+            set_preference(response, name, value)
+    return response
 
 
 @require_POST

@@ -14,12 +14,13 @@ from accounts.permissions import page
 from approvals.lines import ids_of, lines_named, lines_of
 from approvals.models import Request
 from orchestration import dashboard
-from orchestration.models import Run
+from orchestration.models import Definition, Run
 from orchestration.run_lists import simulated_among
 from ui.arrivals import MOST_KNOWN, arrived, told
 from ui.shell import set_preference
 
 SHOWN = 8
+MOST_DEFINITIONS = 500  # in the palette
 KNOWN = 50  # runs; they are told by, not shown
 DISMISSED = "first_steps"
 
@@ -83,6 +84,20 @@ def go(request: HttpRequest) -> HttpResponse:
         if words.startswith(prefix) and words.isascii() and words.replace("_", "").isalnum():
             return redirect(f"pages:{name}", words)
     return redirect(f"{reverse('pages:runs')}?{urlencode({'q': words})}")
+
+
+@require_safe
+@page()
+def go_actions(request: HttpRequest) -> HttpResponse:
+    """What the member may begin, for the palette."""
+    member = request.member  # type: ignore[attr-defined]
+    rows = Definition.objects.visible_to(member).written().filter(current_version__isnull=False)
+    slugs = rows.order_by("slug").values_list("slug", flat=True)[:MOST_DEFINITIONS]
+    context = {
+        "definitions": slugs if member.has_role(Role.OPERATOR) else [],
+        "may_build": member.has_role(Role.BUILDER),
+    }
+    return render(request, "orchestration/_go_actions.html", context)
 
 
 def figures_of(request: HttpRequest) -> dict[str, Any]:

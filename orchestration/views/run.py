@@ -17,6 +17,7 @@ from accounts.models import Role
 from accounts.permissions import page
 from approvals.models import Request
 from orchestration.api.runs import content_errors
+from orchestration.curl import commands_of
 from orchestration.engine import answers
 from orchestration.exceptions import NotUncertain, RunEnded
 from orchestration.explain import explain
@@ -162,6 +163,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveFo
         "rounds": rows.rounds_of(step),
         "deliverables": [event.data for event in events if event.type == "deliverable.created" and event.data],
         "reason": next((said["reason"] for event in reversed(events) if (said := event.data or {}).get("reason")), ""),
+        "commands": commands_of(request, rows.run, step, may_start=request.member.has_role(Role.OPERATOR)),  # type: ignore[attr-defined]
         "kind_of_error": KINDS_OF_ERROR.get((step.error or {}).get("class", "")),
         "resolving": (resolving or ResolveForm()) if is_open else None,
     }

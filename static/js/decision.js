@@ -23,6 +23,12 @@ function tell(field) {
   if (!same(field)) more(field).prepend(part("change", `${short(field.dataset.was)} → ${short(said(field))}`));
 }
 
+// A row that is folded on a phone shows what is wrong or changed in it.
+function unfold(field) {
+  const fold = field.closest("tr")?.querySelector(".fold");
+  if (fold) fold.open = true;
+}
+
 function count() {
   const changed = fields.filter((field) => !same(field)).length;
   summary.textContent = changed ? `${changed} change${changed > 1 ? "s" : ""}` : "";
@@ -35,6 +41,7 @@ function tellErrors(errors) {
     more(field).querySelectorAll(".error").forEach((old) => old.remove());
     more(field).append(...words.map((text) => part("error", text)));
     more(field).parentElement.classList.toggle("has-error", words.length > 0);
+    if (words.length) unfold(field);
     words.length ? field.setAttribute("aria-invalid", "true") : field.removeAttribute("aria-invalid");
   }
 }
@@ -63,4 +70,8 @@ form.addEventListener("click", (event) => {
 note.addEventListener("input", () => { note.required = false; });
 
 // What the browser brought back with the page.
-addEventListener("pageshow", () => { fields.forEach(tell); count(); });
+addEventListener("pageshow", () => {
+  fields.forEach(tell);
+  fields.filter((field) => !same(field)).forEach(unfold);
+  count();
+});

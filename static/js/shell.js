@@ -90,24 +90,64 @@ addEventListener("pageshow", () => {
 
 // --- palette
 const palette = document.getElementById("palette");
+const list = document.getElementById("palette-list");
+const typed = document.getElementById("palette-input");
+const AN_ID = /^(run|req|dlv)_/;
+let actions; // what the member may do: asked for once, when the palette is first opened
+
 function openPalette() {
+  offerPage();
   palette.showModal();
-  palette.querySelector("input").select();
+  typed.select();
+  actions ??= addActions();
+  filter();
 }
-palette?.addEventListener("input", (event) => {
-  const wanted = event.target.value.trim().toLowerCase();
-  for (const item of palette.querySelectorAll("li")) item.hidden = !item.textContent.toLowerCase().includes(wanted);
-});
-palette?.addEventListener("keydown", (event) => {
-  const links = [...palette.querySelectorAll("li:not([hidden]) a")];
+
+async function addActions() {
+  const answer = await fetch(palette.dataset.actions, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (!answer?.ok) return void (actions = undefined);
+  list.querySelector("li:not([data-here])").insertAdjacentHTML("beforebegin", await answer.text());
+  filter();
+}
+
+// What this page offers, first: its buttons, and the id to copy.
+function offerPage() {
+  for (const old of list.querySelectorAll("[data-here]")) old.remove();
+  const offered = document.querySelectorAll("main .page-head .actions :is(a, button:enabled), main .page-head [data-copy]");
+  const items = [...offered].map((target) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "bare";
+    button.textContent = target.getAttribute("aria-label") ?? target.textContent.trim();
+    if (target.firstElementChild?.matches(".icon")) button.prepend(target.firstElementChild.cloneNode());
+    button.addEventListener("click", () => { palette.close(); target.click(); });
+    const item = document.createElement("li");
+    item.dataset.here = "";
+    item.append(button);
+    return item;
+  });
+  list.prepend(...items);
+}
+
+function filter() {
+  const words = typed.value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const item of list.querySelectorAll("li:not([data-stays])")) {
+    const text = item.textContent.toLowerCase();
+    item.hidden = !words.every((word) => text.includes(word));
+  }
+}
+palette?.addEventListener("input", filter);
+palette?.addEventListener("keydown", async (event) => {
+  const links = [...list.querySelectorAll("li:not([hidden]) :is(a, button)")];
   const at = links.indexOf(document.activeElement);
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     event.preventDefault();
     const next = at + (event.key === "ArrowDown" ? 1 : -1);
-    (links[next] ?? palette.querySelector("input")).focus();
-  } else if (event.key === "Enter" && event.target.matches("input") && event.target.value.trim() && links.length) {
+    (links[next] ?? typed).focus();
+  } else if (event.key === "Enter" && event.target === typed && typed.value.trim() && !AN_ID.test(typed.value.trim())) {
     event.preventDefault();
-    location.assign(links[0].href);
+    await actions;
+    list.querySelector("li:not([hidden]) :is(a, button)").click();
   }
 });
 

@@ -264,3 +264,14 @@ def test_a_stale_page_removes_no_last_admin(person):
         seen_by_bea.change_roles(["viewer"], by=ada)
     with pytest.raises(LastAdmin):
         seen_by_bea.deactivate(by=ada)
+
+
+def test_theme_and_density_are_chosen_where_one_is(client, members):
+    client.force_login(members.viewer.user)
+    answer = client.post("/settings/preference/", {"theme": "dark"}, headers={"Referer": "http://testserver/runs/?q=a"})
+    assert (answer.headers["Location"], answer.cookies["theme"].value) == ("http://testserver/runs/?q=a", "dark")
+    answer = client.post(
+        "/settings/preference/", {"density": "compact", "theme": "odd"}, headers={"Referer": "https://evil.example/"}
+    )
+    assert (answer.headers["Location"], answer.cookies["density"].value) == ("/settings/", "compact")
+    assert "theme" not in answer.cookies

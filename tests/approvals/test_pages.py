@@ -126,6 +126,26 @@ def test_what_was_changed_in_the_form_is_the_answer(figures, site):
     assert "continue, by" in outcome
 
 
+def folds(answer):
+    """(open, words) of each row's fold."""
+    found = re.findall(r'<details class="fold"( open)?><summary>(.*?)</summary>', answer.content.decode(), re.DOTALL)
+    return [(bool(is_open), " ".join(re.sub(r"<[^>]+>", " ", told).split())) for is_open, told in found]
+
+
+def test_rows_are_folded_to_their_figures_and_open_where_something_is_wrong_or_changed(policy, site):
+    rows = [{"kpi": f"k{n}", "amount": n, "final": False} for n in range(4)]
+    row = ask(policy, payload={"month": "2026-10", "rows": rows}, payload_schema=SCHEMA)
+    told = [(False, f"{n + 1} k{n} amount {n}") for n in range(4)]
+    assert folds(site.get(url(row))) == told
+    changes = {"edit:/rows/1/amount": "-5", "edit:/rows/2/kpi": "other"}
+    refused = site.post(url(row), form_of(row, choice="continue", **changes))
+    assert refused.status_code == 400
+    assert folds(refused) == [told[0], (True, "2 k1 amount -5"), (True, "3 other amount 2"), told[3]]
+    assert site.post(url(row), form_of(row, choice="continue", **{"edit:/rows/3/amount": "9"})).status_code == 302
+    row.refresh_from_db()
+    assert row.answer["rows"][3]["amount"] == 9
+
+
 def test_a_form_without_the_fields_leaves_all_as_it_is(figures, site):
     site.post(url(figures), {"choice": "continue", "digest": figures.digest})
     assert as_it_is(figures) == ("decided", "continue", PAYLOAD, 1)

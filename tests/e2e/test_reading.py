@@ -113,6 +113,37 @@ def test_the_palette_and_the_keys_lead_everywhere(window, begin):
     page.wait_for_url(f"**/runs/{run}/")
 
 
+def test_the_palette_acts_by_keyboard(window, begin):
+    _, run = begin()
+    page = window("operator")
+    palette = page.get_by_role("dialog", name="Go to")
+
+    def act(words):
+        page.keyboard.press("Control+k")
+        expect(palette).to_be_visible()
+        page.keyboard.type(words)
+        page.keyboard.press("Enter")
+
+    page.goto(f"/runs/{run}/")
+    act("theme dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.wait_for_url(f"**/runs/{run}/")
+    act("cancel")
+    expect(page.get_by_role("dialog", name="Cancel this run")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    expect(palette.get_by_role("button", name=f"Copy id {run}")).to_be_visible()
+    expect(palette.get_by_role("link", name="Start a run of kpi-tracking")).to_be_visible()
+    expect(palette.get_by_text("New definition")).to_have_count(0)
+    page.keyboard.press("ArrowDown")
+    expect(palette.locator("li:first-child :is(a, button)")).to_be_focused()
+    page.keyboard.press("Escape")
+    act("start kpi-tra")
+    page.wait_for_url("**/runs/new/kpi-tracking/")
+    act("sign out")
+    page.wait_for_url("**/accounts/login/**")
+
+
 def test_keys_rest_while_one_types(window):
     page = window("operator")
     page.goto("/runs/new/kpi-tracking/")

@@ -171,6 +171,17 @@ def test_it_costs_as_many_queries_with_many_rows(client, members, policy, begin)
 
 
 @pytest.mark.parametrize(
+    ("role", "offered"), [("viewer", []), ("operator", ["runs"]), ("builder", ["agents", "definitions"])]
+)
+def test_the_palette_offers_what_the_member_may_begin(client, members, save, role, offered):
+    save("name: greet\nsteps: {hello: {agent: echo}}\n")
+    client.force_login(getattr(members, role).user)
+    page = client.get("/go/actions/").content.decode()
+    addresses = {"runs": "/runs/new/greet/", "agents": "/agents/new/", "definitions": "/definitions/new/"}
+    assert sorted(name for name, address in addresses.items() if f'href="{address}"' in page) == offered
+
+
+@pytest.mark.parametrize(
     ("words", "place"),
     [
         ("run_01abc", "/runs/run_01abc/"),

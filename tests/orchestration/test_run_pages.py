@@ -1,7 +1,9 @@
 """The pages of runs: the list, the start, one run, and what people do to it."""
 
+import html
 import json
 import re
+import shlex
 from datetime import timedelta
 
 import pytest
@@ -449,6 +451,24 @@ def test_a_large_graph_is_drawn_when_asked_for(viewer, begin):
     assert "node-1" not in page
     assert '201 steps: <a href="?view=graph">draw the graph</a>' in page
     assert 'id="node-201"' in text_of(viewer, f"/runs/{run.public_id}/?view=graph")
+
+
+def test_what_the_panel_shows_is_asked_of_the_api_by_a_command(operator, begin, members):
+    run = begin(CHAIN, given={"month": "it's 2026-10"})
+    page = panel_of(text_of(operator, f"/runs/{run.public_id}/?step=figures"))
+    commands = [html.unescape(one) for one in re.findall(r'data-copy="(curl [^"]+)"', page)]
+    curl = ["curl", "-sS", "-H", "Authorization: Bearer $COUNTERSIGN_TOKEN"]
+    address = f"http://testserver/api/v1/runs/{run.public_id}/"
+    asked = [shlex.split(command) for command in commands]
+    assert asked[:2] == [[*curl, address], [*curl, f"{address}logs/?step=figures"]]
+    assert asked[2][-1] == f"{address}events"
+    assert asked[3][-3:-1] == ["http://testserver/api/v1/runs/", "-d"]
+    body = json.loads(asked[3][-1])
+    assert body == {"definition": run.definition_version.definition.slug, "input": {"month": "it's 2026-10"}}
+    for one in asked[:2]:
+        assert operator.get(one[-1]).status_code == 200
+    operator.force_login(members.viewer.user)
+    assert "Start it again" not in text_of(operator, f"/runs/{run.public_id}/?step=figures")
 
 
 def panel_of(page):
