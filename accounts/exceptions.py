@@ -64,3 +64,9 @@ class EmailTaken(AccountsError):
     """Somebody else has that e-mail address. If it is the same person, add them by their user name."""
 
     status = 409
+
+
+class TooManyViews(AccountsError):
+    """You have 50 saved views, which is the most. Delete one that you do not need."""
+
+    status = 409

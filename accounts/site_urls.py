@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from accounts.views import device, doors, members, tokens, trail
+from accounts.views import device, doors, members, saved, tokens, trail
 
 to_security = RedirectView.as_view(pattern_name="pages:security")
 
@@ -11,6 +11,8 @@ urlpatterns = [
     path("settings/", device.preferences, name="settings"),
     path("settings/preference/", device.preference, name="preference"),
     path("settings/organization/", device.switch_organization, name="switch-organization"),
+    path("settings/views/<int:pk>/delete/", saved.drop_view, name="drop-view"),
+    path("settings/views/<str:list_name>/", saved.save_view, name="save-view"),
     path("settings/security/", device.security, name="security"),
     path("settings/security/sessions/end/", device.end_other_sessions, name="end-other-sessions"),
     path("settings/security/sessions/<int:pk>/end/", device.end_session, name="end-session"),

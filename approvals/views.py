@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.clock import ClockTimestamp
 from accounts.models import Member, Role
 from accounts.permissions import page
+from accounts.views.saved import saved_views
 from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, ApprovalError, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.forms import OTHERS, Answer
@@ -64,6 +65,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
             "policies": Policy.objects.visible_to(member),
             "endings": [status for status in Status if status != Status.PENDING] if tab == "done" else [],
             "kept": kept,
+            "saved": saved_views(member, "approvals", urlencode({**kept, "tab": tab})),
             "part_url": f"{reverse('pages:approvals-part')}?{urlencode({**kept, 'tab': tab, **seen})}",
             "older_url": f"?{urlencode(older)}" if older else "",
             "newer_url": f"?{urlencode({**kept, 'tab': tab})}" if after else "",

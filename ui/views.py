@@ -66,6 +66,15 @@ def styleguide(request: HttpRequest) -> HttpResponse:
             "findings": FINDINGS,
             "schema_fields": fields_of(SCHEMA),
             "success": SimpleNamespace(bars=[bar(*day) for day in enumerate(DAYS)], good=22, ended=25),
+            "saved": {
+                "tabs": [{"label": "Failed this week", "url": "#saved-views", "is_here": True}],
+                "here": "Failed this week",
+                "may_drop": True,
+                "may_share": True,
+                "query": "status=failed",
+                "save_url": "#saved-views",
+                "drop_url": "#saved-views",
+            },
             "tabs": [
                 {"label": "Overview", "url": "#tabs", "is_here": True},
                 {"label": "Log", "url": "#tabs", "count": 3},

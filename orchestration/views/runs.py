@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Role
 from accounts.permissions import page
+from accounts.views.saved import saved_views
 from orchestration.models import Definition, Run
 from orchestration.run_lists import (
     SEARCHED,
@@ -49,6 +50,7 @@ def run_list(request: HttpRequest) -> HttpResponse:
             "statuses": STATUSES,
             "times": TIMES,
             "quick": _quick(filters),
+            "saved": saved_views(member, "runs", filters.query()),
             "older_url": f"{here}?{filters.query(older=shown[-1].public_id)}" if len(found) > SHOWN else "",
             "newest_url": f"{here}?{filters.query()}" if older else "",
             "part_url": _part_url(filters, found, is_newest=not older),

@@ -114,7 +114,7 @@ def test_the_palette_and_the_keys_lead_everywhere(window, begin):
 
 
 def test_the_palette_acts_by_keyboard(window, begin):
-    _, run = begin()
+    run = begin()
     page = window("operator")
     palette = page.get_by_role("dialog", name="Go to")
 
