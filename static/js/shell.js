@@ -98,7 +98,8 @@ let actions; // what the member may do: asked for once, when the palette is firs
 function openPalette() {
   offerPage();
   palette.showModal();
-  typed.select();
+  typed.value = "";
+  typed.focus();
   actions ??= addActions();
   filter();
 }
