@@ -65,6 +65,8 @@ class Rows:
             for word in words:
                 if word in kinds:
                     return kinds[word]
+        if argument == "list_name":
+            return "runs"
         if name == "pages:run-raw":
             return "input"
         if name == "pages:run-resolve":
