@@ -141,8 +141,8 @@ class Execution:
             for gate in self.plan.gates_before(step):
                 read = next(read for read in self.claim.reads if read["p"] == gate)
                 if self._differs_from_decided(read):
-                    self._reopen_gate(read)
-                    return None
+                    # Where no round can be opened any more (its run is canceling) the step just goes back.
+                    return None if self._reopen_gate(read) else Outcome("ready", fields={"unlost": True})
             if step.kind == "approval":
                 return self._ask(step, context)
             return self._call(step, context)
@@ -356,16 +356,20 @@ class Execution:
             steps = self._digests_behind(read["p"])
         return bool(decision["digest"] != digest_of(payload, decision["choices"], self.plan.digest, steps))
 
-    def _reopen_gate(self, read: Mapping[str, Any]) -> None:
-        """Let this step wait for a newer gate than the one it read: for one that is there already, or a new one."""
+    def _reopen_gate(self, read: Mapping[str, Any]) -> bool:
+        """Let this step wait for a newer gate than the one it read: for one that is there already, or a new one.
+
+        False if the step or its run has moved on.
+        """
         gate = read["p"]
         name = self.plan.steps[gate].name
         note = {"reason": f"what {name} let through is not what was decided", "step": name}
         with returned_connection():
-            rows(
+            opened = value(
                 "select engine_reopen_v1(%s, %s, null, %s, null, %s::jsonb, null, %s, %s)",
                 [self.claim.run, read["k"], [gate], dump(note), self.claim.key, self.claim.fence],
             )
+        return bool(opened)
 
 
 def try_again(claim: Claim, step: StepPlan, outcome: Outcome, retry_after: float | None) -> Outcome:

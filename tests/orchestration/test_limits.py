@@ -175,3 +175,23 @@ def test_a_dead_workers_step_in_a_canceled_run_is_canceled(begin, committed, mem
     sweep(other)
     assert assert_sound(run.pk).status == "canceled"
     assert end(worker, claimed) == ["late"]
+
+
+def test_a_cancel_forgets_no_child_that_is_not_waited_for_any_more(begin, engine, boss):
+    run = begin(
+        """
+  a: {agent: boss, timeout: 1h}
+  b: {agent: echo, with: {fail: {kind: temporary}}, retry: {attempts: 2, backoff: 1h}}
+"""
+    )
+    until(lambda: Step.objects.filter(run_id=run.pk, status="waiting").count() == 2)
+    child = until(lambda: Run.objects.filter(parent_run_id=run.pk, status="waiting").first())
+    engine.stop()
+    over = Step.objects.filter(run_id=run.pk, name="a")
+    over.update(wake_at=over.get().started_at)
+    sweep(make_worker())
+    assert over.get().status == "failed"
+    run.refresh_from_db()
+    answers.cancel(run, by=None, reason="r")
+    assert assert_sound(run.pk).status == "canceled"
+    assert assert_sound(child.pk).status == "canceled"
