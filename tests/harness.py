@@ -94,9 +94,9 @@ def database_url():
 
 
 class WorkerProcess:
-    """One Celery worker process in a session of its own."""
+    """One Celery worker process in a session of its own, of the release whose checkout is `root`."""
 
-    def __init__(self, log, environment):
+    def __init__(self, log, environment, root=ROOT):
         self.log = log
         command = [
             sys.executable,
@@ -124,7 +124,7 @@ class WorkerProcess:
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=root,
                 env=given,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

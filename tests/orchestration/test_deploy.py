@@ -1,0 +1,158 @@
+"""One release after the other: all workers restarted in turn under load, and two releases on one database."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from approvals.models import Request
+from orchestration.engine.connection import rows, use_own_connection, value
+from orchestration.engine.starts import start_version
+from orchestration.models import Run, Step, Worker
+from tests.harness import WorkerProcess, assert_sound, make_worker, until
+
+HERE = Path(__file__).resolve().parent
+PREVIOUS = os.environ.get("COUNTERSIGN_PREVIOUS")
+PATIENT = {"WORKER_LEASE_SECONDS": "600", "WORKER_HEARTBEAT_SECONDS": "1", "WORKER_SWEEP_SECONDS": "1"}
+APPS = ("accounts", "agents", "approvals", "orchestration")
+CHAIN = "".join(
+    f"  s{n}: {{agent: echo, {f'needs: [s{n - 1}], ' if n else ''}with: {{value: {n}, seconds: 0.05}}}}\n"
+    for n in range(10)
+)
+GAP = """
+select coalesce(max(gap), 0) from (
+    select extract(epoch from at - lag(at) over (partition by run_id order by seq)) as gap
+    from orchestration_event where run_id = any(%s)) g
+"""
+
+
+@pytest.fixture
+def load(committed, save, organization, members):
+    """`begun` runs of ten steps each are kept in flight, until `stop`; which gives all of them."""
+    version = save(f"name: chain\nsteps:\n{CHAIN}")
+    over = threading.Event()
+    runs = []
+
+    def keep(count):
+        use_own_connection()
+        while not over.wait(0.05):
+            while len(runs) - Run.objects.filter(pk__in=runs, ended_at__isnull=False).count() < count:
+                runs.append(start_version(version.pk, organization.pk, {}, by=members.operator.pk))
+        connection.close()
+
+    thread = threading.Thread(target=keep, args=(6,))
+
+    class Load:
+        begun = runs
+
+        @staticmethod
+        def start():
+            thread.start()
+
+        @staticmethod
+        def stop():
+            over.set()
+            thread.join(30)
+            assert not thread.is_alive()
+            until(lambda: not Run.objects.filter(pk__in=runs, ended_at=None).exists(), 60)
+            return [assert_sound(run) for run in runs]
+
+    yield Load
+    over.set()
+
+
+def goes_on(load):
+    """Until as many runs have ended as there are now, and one more."""
+    seen = len(load.begun)
+    until(lambda: Run.objects.filter(ended_at__isnull=False).count() > seen, 60)
+
+
+def no_worker_was_lost():
+    """Each gave its lease up before it ended, and no step was taken from one that had not."""
+    assert not rows("select from orchestration_worker where dead_at > lease_until")
+    assert not rows("select from orchestration_step where lost > 0")
+
+
+def test_a_rolling_restart_under_load_loses_nothing_and_stalls_no_run(load, workers, record_property):
+    old = [worker.wait_for_lease() for worker in workers(2, **PATIENT)]
+    load.start()
+    goes_on(load)
+    for leaving in old:
+        assert leaving.terminate(30) == 0
+        goes_on(load)
+        (new,) = workers(1, **PATIENT)
+        new.wait_for_lease(60)
+        goes_on(load)
+    assert {run.status for run in load.stop()} == {"completed"}
+    no_worker_was_lost()
+    assert Worker.objects.filter(dead_at=None).count() == 2
+    # Each call was made once: what was under way when its worker was told to go has ended there.
+    assert rows(
+        "select count(*), count(distinct (run_id, key)) from orchestration_event where type = 'step.started'"
+    ) == [(10 * len(load.begun),) * 2]
+    gap = float(value(GAP, [load.begun]))
+    print(f"{len(load.begun)} runs; the longest time between two events of one was {gap:.2f} s")  # noqa: T201
+    record_property("longest_gap_seconds", gap)
+    assert gap < 10  # a run that waits for a lease waits for 600
+
+
+# --- two releases on one database
+
+
+def test_the_previous_release_finds_the_functions_and_columns_that_it_knows(committed):
+    released = json.loads((HERE / "released.json").read_text())
+    with connection.cursor() as cursor:
+        cursor.execute((HERE / "surface.sql").read_text())
+        present = json.loads(cursor.fetchone()[0])
+    gone = {name: at for name, at in released["functions"].items() if present["functions"].get(name) != at}
+    assert not gone
+    for table, columns in released["columns"].items():
+        now = present["columns"].get(table, {})
+        changed = {
+            name: kind
+            for name, kind in columns.items()
+            if now.get(name, "").removesuffix(" required") != kind.removesuffix(" required")
+        }
+        assert not changed, table
+        # What the previous release does not know it does not write.
+        assert not [name for name, kind in now.items() if kind.endswith(" required") and columns.get(name) != kind], (
+            table
+        )
+
+
+def test_the_sweep_answers_the_previous_release_as_it_did(committed):
+    found = json.loads(value("select engine_sweep_v1(%s, 0, 3)", [make_worker()]))
+    assert set(found) >= {"swept", "wake", "deadline", "neighbors", "ready", "answers", "untold", "untidy"}
+
+
+@pytest.mark.skipif(not PREVIOUS, reason="COUNTERSIGN_PREVIOUS names no checkout of the previous release")
+def test_the_previous_releases_worker_goes_on_beside_this_one_and_after_a_downgrade(
+    load, begin, members, workers, tmp_path
+):
+    root = Path(PREVIOUS or "").resolve()
+    (new,) = workers(1, **PATIENT)
+    old = WorkerProcess(tmp_path / "previous.log", PATIENT, root=root)
+    try:
+        new.wait_for_lease(60)
+        old.wait_for_lease(60)
+        gate = begin("  a: {agent: echo}\n  g: {needs: [a], approval: {title: t}}\n  b: {agent: echo, needs: [g]}\n")
+        load.start()
+        for worker in (old, new):
+            until(lambda at=worker: Step.objects.filter(status="running", owner=at.id).exists(), 60)
+        request = until(lambda: Request.objects.pending().first())
+        assert new.terminate(30) == 0
+        for app in APPS:
+            names = sorted(path.stem for path in (root / app / "migrations").glob("0*.py"))
+            call_command("migrate", app, names[-1], verbosity=0)
+        load.begun.append(gate.pk)
+        goes_on(load)
+        request.decide(by=members.approver, choice="continue", digest=request.digest)
+        assert {run.status for run in load.stop()} == {"completed"}
+        no_worker_was_lost()
+    finally:
+        old.kill()
+        call_command("migrate", verbosity=0)
