@@ -5,6 +5,7 @@ from datetime import timedelta
 from allauth.account.adapter import get_adapter
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -14,11 +15,11 @@ SEEN_STEP = timedelta(minutes=1)
 
 
 def saw(request: HttpRequest) -> None:
-    """Keep when this browser asked, and from where; one statement, which writes at most once a minute."""
-    now = timezone.now()
-    UserSession.objects.filter(session_key=request.session.session_key, last_seen_at__lt=now - SEEN_STEP).update(
-        last_seen_at=now, ip=get_adapter().get_client_ip(request)
-    )
+    """Keep when this browser asked, and from where; one statement, at most once a minute."""
+    if cache.add(f"seen:{request.session.session_key}", True, SEEN_STEP.total_seconds()):
+        UserSession.objects.filter(session_key=request.session.session_key).update(
+            last_seen_at=timezone.now(), ip=get_adapter().get_client_ip(request)
+        )
 
 
 def alive(user_id: int) -> "QuerySet[UserSession]":
