@@ -25,7 +25,7 @@ steps:
 """
 TRANSACTIONS = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 NEXT = """
-select extract(epoch from e.at - d.created_at) * 1000 from approvals_decision d
+select extract(epoch from e.at - d.at) * 1000 from approvals_decision d
 join approvals_request q on q.id = d.request_id
 join orchestration_event e on e.run_id = (q.context ->> 'run_id')::bigint
     and e.type = 'step.started' and e.data ->> 'step' = 'after'
