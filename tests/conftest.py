@@ -9,6 +9,7 @@ import sys
 from types import SimpleNamespace
 
 import httpx2
+import hypothesis
 import pytest
 from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
@@ -23,6 +24,11 @@ from orchestration.engine import starts
 from orchestration.models import Run
 from tests.factories import MemberFactory, OrganizationFactory
 from tests.harness import ROOT, EngineHere, Hold, WorkerProcess, assert_sound, until
+
+# The same examples each time; others, and more of them, by hand: `bin/test PATH --hypothesis-profile long`.
+hypothesis.settings.register_profile("short", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("long", max_examples=2_000, deadline=None)
+hypothesis.settings.load_profile("short")
 
 KEPT = {"django_migrations", "django_content_type", "auth_permission"}
 TABLES = """

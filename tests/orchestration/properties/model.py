@@ -1,0 +1,218 @@
+"""What must be, in plain Python: a run's rows, and what each act of a worker, a person or a clock makes of them.
+
+It knows no locks, no counters, no fences and no events: of each step the newest row counts, and what may start is
+decided from the statuses alone.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+ENDED = {"completed", "failed", "skipped", "canceled"}
+LOST_LIMIT = 3
+
+
+@dataclass(eq=False)
+class Row:
+    """One row of a step: its n-th round. `spec` is what the definition says of the step."""
+
+    run: "ModelRun"
+    spec: dict[str, Any]
+    round: int = 1
+    version: int = 1
+    status: str = "blocked"
+    has_started: bool = False
+    owner: int | None = None
+    place: tuple[int, int, int] | None = None  # of the newest claim
+    attempt: int = 0
+    lost: int = 0
+    waits_for: str | None = None
+    reads: dict[str, "Row"] = field(default_factory=dict)
+    output: Any = None
+    question: "Question | None" = None
+    child: "ModelRun | None" = None
+
+    @property
+    def name(self) -> str:
+        return self.spec["name"]
+
+    @property
+    def kind(self) -> str:
+        return self.spec["kind"]
+
+    @property
+    def is_open(self) -> bool:
+        return self.status not in ENDED
+
+    @property
+    def value(self) -> Any:
+        return self.output if self.status == "completed" else None
+
+
+@dataclass(eq=False)
+class Question:
+    """`behind`: the versions of the steps behind the gate, as they were when it was asked."""
+
+    row: Row
+    behind: dict[str, int]
+    deadline: str | None
+    status: str = "pending"
+    choice: str | None = None
+    payload: Any = None
+    is_overdue: bool = False
+    is_taken_up: bool = False
+
+
+class ModelRun:
+    def __init__(self, steps: list[dict[str, Any]], parent: Row | None = None) -> None:
+        self.rows = [Row(self, spec) for spec in steps]
+        self.parent = parent
+        self.ending: str | None = None
+        self.output: Any = None
+        self.is_tidy = True
+        self.is_told = parent is None
+        self.told: Counter[str] = Counter()
+        self.consider()
+
+    @property
+    def newest(self) -> dict[str, Row]:
+        return {row.name: row for row in self.rows}
+
+    @property
+    def has_ended(self) -> bool:
+        return not any(row.is_open for row in self.rows)
+
+    @property
+    def has_failed(self) -> bool:
+        return any(row.status == "failed" for row in self.newest.values())
+
+    @property
+    def status(self) -> str:
+        if self.has_ended:
+            return self.ending or ("failed" if self.has_failed else "completed")
+        moves = any(row.status in ("ready", "running") for row in self.rows)
+        return "canceling" if self.ending else "running" if moves else "waiting"
+
+    def consider(self, *, again: bool = False) -> None:
+        """What may start. `again`: a round was opened, so what is ready and has never started may have to wait."""
+        newest, before = self.newest, None
+        while before != (before := [row.status for row in self.rows]):
+            for row in newest.values():
+                if row.status == "blocked" or (again and row.status == "ready" and not row.has_started):
+                    needs = [newest[name] for name in row.spec["needs"]]
+                    afar = [newest[name] for name in row.spec["reads"] if newest[name].round > 1]
+                    if any(other.is_open for other in needs + afar):
+                        row.status = "blocked"
+                    elif row.spec["tolerant"] or all(other.status == "completed" for other in needs):
+                        row.status = "ready"
+                    else:
+                        row.status = "skipped"
+
+    def behind(self, gate: Row) -> dict[str, int]:
+        return {row.name: row.version for row in self.newest.values() if gate.name in row.spec["needs"] and row.name}
+
+    # --- a worker's acts
+
+    def claim(self, row: Row, worker: int, place: tuple[int, int, int]) -> None:
+        assert row.status == "ready", (row.name, row.round, row.status)
+        assert self.ending is None
+        assert row.place is None or place[2] > row.place[2]
+        if not row.has_started:
+            row.reads = {name: self.newest[name] for name in row.spec["reads"]}
+        row.status, row.owner, row.place, row.has_started = "running", worker, place, True
+        row.attempt += 1
+        self.told["step.started"] += row.kind != "output"
+
+    def end(
+        self, row: Row, becomes: str, *, output: Any = None, waits_for: str | None = None, lost: bool = False
+    ) -> str:
+        """Move an open row; what it became."""
+        if self.ending and becomes in ("waiting", "ready", "uncertain"):
+            becomes = "canceled"
+        if becomes == "ready" and row.status in ("running", "uncertain"):
+            row.attempt -= 1
+        if row.status == "running":
+            row.lost = row.lost if becomes == "ready" else 0
+        if lost and becomes == "ready":
+            row.lost += 1
+        row.status, row.owner, row.output = becomes, None, output
+        row.waits_for = waits_for if becomes == "waiting" else None
+        self.told["deliverable.created"] += becomes == "completed" and row.spec["deliverable"]
+        if row.kind == "output" and becomes == "completed":
+            self.output = output
+        self.consider()
+        return becomes
+
+    def lose(self, row: Row) -> None:
+        """Its worker died."""
+        if not row.spec["repeatable"]:
+            self.end(row, "uncertain")
+        elif row.lost + 1 >= LOST_LIMIT:
+            self.end(row, "failed")
+        else:
+            self.end(row, "ready", lost=True)
+
+    def hand_back(self, row: Row, *, begun: bool) -> None:
+        self.end(row, "uncertain" if begun and not row.spec["repeatable"] else "ready")
+
+    # --- people's
+
+    def cancel(self, ending: str, gate: Row | None = None) -> None:
+        if self.has_ended or self.ending:
+            return
+        self.ending = ending
+        self.is_tidy &= not any(row.waits_for in ("approval", "child") for row in self.rows)
+        for row in self.rows:
+            if row.is_open and row.status != "running":
+                row.status, row.waits_for = "completed" if row is gate else "canceled", None
+
+    def take_up(self, question: Question) -> None:
+        question.is_taken_up = True
+        gate = question.row
+        if gate.status != "waiting" or self.ending:
+            return
+        self.told["checkpoint.resolved"] += 1
+        if question.choice == "continue":
+            self.end(gate, "completed", output=question.payload)
+        elif question.choice == "retry":
+            gate.status, gate.waits_for = "completed", None
+            self.open_round(gate, [*gate.spec["again"], gate.name])
+        else:
+            self.cancel("rejected", gate)
+
+    def open_round(self, gate: Row, names: list[str]) -> None:
+        newest = self.newest
+        for row in self.rows:
+            if row.name in names and row.is_open and (row.status != "running" or row.kind == "approval"):
+                self.is_tidy &= row.waits_for != "child"
+                row.status, row.waits_for, row.owner = "canceled", None, None
+                if row.question and row.question.status == "pending":
+                    row.question.status = "withdrawn"
+        ordered = [row for row in newest.values() if row.name in names]
+        self.rows += [Row(self, row.spec, row.round + 1, row.version) for row in ordered]
+        self.told["run.round_opened"] += 1
+        self.consider(again=True)
+
+    def hold(self, row: Row, gate: Row) -> None:
+        """What would run is not what was decided: `row` waits for another round of the gate."""
+        row.status, row.owner, row.has_started, row.attempt, row.place = "blocked", None, False, 0, None
+        if self.newest[gate.name] is gate:
+            self.open_round(gate, [gate.name])
+        else:
+            self.consider(again=True)
+
+    def tidy_up(self, runs: "list[ModelRun]") -> None:
+        self.is_tidy = True
+        for row in self.rows:
+            if row.status == "canceled" and row.question and row.question.status == "pending":
+                row.question.status = "withdrawn"
+        for run in runs:
+            if run.parent is not None and run.parent.run is self and not run.parent.is_open:
+                run.cancel("canceled")
+
+    def tell_parent(self) -> None:
+        self.is_told = True
+        parent = self.parent
+        if parent is not None and parent.status == "waiting":
+            done = self.status == "completed"
+            parent.run.end(parent, "completed" if done else "failed", output=self.output if done else None)

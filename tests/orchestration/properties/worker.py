@@ -1,0 +1,69 @@
+"""A worker process without its threads: the recorder, walkers and lease are the real ones, and take their turns when
+they are told to."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from agents.calls import Result
+from orchestration.engine.outcomes import Outcome
+from orchestration.engine.process import InHand, Process
+from orchestration.engine.walker import Walker
+from tests.orchestration.properties.model import Row
+
+
+class Script:
+    """The agents' tool: it does what the plan says next."""
+
+    def __init__(self):
+        self.act = None
+        self.given = None
+
+    def __call__(self, call):
+        self.given = call.input
+        if isinstance(self.act, Exception):
+            raise self.act
+        return Result(self.act)
+
+
+@dataclass(eq=False)
+class Hand:
+    """A claimed step, its call, and what came of it. `held`: the gate that let something else through."""
+
+    worker: "Worker"
+    walker: Walker | None
+    in_hand: InHand
+    row: Row
+    outcome: Outcome | None = None
+    expected: dict[str, Any] | None = None
+    held: Row | None = None
+    is_called: bool = False
+
+    @property
+    def claim(self):
+        return self.in_hand.claim
+
+    @property
+    def is_current(self):
+        return self.row.status == "running" and self.row.place == self.claim.place
+
+
+class Worker:
+    """A worker process without its threads."""
+
+    def __init__(self, walkers):
+        self.process = Process()
+        self.process.lease.take()
+        self.id = self.process.worker_id
+        self.walkers = [Walker(self.process, number) for number in range(walkers)]
+        self.process._free.extend(self.walkers)
+        self.process._walkers = walkers
+        self.is_dead = self.is_over = False
+
+    def record(self, ended, *, look):
+        """Hand these in, and claim for the walkers that are free; what the walkers got."""
+        recorder = self.process.recorder
+        recorder.more = look
+        recorder._record(ended)
+        while not recorder.inbox.empty():
+            recorder._record(recorder._gather())
+        return [(walker, walker.mailbox.get()) for walker in self.walkers if not walker.mailbox.empty()]

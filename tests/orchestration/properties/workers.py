@@ -1,0 +1,298 @@
+"""What befalls workers: their acts, at any moment and in any order."""
+
+import json
+import random
+import sys
+from typing import Any
+
+from django.db import transaction
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from agents import exceptions
+from approvals.models import Request
+from orchestration.engine.connection import rows
+from orchestration.engine.outcomes import Outcome, encode
+from orchestration.engine.recorder import Ended
+from orchestration.engine.starts import start_version
+from orchestration.engine.walker import Execution, RunFacts
+from orchestration.sources import Source, apply
+from tests.harness import end_lease, sweep
+from tests.orchestration.properties.definitions import LARGEST, definitions, specs_of
+from tests.orchestration.properties.model import ModelRun, Question, Row
+from tests.orchestration.properties.worker import Hand, Worker
+
+ACTS = ["completed"] * 6 + ["permanent", "temporary", "temporary", "timeout", "canceled", "unbegun"]
+CHOICES = ["continue", "continue", "retry", "abort"]
+index = st.integers(0, 99)
+
+
+class Workers(RuleBasedStateMachine):
+    """`world` has what is there before all examples."""
+
+    world: Any
+
+    def __init__(self):
+        super().__init__()
+        self.transaction = transaction.atomic()
+        self.transaction.__enter__()
+        self.runs: dict[int, ModelRun] = {}
+        self.workers: list[Worker] = []
+        self.hands: list[Hand] = []
+        self.over: list[Hand] = []
+        self.questions: dict[int, Question] = {}
+        self.ended: dict[tuple[int, str, int], str] = {}
+        self.was_due: set[tuple[Row, Any]] = set()
+        self.tokens = 0
+
+    def teardown(self):
+        try:
+            if sys.exc_info()[0] is None:
+                self.end_all()
+        finally:
+            transaction.set_rollback(True)
+            self.transaction.__exit__(None, None, None)
+
+    @initialize(
+        seed=index,
+        child=definitions("child", 3, ["scripted", "scripted", "approval"]),
+        text=definitions("parent", LARGEST, ["scripted", "scripted", "approval", "approval", "boss"]),
+    )
+    def save(self, seed, child, text):
+        self.random = random.Random(seed)
+        sources = [Source(f"{each['name']}.yaml", json.dumps(each)) for each in (child, text)]
+        self.child, self.version = apply(sources, organization=self.world.organization, by=None)
+        self.workers = [Worker(self.world.walkers)]
+        self.start()
+
+    # --- workers
+
+    @precondition(lambda self: len(self.runs) < 2)
+    @rule()
+    def start(self):
+        world = self.world
+        run = start_version(self.version.pk, world.organization.pk, {}, by=world.members.operator.pk)
+        self.runs[run] = ModelRun(specs_of(self.version))
+
+    @precondition(lambda self: len(self.workers) < 4)
+    @rule()
+    def begin_worker(self):
+        self.workers.append(Worker(self.world.walkers))
+
+    def worker(self, number):
+        return self.workers[number % len(self.workers)]
+
+    @rule(number=index)
+    def look(self, number):
+        self.record(self.worker(number), [], look=True)
+
+    def record(self, worker, ended, *, look):
+        claimable = 0 if worker.is_dead else len([r for r in self.rows() if r.status == "ready"])
+        free = worker.process.free_walkers()
+        got = worker.record(ended, look=look)
+        for walker, in_hand in got:
+            claim = in_hand.claim
+            row = next(r for r in self.runs[claim.run].rows if (r.name, r.round) == (claim.name, claim.round))
+            self.runs[claim.run].claim(row, worker.id, claim.place)
+            self.hands.append(Hand(worker, walker, in_hand, row))
+        if not ended:
+            assert len(got) == min(free, claimable)
+
+    def rows(self):
+        return [row for run in self.runs.values() for row in run.rows]
+
+    @precondition(lambda self: any(not hand.is_called for hand in self.hands))
+    @rule(number=index, act=st.sampled_from(ACTS))
+    def call(self, number, act):
+        waiting = [hand for hand in self.hands if not hand.is_called]
+        self.do_call(waiting[number % len(waiting)], act)
+
+    def do_call(self, hand, act):
+        """The walker's part, which reads but moves nothing, unless the gate before the step is to be asked again."""
+        hand.is_called = True
+        row = hand.row
+        run = row.run
+        self.tokens += 1
+        self.world.script.act = {
+            "permanent": exceptions.Permanent("no"),
+            "temporary": exceptions.Temporary("not now"),
+            "timeout": exceptions.TimedOut("too long"),
+            "canceled": exceptions.Canceled("asked to stop"),
+        }.get(act, {"value": self.tokens})
+        self.world.script.given = None
+        if act == "unbegun":
+            hand.outcome, hand.expected = Outcome("ready", fields={"unlost": True}), {"becomes": "ready"}
+            return
+        current = hand.is_current
+        facts = RunFacts(hand.claim)
+        hand.outcome = Execution(hand.claim, facts, lambda: False).outcome()
+        shown = {name: row.reads[name].value for name in row.spec["shown"]} if current else None
+        hand.expected = self.expected(run, row, act, shown, current)
+        if "hold" in hand.expected:
+            if current and not run.ending and not run.has_ended:
+                assert hand.outcome is None
+                run.hold(row, hand.expected["hold"])
+            else:
+                assert hand.outcome is not None
+                hand.expected = {"becomes": "ready"}
+        elif self.world.script.given is not None and current:
+            assert self.world.script.given == {"read": shown}
+
+    def expected(self, run, row, act, shown, current):
+        if not current:
+            return {}
+        if row.kind == "output":
+            return {"becomes": "skipped"} if run.has_failed else {"becomes": "completed", "output": shown}
+        if row.spec["if"]:
+            (name, sign, status) = row.spec["if"].replace("steps.", "").replace(".status", "").split()
+            if (row.reads[name].status == status.strip("'")) != (sign == "=="):
+                return {"becomes": "skipped"}
+        for name in row.spec["needs"]:
+            gate = row.reads.get(name)
+            if gate and gate.question and gate.question.choice and gate.question.behind != run.behind(gate):
+                return {"hold": gate}
+        if row.kind == "approval":
+            payload = {"note": row.name, "read": shown}
+            return {"becomes": "waiting", "for": "approval", "behind": run.behind(row), "payload": payload}
+        if row.spec["agent"] == "boss":
+            return {"becomes": "waiting", "for": "child"}
+        if act == "permanent":
+            return {"becomes": "failed"}
+        if act == "canceled":
+            return {"becomes": "back"}
+        if act == "timeout" and not row.spec["repeatable"]:
+            return {"becomes": "uncertain"}
+        if act in ("temporary", "timeout"):
+            again = row.attempt < row.spec["attempts"]
+            return {"becomes": "waiting", "for": "retry"} if again else {"becomes": "failed"}
+        return {"becomes": "completed", "output": {"value": self.tokens}}
+
+    @precondition(lambda self: any(hand.is_called for hand in self.hands))
+    @rule(number=index, count=st.integers(1, 3), follow=st.booleans(), look=st.booleans())
+    def finish(self, number, count, follow, look):
+        called = [hand for hand in self.hands if hand.is_called]
+        first = called[number % len(called)]
+        others = [hand for hand in called if hand is not first and hand.worker is first.worker]
+        self.do_finish([first, *others[: count - 1]], follow=follow, look=look)
+
+    def do_finish(self, hands, *, follow, look):
+        batch = []
+        for hand in hands:
+            self.hands.remove(hand)
+            self.over.append(hand)
+            batch.append(self.as_ended(hand, hand.walker, follow))
+        batch = [each for each in batch if each]
+        # The questions and children come last, each alone.
+        for hand in sorted(hands, key=lambda hand: hand.outcome is not None and hand.outcome.prepare is not None):
+            self.apply(hand)
+        self.record(hands[0].worker, batch, look=look)
+        for hand in hands:
+            self.follow_up(hand)
+
+    def as_ended(self, hand, walker, follow=False):
+        item = encode(hand.claim.place, "running", hand.outcome) if hand.outcome else None
+        return Ended(len(self.over), walker, hand.claim, hand.outcome, follow and item is not None, item, 1e12)
+
+    def apply(self, hand):
+        row, run = hand.row, hand.row.run
+        if hand.outcome is None:
+            return
+        if not hand.is_current:
+            run.told["step.late_result"] += hand.outcome.prepare is None
+            return
+        becomes = hand.expected["becomes"]
+        if becomes == "back":
+            run.hand_back(row, begun=True)
+        else:
+            run.end(row, becomes, output=hand.expected.get("output"), waits_for=hand.expected.get("for"))
+
+    def follow_up(self, hand):
+        """What was made with the outcome: a question, or a child."""
+        row = hand.row
+        if row.status != "waiting" or row.place != hand.claim.place or hand.outcome.prepare is None:
+            return
+        if row.waits_for == "approval" and row.question is None:
+            (request,) = Request.objects.pending().filter(subject=f"run:{hand.claim.run}:{row.name}")
+            row.question = Question(
+                row, hand.expected["behind"], row.spec["deadline"], payload=hand.expected["payload"]
+            )
+            self.questions[request.pk] = row.question
+        elif row.waits_for == "child" and row.child is None:
+            sql = "select id from orchestration_run where parent_run_id = %s and parent_key = %s"
+            ((child,),) = rows(sql, hand.claim.place[:2])
+            self.runs[child] = row.child = ModelRun(specs_of(self.child), row)
+
+    @rule(number=index, turns=st.integers(1, 3))
+    def walk(self, number, turns):
+        """As a walker does that nothing befalls: claim, call, record, and on with what became ready."""
+        worker = self.worker(number)
+        for _ in range(turns):
+            self.record(worker, [], look=True)
+            for hand in [hand for hand in self.hands if hand.worker is worker]:
+                if not hand.is_called:
+                    self.do_call(hand, "completed")
+                self.do_finish([hand], follow=True, look=False)
+
+    @precondition(lambda self: self.over)
+    @rule(number=index)
+    def finish_again(self, number):
+        """What is handed in twice, or comes from a thread that was given up long ago, is late."""
+        hand = self.over[number % len(self.over)]
+        if hand.outcome is None or hand.is_current:
+            return
+        self.apply(hand)
+        self.record(hand.worker, [self.as_ended(hand, None)], look=False)
+
+    @rule(number=index)
+    def lease_ends(self, number):
+        worker = self.worker(number)
+        worker.is_over = True
+        end_lease(worker.id)
+
+    @rule(number=index)
+    def sweep(self, number):
+        worker = self.worker(number)
+        if not worker.is_dead and not worker.is_over:
+            for other in self.workers:
+                other.is_dead |= other.is_over
+        dead = {other.id for other in self.workers if other.is_dead}
+        for row in self.rows():
+            if row.status == "running" and row.owner in dead:
+                row.run.lose(row)
+            elif row.status == "waiting" and row.waits_for in self.due(row):
+                if row.waits_for == "retry":
+                    row.run.end(row, "ready")
+                else:
+                    row.run.is_tidy = False
+                    row.run.end(row, "failed")
+        self.was_due = set()
+        self.found = sweep(worker.id)
+
+    def due(self, row):
+        return ("retry", "child") if (row, row.place) in self.was_due else ()
+
+    @precondition(lambda self: any(row.waits_for in ("retry", "child") for row in self.rows()))
+    @rule(number=index)
+    def time_comes(self, number):
+        waiting = [row for row in self.rows() if row.waits_for in ("retry", "child")]
+        row = waiting[number % len(waiting)]
+        self.was_due.add((row, row.place))
+        sql = (
+            "update orchestration_step set wake_at = clock_timestamp() - interval '1 s' where run_id = %s and key = %s"
+        )
+        rows(sql, row.place[:2])
+
+    @precondition(lambda self: len(self.workers) > 1)
+    @rule(number=index)
+    def drain(self, number):
+        worker = self.workers.pop(number % len(self.workers))
+        process = worker.process
+        owed = process.owed()
+        for hand in [hand for hand in self.hands if hand.worker is worker and hand.claim.place in owed]:
+            if hand.is_current:
+                hand.row.run.hand_back(hand.row, begun=True)
+            else:
+                hand.row.run.told["step.late_result"] += 1
+        self.hands = [hand for hand in self.hands if hand.worker is not worker]
+        process.recorder.hand_back(owed, begun=True)
+        process.lease.give_up()

@@ -1,0 +1,240 @@
+"""Random definitions and random interleavings of everything that can befall their runs, against a small model.
+
+The engine's recorder, walker, answers and SQL functions are the real ones; only its threads do not run: each takes its
+turn when the plan says so. No clock has a say: time passes by moving what is written in the rows.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+
+from agents import tools
+from approvals.exceptions import AlreadyEnded, StaleDigest
+from approvals.models import Request
+from orchestration.engine import answers
+from orchestration.engine.connection import decoded, rows, use_own_connection
+from orchestration.exceptions import NotUncertain, RunEnded
+from orchestration.models import Run, Step
+from tests.harness import assert_sound
+from tests.orchestration.properties.worker import Script, Worker
+from tests.orchestration.properties.workers import ACTS, CHOICES, Workers, index
+
+LOOK = """
+select 'step', s.run_id, s.name, s.round, s.status, s.waits_for, s.owner, s.attempt,
+       case when s.status = 'completed' then s.output end, (to_jsonb(s) - 'dependants')::text
+from orchestration_step s
+union all select 'run', id, status, null, null, null, null, null, null, null from orchestration_run
+union all select 'request', id, status, null, choice, null, null, null, null, null from approvals_request
+"""
+
+
+class Runs(Workers):
+    # --- people
+
+    @precondition(lambda self: self.questions)
+    @rule(
+        number=index,
+        choice=st.sampled_from(CHOICES),
+        edit=st.booleans(),
+        wrong=st.integers(0, 5),
+        at_once=st.booleans(),
+    )
+    def decide(self, number, choice, edit, wrong, at_once):
+        pk = sorted(self.questions)[number % len(self.questions)]
+        question = self.questions[pk]
+        request = Request.objects.get(pk=pk)
+        edits = {"/note": "edited"} if edit and choice == "continue" else {}
+        digest = "0" * 64 if wrong == 0 else request.digest
+        words = {"by": self.world.members.approver, "choice": choice, "note": "n", "edits": edits, "digest": digest}
+        if question.status != "pending" or question.is_overdue:
+            with pytest.raises(AlreadyEnded):
+                request.decide(**words)
+        elif wrong == 0:
+            with pytest.raises(StaleDigest):
+                request.decide(**words)
+        else:
+            request.decide(**words)
+            question.status, question.choice = "decided", choice
+            question.payload |= {"note": "edited"} if edits else {}
+            if at_once:
+                self.take_up()
+
+    @precondition(lambda self: any(each.deadline for each in self.questions.values()))
+    @rule(number=index)
+    def deadline_passes(self, number):
+        timed = [pk for pk, question in sorted(self.questions.items()) if question.deadline]
+        pk = timed[number % len(timed)]
+        self.questions[pk].is_overdue = True
+        rows("update approvals_request set deadline_at = clock_timestamp() - interval '1 s' where id = %s", [pk])
+
+    @rule()
+    def expire(self):
+        for question in self.questions.values():
+            if question.status == "pending" and question.is_overdue:
+                question.status, question.choice = "expired", question.deadline
+        Request.expire_due()
+
+    @rule()
+    def take_up(self):
+        for _, question in sorted(self.questions.items()):
+            if question.status in ("decided", "expired") and not question.is_taken_up:
+                question.row.run.take_up(question)
+        answers.take_up_decisions()
+
+    @rule()
+    def tell_parents(self):
+        for run in self.runs.values():
+            if run.has_ended and not run.is_told:
+                run.tell_parent()
+        answers.tell_parents()
+
+    @rule()
+    def tidy_up(self):
+        self.expect_tidied()
+        answers.tidy_up()
+
+    def expect_tidied(self):
+        for run in [run for run in self.runs.values() if not run.is_tidy]:
+            run.tidy_up(list(self.runs.values()))
+
+    @rule(number=index, sure=st.integers(0, 3))
+    def cancel(self, number, sure):
+        if sure:
+            return
+        pk = sorted(self.runs)[number % len(self.runs)]
+        run, found = self.runs[pk], Run.objects.get(pk=pk)
+        if run.has_ended:
+            with pytest.raises(RunEnded):
+                answers.cancel(found, by=None, reason="r")
+            return
+        run.cancel("canceled")
+        self.expect_tidied()
+        answers.cancel(found, by=None, reason="r")
+
+    @precondition(lambda self: any(row.status == "uncertain" for row in self.rows()))
+    @rule(number=index, outcome=st.sampled_from(["completed", "failed", "again"]))
+    def resolve(self, number, outcome):
+        uncertain = [row for row in self.rows() if row.status == "uncertain"]
+        row = uncertain[number % len(uncertain)]
+        step = Step.objects.get(run_id=row.place[0], key=row.place[1])
+        words = {"by": self.world.members.operator, "outcome": outcome, "output": "seen", "reason": "r"}
+        run = Run.objects.get(pk=row.place[0])
+        answers.resolve(run, step, **words)
+        row.run.end(row, "ready" if outcome == "again" else outcome, output="seen" if outcome == "completed" else None)
+        with pytest.raises(NotUncertain):
+            answers.resolve(run, step, **words)
+
+    @rule(number=index)
+    def pin_another_version(self, number):
+        """An agent behind a gate is not the one that was shown to the person who decided."""
+        behind = [row for row in self.rows() if row.spec["agent"] == "scripted" and row.place is None and row.is_open]
+        if not behind:
+            return
+        row = behind[number % len(behind)]
+        row.version = 3 - row.version
+        ((run, _),) = [(pk, run) for pk, run in self.runs.items() if run is row.run]
+        version = self.world.versions[row.version]
+        rows(
+            "update orchestration_step set agent_version_id = %s where run_id = %s and name = %s and round = %s",
+            [version, run, row.name, row.round],
+        )
+
+    # --- what must be
+
+    @invariant()
+    def the_rows_are_as_the_model(self):
+        found, runs, asked = {}, {}, {}
+        for kind, pk, name, round_, status, *rest, output, everything in rows(LOOK):
+            if kind == "run":
+                runs[pk] = name
+            elif kind == "request":
+                asked[pk] = (name, status)
+            else:
+                found[pk, name, round_] = (status, *rest, decoded(output))
+                if status in Step.ENDED:  # never changes again
+                    assert self.ended.setdefault((pk, name, round_), everything) == everything
+        assert found == {
+            (pk, row.name, row.round): (row.status, row.waits_for, row.owner, row.attempt, row.value)
+            for pk, run in self.runs.items()
+            for row in run.rows
+        }
+        assert runs == {pk: run.status for pk, run in self.runs.items()}
+        assert asked == {pk: (each.status, each.choice) for pk, each in self.questions.items()}
+
+    def end_all(self):
+        """Whatever was left undone is done: everything ends, and nothing waits for ever."""
+        if not self.runs:
+            return
+        self.workers.append(Worker(self.world.walkers))
+        for turn in range(60):
+            soon = turn < 12  # then nothing but the best befalls what is left
+            for hand in list(self.hands):
+                if not hand.is_called:
+                    self.do_call(hand, self.random.choice(ACTS) if soon else "completed")
+                self.do_finish([hand], follow=True, look=False)
+            for pk, question in sorted(self.questions.items()):
+                if question.status == "pending" and not question.is_overdue:
+                    choice = self.random.choice(CHOICES[:3]) if soon else "continue"
+                    self.decide(sorted(self.questions).index(pk), choice, edit=False, wrong=1, at_once=False)
+            for number in range(len([row for row in self.rows() if row.waits_for == "retry"])):
+                self.time_comes(number)
+            if soon and self.random.random() < 0.2:
+                self.pin_another_version(self.random.randrange(99))
+            while any(row.status == "uncertain" for row in self.rows()):
+                self.resolve(0, "completed")
+            self.sweep(len(self.workers) - 1)
+            due = {"answers": self.take_up, "untold": self.tell_parents, "untidy": self.tidy_up}
+            if any(each.status == "pending" and each.is_overdue for each in self.questions.values()):
+                self.expire()
+                self.take_up()
+            for name, act in due.items():
+                if self.found[name]:
+                    act()
+            self.look(len(self.workers) - 1)
+            self.the_rows_are_as_the_model()
+            if all(run.has_ended and run.is_told and run.is_tidy for run in self.runs.values()):
+                break
+        for pk, run in self.runs.items():
+            sound = assert_sound(pk)
+            assert sound.has_ended
+            assert not sound.tidy
+            late = run.told.pop("step.late_result", 0)
+            told = dict(rows("select type, count(*) from orchestration_event where run_id = %s group by 1", [pk]))
+            assert {kind: told.get(kind, 0) for kind in run.told} == dict(run.told)
+            assert told.get("step.late_result", 0) >= late
+            assert (run.output if sound.status == "completed" else None) == sound.output
+            assert (sound.error is not None) == run.has_failed
+        assert not Request.objects.pending().exists()
+
+
+@pytest.fixture
+def world(committed, organization, members, policies, save_agent, settings):
+    settings.WORKER_LEASE_SECONDS = 86_400
+    settings.WORKER_THREADS = 3
+
+    world = SimpleNamespace()
+    world.script = Script()
+    tools.register("scripted", {"scripted": world.script})
+    other = save_agent(name="scripted", kind="tool", configuration={"tool": "scripted"}, input={"type": "object"})
+    current = save_agent(name="scripted", kind="tool", configuration={"tool": "scripted"})
+    save_agent(name="boss", kind="orchestrator", configuration={"definitions": ["child"]})
+    world.versions = {1: current.pk, 2: other.pk}
+    world.organization, world.members, world.walkers = organization, members, settings.WORKER_THREADS
+    use_own_connection()
+    return world
+
+
+def test_runs_are_as_the_model_says_whatever_befalls_them(world):
+    machine = type("Machine", (Runs,), {"world": world})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=2 * settings().max_examples,
+            stateful_step_count=30,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        ),
+    )
