@@ -59,9 +59,10 @@ def with_headers(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
 
 
 class Compress(GZipMiddleware):
-    """Django's own, but for streams: compressed, their events would wait until a block is full."""
+    """Django's own, but not for asynchronous streams. It makes each piece of those a gzip file by itself, and browsers
+    read the first one only; and compressed as a whole, an event would wait until a block is full."""
 
     def process_response(self, request: HttpRequest, response: Any) -> Any:
-        if response.get("Content-Type", "").startswith("text/event-stream"):
+        if response.streaming and response.is_async:
             return response
         return super().process_response(request, response)

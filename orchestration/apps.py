@@ -5,7 +5,7 @@ from approvals import surroundings
 from approvals.signals import decided
 from orchestration import orchestrator
 from orchestration.engine.hints import hints
-from ui import shell
+from ui import shell, showcase
 
 
 class OrchestrationConfig(AppConfig):
@@ -18,6 +18,7 @@ class OrchestrationConfig(AppConfig):
         shell.register(shell.Entry("Deliverables", "pages:deliverables", "file-text", 40, keys="g l"))
         shell.register(shell.Entry("Definitions", "pages:definitions", "workflow", 50, keys="g f"))
         shell.register(shell.Entry("Agents", "pages:agents", "bot", 60, keys="g n"))
+        showcase.register("orchestration/_showcase.html", "orchestration.showcase.sample")
         surroundings.register("orchestration.asked.tell", simulated="orchestration.asked.simulated")
         decided.connect(hint_answer, dispatch_uid="orchestration")
 

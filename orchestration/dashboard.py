@@ -115,10 +115,10 @@ def bars(member: Member, now: datetime.datetime) -> list[dict[str, Any]]:
         groups[GROUP_OF[status]] += count
     highest = max((sum(groups.values()) for groups in by_hour.values()), default=0)
     hours = [first + datetime.timedelta(hours=n) for n in range(HOURS)]
-    return [_bar(hour, by_hour.get(hour, {}), highest) for hour in hours]
+    return [bar_of(hour, by_hour.get(hour, {}), highest) for hour in hours]
 
 
-def _bar(hour: datetime.datetime, groups: dict[str, int], highest: int) -> dict[str, Any]:
+def bar_of(hour: datetime.datetime, groups: dict[str, int], highest: int) -> dict[str, Any]:
     parts, top = [], 100.0
     for group, count in groups.items():
         height = 100 * count / highest

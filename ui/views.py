@@ -3,11 +3,14 @@
 import datetime
 from types import SimpleNamespace
 
+from django.contrib import messages
+from django.contrib.messages.storage.base import Message
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from ui import showcase
 from ui.differences import difference
 from ui.schema_forms import SchemaForm
 from ui.schema_words import fields_of
@@ -40,6 +43,7 @@ TEXT = "name: greet\nsteps:\n  hello: {agent: ecko}\n"
 FINDING = {"line": 3, "column": 18, "rule": "unknown-agent", "message": "There is no agent ecko.", "severity": "error"}
 WARNING = {"line": 1, "column": 1, "rule": "description", "message": "It has no description.", "severity": "warning"}
 FINDINGS = [SimpleNamespace(**FINDING, fix="Did you mean echo?"), SimpleNamespace(**WARNING, fix="Add one.")]
+TOASTS = (messages.INFO, messages.SUCCESS, messages.WARNING, messages.ERROR)
 DAYS = [(3, 0), (5, 1), (0, 0), (0, 0), (8, 0), (2, 2), (4, 0)]
 REFUSED = {"refused-month": "October", "refused-count": "0", "refused-rows": "["}
 
@@ -52,6 +56,9 @@ def styleguide(request: HttpRequest) -> HttpResponse:
         request,
         "ui/styleguide.html",
         {
+            "shown": showcase.drawn(request),
+            "toasts": [Message(level, "What happened.") for level in TOASTS],
+            "draft": SimpleNamespace(text=TEXT, base="", findings=FINDINGS, is_checked=True),
             "statuses": list(LOOKS),
             "waits": list(WAITS),
             "soon": now + datetime.timedelta(seconds=40),

@@ -19,7 +19,7 @@ from orchestration.views.run import frame, rows_of
 from ui.ansi import as_html
 
 SHOWN_LINES = 500  # static/js/log.js knows it too
-NEW_LINES = 2_000  # that one answer brings to an open page
+NEW_LINES = 500  # that one answer brings to an open page: what a browser draws without a pause
 BLOCK_LINES = 100  # what the browser need not lay out while it is out of sight
 LEVEL_WORDS = {"": "All", "info": "Without debug", "warning": "Warnings and errors", "error": "Errors"}
 NEWEST = 2**31 - 1
@@ -64,9 +64,7 @@ def log(request: HttpRequest, public_id: str) -> HttpResponse:
     of_run = LogLine.objects.of(run, step=asked.step, level=asked.level).filter(number__lte=head.number)
     search = _search(of_run, asked) if asked.words else None
     at = asked.at or (search["at"] if search else None)
-    lines = _window(of_run, asked, at)
-    older = bool(lines) and of_run.filter(number__lt=lines[0].number).exists()
-    newer = bool(lines) and of_run.filter(number__gt=lines[-1].number).exists()
+    lines, older, newer = _window(of_run, asked, at)
     context = frame(request, rows, "log")
     context |= {
         "head": head,
@@ -79,8 +77,8 @@ def log(request: HttpRequest, public_id: str) -> HttpResponse:
         "steps": names,
         "levels": LEVEL_WORDS,
         "search": search,
-        "older_url": asked.query(q=asked.words, before=lines[0].number) if older else "",
-        "newer_url": asked.query(q=asked.words, after=lines[-1].number) if newer else "",
+        "older_url": asked.query(q=asked.words, before=lines[0].number) if older and lines else "",
+        "newer_url": asked.query(q=asked.words, after=lines[-1].number) if newer and lines else "",
         "newest_url": asked.query() if newer else "",
         "error_url": _error_url(head),
         "zone": timezone.get_current_timezone_name(),
@@ -98,7 +96,7 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
     asked = Asked.of(request.GET, [step.name for step in rows.steps])
     of_run = LogLine.objects.of(run, step=asked.step, level=asked.level).filter(number__lte=head.number)
     if asked.before:
-        lines = _window(of_run, asked, None)
+        lines, _, _ = _window(of_run, asked, None)
         upto = head.number
     else:
         lines = list(of_run.filter(number__gt=asked.after or 0).shortened().order_by("number")[:NEW_LINES])
@@ -131,17 +129,23 @@ def _error_url(head: LogHead) -> str:
     return f"?at={first}#L{first}"
 
 
-def _window(of_run: Any, asked: Asked, at: int | None) -> list[LogLine]:
+def _window(of_run: Any, asked: Asked, at: int | None) -> tuple[list[LogLine], bool, bool]:
+    """The lines to show, and whether there are older and newer ones."""
     rows = of_run.shortened()
     if at is not None:
-        above = rows.filter(number__lt=at).order_by("-number")[: SHOWN_LINES // 2]
-        below = rows.filter(number__gte=at).order_by("number")[: SHOWN_LINES // 2]
-        return [*reversed(above), *below]
+        half = SHOWN_LINES // 2
+        above = list(rows.filter(number__lt=at).order_by("-number")[: half + 1])
+        below = list(rows.filter(number__gte=at).order_by("number")[: half + 1])
+        return [*reversed(above[:half]), *below[:half]], len(above) > half, len(below) > half
     if asked.after is not None:
-        return list(rows.filter(number__gt=asked.after).order_by("number")[:SHOWN_LINES])
+        below = list(rows.filter(number__gt=asked.after).order_by("number")[: SHOWN_LINES + 1])
+        older = of_run.filter(number__lte=asked.after).exists()
+        return below[:SHOWN_LINES], older, len(below) > SHOWN_LINES
+    newer = asked.before is not None and of_run.filter(number__gte=asked.before).exists()
     if asked.before is not None:
         rows = rows.filter(number__lt=asked.before)
-    return list(reversed(rows.order_by("-number")[:SHOWN_LINES]))
+    above = list(rows.order_by("-number")[: SHOWN_LINES + 1])
+    return above[:SHOWN_LINES][::-1], len(above) > SHOWN_LINES, newer
 
 
 def _search(of_run: Any, asked: Asked) -> dict[str, Any]:

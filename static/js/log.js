@@ -9,11 +9,12 @@ const button = document.getElementById("log-follow");
 const wrap = document.getElementById("log-wrap");
 const older = document.getElementById("log-older");
 let line = Number(box.dataset.newest); // up to which lines were asked for
+let count = box.querySelectorAll("li").length;
 let isWhole = !("newer" in box.dataset); // the last line here is the log's last
-let follows = isWhole && !("at" in box.dataset) && !location.hash;
-let missed = 0;
+let isHeld = "at" in box.dataset || location.hash !== ""; // at one line, until the reader moves
+let follows = isWhole && !isHeld;
+let missed = 0, top = 0;
 
-const lines = () => box.getElementsByTagName("li");
 const isAtEnd = () => box.scrollHeight - box.scrollTop - box.clientHeight < 8;
 
 function toEnd() {
@@ -21,62 +22,82 @@ function toEnd() {
   requestAnimationFrame(() => { if (follows) box.scrollTop = box.scrollHeight; }); // what came into sight has its true height now
 }
 
-function tellMissed() {
-  button.hidden = follows || !missed;
-  button.lastElementChild.textContent = `${missed.toLocaleString()} new line${missed === 1 ? "" : "s"}`;
+function tell() {
+  button.hidden = follows || (isWhole && !missed);
+  button.lastElementChild.textContent = missed ? `${missed.toLocaleString()} new line${missed === 1 ? "" : "s"}` : "Newest lines";
 }
 
-// --- new lines
-function append(items) {
-  let block = empty.previousElementSibling;
-  for (const item of items) {
-    if (!block || block.childElementCount >= BLOCK_LINES) {
-      block = document.createElement("ol");
-      block.className = "log-block";
-      empty.before(block);
-    }
-    block.append(item);
-  }
+function asked(name, value) {
+  const address = new URL(place.dataset.part, location.href);
+  address.searchParams.set(name, value);
+  return address;
 }
 
 function parsed(text) {
   const template = document.createElement("template");
   template.innerHTML = text;
-  const items = [...template.content.querySelectorAll("li[id]")];
-  for (const block of template.content.querySelectorAll(".log-block")) block.remove();
-  return [items, template.innerHTML];
+  return template;
+}
+
+function remove(block) {
+  count -= block.childElementCount;
+  block.remove();
+}
+
+// --- new lines
+function append(items) {
+  count += items.length;
+  while (items.length) {
+    let block = empty.previousElementSibling;
+    if (!block || block.childElementCount >= BLOCK_LINES) {
+      block = document.createElement("ol");
+      block.className = "log-block";
+      empty.before(block);
+    }
+    block.append(...items.splice(0, BLOCK_LINES - block.childElementCount));
+  }
 }
 
 live.read = async () => {
-  const address = new URL(place.dataset.part, location.href);
-  address.searchParams.set("after", line);
-  const answer = await get(address);
+  const answer = await get(asked("after", line));
   if (!answer) return null;
-  const [items, rest] = parsed(await answer.text());
-  if (!follows && lines().length + items.length > MOST_LINES) isWhole = false;
-  if (isWhole) append(items);
+  const template = parsed(await answer.text());
+  const items = [...template.content.querySelectorAll("li[id]")];
+  for (const block of template.content.querySelectorAll(".log-block")) block.remove();
   line = Number(answer.headers.get("X-Line"));
-  await htmx.swap({ text: rest, sourceElement: document.body, target: document.body, swap: "none" });
+  await htmx.swap({ text: template.innerHTML, sourceElement: document.body, target: document.body, swap: "none" });
+  if (!follows) {
+    missed += items.length;
+    if (count + items.length > MOST_LINES) isWhole = false;
+  }
+  if (isWhole) append(items);
   if (follows) {
-    while (lines().length > MOST_LINES) box.firstElementChild.remove();
+    while (count > MOST_LINES) {
+      remove(box.firstElementChild);
+      tellOlder(true);
+    }
     toEnd();
-  } else missed += items.length;
-  tellMissed();
+  }
+  tell();
   return Number(answer.headers.get("X-Seq"));
 };
 
 box.addEventListener("scroll", () => {
   const was = follows;
-  follows = isWhole && isAtEnd();
+  if (isWhole && !isHeld && isAtEnd()) follows = true;
+  else if (box.scrollTop < top) follows = false; // a reader's doing: what grows moves the other way
+  top = box.scrollTop;
   if (follows) missed = 0;
-  if (was !== follows || !missed) tellMissed();
+  if (was !== follows) tell();
 }, { passive: true });
+for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) box.addEventListener(kind, () => { isHeld = false; }, { passive: true });
 
 button.addEventListener("click", () => {
   if (!isWhole) return location.assign(newest());
   follows = true;
+  isHeld = false;
   missed = 0;
-  tellMissed();
+  tell();
   toEnd();
   box.focus({ preventScroll: true });
 });
@@ -89,44 +110,55 @@ function newest() {
 }
 
 // --- older lines, put above without moving what is read
-older?.addEventListener("click", async (event) => {
+function tellOlder(isThere) {
+  older.hidden = !isThere;
+  older.search = asked("before", box.querySelector("li").id.slice(1)).search;
+}
+
+older.addEventListener("click", async (event) => {
   event.preventDefault();
-  const first = lines()[0];
-  if (!first || older.ariaDisabled === "true") return;
+  if (older.ariaDisabled === "true") return;
   older.ariaDisabled = "true";
-  const address = new URL(place.dataset.part, location.href);
-  address.searchParams.set("before", first.id.slice(1));
+  const first = box.querySelector("li");
   try {
-    const answer = await get(address);
+    const answer = await get(asked("before", first.id.slice(1)));
     if (!answer) return;
-    const template = document.createElement("template");
-    template.innerHTML = await answer.text();
-    const top = first.getBoundingClientRect().top;
-    older.hidden = template.content.querySelectorAll("li[id]").length < OLDER_LINES;
-    box.prepend(...template.content.querySelectorAll(".log-block"));
-    box.scrollTop += first.getBoundingClientRect().top - top;
-    while (lines().length > MOST_LINES + OLDER_LINES) {
-      empty.previousElementSibling.remove();
-      isWhole = false;
+    const { content } = parsed(await answer.text());
+    const found = content.querySelectorAll("li").length;
+    const was = first.getBoundingClientRect().top;
+    box.prepend(...content.querySelectorAll(".log-block"));
+    box.scrollTop += first.getBoundingClientRect().top - was;
+    count += found;
+    tellOlder(found === OLDER_LINES && box.querySelector("li").id !== "L1");
+    while (count > MOST_LINES) {
+      remove(empty.previousElementSibling);
+      isWhole = follows = false;
     }
+    tell();
   } catch {
-    location.assign(older.href);
+    location.assign(older.search);
   }
   older.ariaDisabled = null;
 });
 
 // --- one line: its address, and the rest of it
+function goTo(item) {
+  isHeld = true;
+  follows = false;
+  item?.scrollIntoView({ block: "center" });
+}
+
 function goToHash() {
   const wanted = /^#L(\d+)$/.exec(location.hash);
   if (!wanted) {
     const here = document.getElementById(`L${box.dataset.at}`);
     here?.classList.add("is-here");
-    return here?.scrollIntoView({ block: "center" });
+    return goTo(here);
   }
   const item = document.getElementById(location.hash.slice(1));
-  if (item) return item.scrollIntoView({ block: "center" });
-  const address = new URL(location.pathname, location.href);
+  if (item) return goTo(item);
   if (new URL(location.href).searchParams.get("at") === wanted[1]) return; // there is no such line
+  const address = new URL(location.pathname, location.href);
   address.searchParams.set("at", wanted[1]);
   address.hash = location.hash;
   location.replace(address);
@@ -165,8 +197,10 @@ document.querySelector(".log-bar").addEventListener("click", (event) => {
   if (!item) return; // not here: the address brings it
   event.preventDefault();
   location.hash = item.id;
-  item.scrollIntoView({ block: "center" });
+  goTo(item);
+  tell();
 });
 addEventListener("hashchange", () => { if (!document.getElementById(location.hash.slice(1))) goToHash(); });
 if (follows) toEnd();
 else goToHash();
+tell();

@@ -5,16 +5,21 @@ own windows.
 """
 
 import importlib.util
+import json
 import os
 from pathlib import Path
 
 import pytest
+import redis
 from django.db import connections
 
 from accounts.models import ApiToken, Member
 from config.up.environment import find_browser
 from orchestration.engine.connection import rows
+from orchestration.engine.hints import LOGGED
+from orchestration.engine.lines import WRITE
 from orchestration.models import Run
+from orchestration.trials import start_trial
 from tests.e2e.site import Site
 from tests.e2e.windows import Client, Troubles
 from tests.harness import assert_sound, until
@@ -226,6 +231,35 @@ def finish_one(waiting, decide, ended):
         return run
 
     return finish_one
+
+
+@pytest.fixture(scope="session")
+def tried(site, ended):
+    """One call of an agent by who may try it, which has ended; gives the run's id."""
+
+    def tried(slug, given):
+        builder = Member.objects.get(user__username="builder")
+        run = start_trial(agent=builder.organization.agents.get(slug=slug), given=given, by=builder, key="")
+        ended(run.public_id)
+        return run.public_id
+
+    return tried
+
+
+@pytest.fixture(scope="session")
+def say(site):
+    """Lines of one of a run's steps, written and hinted at as a worker does: texts, or (level, text)."""
+    valkey = redis.Redis.from_url(site.valkey.url)
+
+    def say(run, lines, key=1):
+        pairs = [("info", line) if isinstance(line, str) else line for line in lines]
+        count, pk = len(pairs), Run.objects.get(public_id=run).pk
+        levels, texts = [level for level, _ in pairs], [text for _, text in pairs]
+        rows(WRITE, [[pk] * count, [key] * count, [1] * count, [0.0] * count, levels, texts])
+        valkey.publish(LOGGED, json.dumps([pk]))
+
+    yield say
+    valkey.close()
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,12 @@ steps:
 
 
 @pytest.fixture(scope="module")
-def states_of(site, client, waiting, decide, ended):
+def states_of(site, client, waiting, decide, ended, tried):
     """{state: address}"""
     client("builder").post("definitions/", {"text": FAILING, "file": "failing.yaml"})
     failed = client("operator").post("runs/", {"definition": "failing", "input": {}})["id"]
+    trial = tried("summarizer", {"text": "Revenue rose by 4 %."})
+    broken = tried("echo", {"lines": 20, "fail": {"kind": "permanent"}})
     open_run, open_request = waiting()
     again_run, again = waiting()
     decide(again, "retry", note="Once more")
@@ -37,6 +39,8 @@ def states_of(site, client, waiting, decide, ended):
         "question sent back": f"/approvals/{again['id']}/",
         "question answered": f"/approvals/{over['id']}/",
         "question open": f"/approvals/{open_request['id']}/",
+        "agent tried out": f"/agents/summarizer/try/?run={trial}",
+        "agent that failed when tried": f"/agents/echo/try/?run={broken}",
         "answered questions": "/approvals/?tab=done",
         "all questions": "/approvals/?tab=all",
         "runs, filtered to none": "/runs/?q=nothing-is-called-so",
@@ -58,7 +62,7 @@ def look(page, axe):
 
 def test_every_state_suits_everybody(states_of, window, axe, troubles):
     troubles.expected("404")
-    page = window("approver")
+    page = window("admin")
     wrong = {}
     for state, address in states_of.items():
         page.goto(address)

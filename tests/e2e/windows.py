@@ -16,10 +16,7 @@ class Troubles:
         self._expected = []
 
     def watch(self, page):
-        page.on(
-            "console",
-            lambda message: message.type == "error" and self._add(page, f"{message.text} {message.location['url']}"),
-        )
+        page.on("console", lambda message: self._hear(page, message))
         page.on("pageerror", lambda error: self._add(page, f"not caught: {error}"))
 
     def expected(self, pattern=OF_THE_NETWORK):

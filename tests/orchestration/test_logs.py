@@ -317,9 +317,10 @@ def test_the_newest_500_lines_come_with_the_page_and_links_lead_to_all(write, lo
     for _ in range(3):
         page = look(run, query)
         seen = numbers(page) + seen
-        older = re.search(r'id="log-older" href="([^"]+)"', page.content.decode())
-        query = older[1].replace("&amp;", "&") if older else None
-    assert query is None
+        older = re.search(r'id="log-older" href="([^"]*)"', page.content.decode())
+        query = older[1].replace("&amp;", "&")
+    assert query == ""
+    assert b'rel="prev" hidden' in page.content
     assert seen == list(range(1, 1301))
     newer = look(run, "?after=500")
     assert numbers(newer) == list(range(501, 1001))
@@ -442,7 +443,7 @@ def test_a_log_is_downloaded_as_text_in_pieces(committed, write, members, monkey
     _, plaintext = ApiToken.issue(member=members.viewer, name="t", scopes=[], expires_at=None, by=None)
 
     async def download():
-        headers = {"Authorization": f"Bearer {plaintext}"}
+        headers = {"Authorization": f"Bearer {plaintext}", "Accept-Encoding": "gzip"}
         response = await AsyncClient().get(reverse("run-logs", args=[run.public_id]) + "?format=txt", headers=headers)
         assert response.status_code == 200, response.content
         return response, b"".join([piece async for piece in response.streaming_content]).decode()

@@ -609,6 +609,14 @@ def test_the_part_is_what_changed_since_and_says_up_to_which_event(viewer, begin
     assert "2 new</a>" in answer.content.decode()
 
 
+def test_the_output_comes_to_an_open_page_when_the_run_has_ended(engine, viewer, begin, finished):
+    run = begin("  s: {agent: echo, with: {value: 41}}\noutput: {n: '${{ steps.s.output.value }}'}\n")
+    finished(run)
+    names, answer = targets(viewer, run, "tab=payload&after=1")
+    assert names == [*HEAD, "run-output"]
+    assert "41" in answer.content.decode().partition('id="run-output"')[2]
+
+
 def test_the_panel_follows_the_run_until_a_step_is_chosen(viewer, begin):
     run = begin(CHAIN)
     page = text_of(viewer, f"/runs/{run.public_id}/")
