@@ -24,8 +24,12 @@ from accounts import sessions
 from accounts.authentication import member_of
 from accounts.exceptions import AccountsError, NotAMember
 from accounts.models import ApiToken, AuditEntry, Member, Organization, User
+from ui.statuses import LOOKS
 
 MOST_COUNTED = 10_000
+# By status, as Unfold's labels are called: the tones of the pages.
+OF_TONE = {"good": "success", "busy": "info", "wait": "warning", "bad": "danger"}
+LABELS = {status: OF_TONE[look.tone] for status, look in LOOKS.items() if look.tone in OF_TONE}
 # Read first, so that what these register in plain dress can be dressed anew below, or taken away: sessions and sign-in
 # providers have their own pages and settings, and tokens of providers are nobody's to read.
 DRESSED_ANEW = (account_admin, mfa_admin, social_admin, sessions_admin)
@@ -51,7 +55,7 @@ class Admin(ModelAdmin):
     warn_unsaved_form = True
 
 
-class ReadOnlyAdmin(Admin):
+class OnlyRead:
     """Rows that only verbs change."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -62,6 +66,10 @@ class ReadOnlyAdmin(Admin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class ReadOnlyAdmin(OnlyRead, Admin):
+    pass
 
 
 class StaffReadOnlyAdmin(ReadOnlyAdmin):
@@ -97,7 +105,7 @@ class StaffReadOnlyAdmin(ReadOnlyAdmin):
         ]
 
 
-class ReadOnlyInline(TabularInline):
+class ReadOnlyInline(OnlyRead, TabularInline):
     """What belongs to a row that may be read, may be read."""
 
     extra = 0
@@ -105,15 +113,6 @@ class ReadOnlyInline(TabularInline):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return reads_as_staff(request)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 def is_list(request: HttpRequest) -> bool:

@@ -7,6 +7,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from accounts import sessions
 from accounts.exceptions import NotAMember, TokenRefused
 from accounts.models import ApiToken, Member, User
 
@@ -61,4 +62,5 @@ def _memberships(request: Request | HttpRequest) -> list[Member]:
     if not getattr(request.user, "is_authenticated", False):
         return []
     rows = Member.objects.active().filter(user__username=request.user.get_username())
+    rows = rows.annotate(seen_at=sessions.seen_at(request.session.session_key))
     return list(rows.select_related("user", "organization").order_by("pk"))

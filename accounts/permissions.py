@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -69,7 +69,7 @@ def page(
                     "This page was opened in another organization, or by somebody else. Nothing was changed: go back,"
                     " copy what you wrote, and open the page anew."
                 )
-            sessions.saw(request)
+            sessions.saw(request, cast(Any, member).seen_at)
             if needed and (reading or not is_read) and not member.has_role(*needed):
                 raise PermissionDenied(f"This needs the role {' or '.join(sorted(needed))}.")
             if not is_read and request.POST.get("_kept"):

@@ -1,12 +1,11 @@
 """Where people are signed in: when each browser was last seen, and its end."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from allauth.account.adapter import get_adapter
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
-from django.core.cache import cache
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -14,12 +13,17 @@ MOST_LISTED = 50
 SEEN_STEP = timedelta(minutes=1)
 
 
-def saw(request: HttpRequest) -> None:
-    """Keep when this browser asked, and from where; one statement, at most once a minute."""
-    if cache.add(f"seen:{request.session.session_key}", True, SEEN_STEP.total_seconds()):
-        UserSession.objects.filter(session_key=request.session.session_key).update(
-            last_seen_at=timezone.now(), ip=get_adapter().get_client_ip(request)
-        )
+def seen_at(session_key: str | None) -> Subquery:
+    """A column for the query that finds out who asks: it tells so without one of its own."""
+    return Subquery(UserSession.objects.filter(session_key=session_key).values("last_seen_at"))
+
+
+def saw(request: HttpRequest, seen_at: datetime | None) -> None:
+    """Keep when this browser asked, and from where; at most once a minute."""
+    now = timezone.now()
+    if seen_at is not None and seen_at < now - SEEN_STEP:
+        here = UserSession.objects.filter(session_key=request.session.session_key)
+        here.update(last_seen_at=now, ip=get_adapter().get_client_ip(request))
 
 
 def alive(user_id: int) -> "QuerySet[UserSession]":

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from unfold.decorators import action, display
 
 from accounts import audit
-from accounts.admin import Admin, ReadOnlyInline, StaffReadOnlyAdmin, actor_of, is_list
+from accounts.admin import LABELS, Admin, ReadOnlyInline, StaffReadOnlyAdmin, actor_of, is_list
 from accounts.authentication import member_of
 from accounts.clock import ClockTimestamp
 from accounts.exceptions import NotAMember
@@ -28,10 +28,10 @@ from approvals.forms import Answer
 from approvals.models import CONTINUE, Decision, Policy, Request
 from approvals.sheets import Sheet, changes_between
 from approvals.views import choice_of, decided, is_answer_of, shown, words_of_choice
+from ui.addresses import LARGEST_KEY, whole_number
 
 MOST_AT_ONCE = 100
 LARGEST_PREVIEW = 5_000  # signs of JSON shown of each among many
-TONES = {"pending": "warning", "decided": "success", "expired": "info", "withdrawn": "info"}
 only_looks_and_posts = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -102,7 +102,7 @@ class RequestAdmin(StaffReadOnlyAdmin):
 
     # --- columns and fields
 
-    @display(description="Status", ordering="status", label=TONES)
+    @display(description="Status", ordering="status", label=LABELS)
     def state(self, row: Request) -> tuple[str, str]:
         return row.status, row.get_status_display()
 
@@ -199,7 +199,7 @@ class RequestAdmin(StaffReadOnlyAdmin):
             raise PermissionDenied
         member = self._member(request)
         seen = [pair.partition(":") for pair in request.POST.getlist("request")[:MOST_AT_ONCE]]
-        keys = [key for key, _, _ in seen if key.isdecimal() and len(key) < 19]
+        keys = {whole_number(key, largest=LARGEST_KEY) for key, _, _ in seen} - {None}
         rows = {str(row.pk): row for row in self.get_queryset(request).filter(pk__in=keys)}
         choice, note = request.POST.get("choice", ""), request.POST.get("note", "").replace("\r\n", "\n")
         results = [_result(rows[key], member, Answer(choice, digest, note)) for key, _, digest in seen if key in rows]

@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.authentication import member_of
 from accounts.clock import ClockTimestamp
 from accounts.models import Member, Role
 from accounts.permissions import page
@@ -42,7 +43,7 @@ TABS = {"mine": "Mine", "all": "All", "done": "Done"}
 @page()
 def inbox(request: HttpRequest) -> HttpResponse:
     """Open questions, those due first in front; or those that have ended, the newest first."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     tab = _tab(request)
     rows = _filtered(_of_tab(tab, member), request.GET)
     known = "" if tab == "done" else known_of(rows)
@@ -77,7 +78,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
 @page()
 def inbox_part(request: HttpRequest) -> HttpResponse:
     """The rows that the page shows as they are now, where they are; and how many came that it did not know."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     tab = _tab(request)
     kept = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
     known = request.GET.get("known")
@@ -132,7 +133,7 @@ def _newest_first(rows: RequestQuerySet, after: Request | None) -> RequestQueryS
 @page()
 def question(request: HttpRequest, public_id: str) -> HttpResponse:
     """What is asked, and the form that answers it; afterwards what became of it. Only POST decides."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     row = visible_row(request, public_id)
     if request.method != "POST":
         return render(request, "approvals/question.html", shown(row, member))
@@ -181,7 +182,7 @@ def is_answer_of(row: Request, member: Member, answer: Answer) -> bool:
 
 def visible_row(request: HttpRequest, public_id: str) -> Request:
     """With `now`, the database's time."""
-    rows = Request.objects.visible_to(request.member).for_inbox()  # type: ignore[attr-defined]
+    rows = Request.objects.visible_to(member_of(request)).for_inbox()
     return get_object_or_404(rows.annotate(now=ClockTimestamp()), public_id=public_id)
 
 
@@ -278,7 +279,7 @@ def words_of_choice(choice: str) -> str:
 def question_part(request: HttpRequest, public_id: str) -> HttpResponse:
     """Those parts of the page that may change while one looks: never what is being typed."""
     row = visible_row(request, public_id)
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     around = surroundings_of(row, member)
     context = {
         "row": row,
@@ -312,7 +313,7 @@ def check(request: HttpRequest, public_id: str) -> JsonResponse:
 @page()
 def payload(request: HttpRequest, public_id: str) -> HttpResponse:
     """All of it, as a file."""
-    row = get_object_or_404(Request.objects.visible_to(request.member), public_id=public_id)  # type: ignore[attr-defined]
+    row = get_object_or_404(Request.objects.visible_to(member_of(request)), public_id=public_id)
     return HttpResponse(
         json.dumps(row.payload, ensure_ascii=False),
         content_type="application/json",

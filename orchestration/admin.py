@@ -11,17 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from accounts.admin import ReadOnlyAdmin, ReadOnlyInline, StaffReadOnlyAdmin, is_list
+from accounts.admin import LABELS, ReadOnlyAdmin, ReadOnlyInline, StaffReadOnlyAdmin, is_list
 from orchestration.models import Definition, DefinitionVersion, Deliverable, Event, Run, Step, Worker
 
 SHOWN_EVENTS = 200
 SHOWN_STEPS = 500
 LONGEST_DATA = 2000
 LONGEST_CONTENT = 100_000
-TONES = {
-    **{"completed": "success", "failed": "danger", "rejected": "danger", "running": "info"},
-    **{"waiting": "warning", "paused": "warning", "uncertain": "warning"},
-}
 VERSION = "definition_version__"
 
 
@@ -91,7 +87,7 @@ class RunAdmin(StaffReadOnlyAdmin):
             rows = rows.defer(*self.large, *(f"{VERSION}{name}" for name in ("text", "plan", "layout")))
         return rows.select_related(*self.list_select_related)
 
-    @display(description="Status", ordering="status", label=TONES)
+    @display(description="Status", ordering="status", label=LABELS)
     def state(self, run: Run) -> tuple[str, str]:
         return run.status, run.get_status_display()
 

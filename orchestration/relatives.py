@@ -6,6 +6,7 @@ from typing import Any
 from orchestration.models import Deliverable
 from orchestration.run_lists import simulated_among
 from orchestration.run_rows import RunRows
+from ui.addresses import whole_number
 
 
 def relatives_of(rows: RunRows) -> dict[str, Any]:
@@ -29,8 +30,8 @@ def relatives_of(rows: RunRows) -> dict[str, Any]:
 def moved_relatives(rows: RunRows, asked_for: Mapping[str, str]) -> dict[str, Any]:
     """The rows of the runs and questions `ids`, and how many there are beyond those `shown`."""
     found, wanted = relatives_of(rows), asked_for.get("ids", "").split(",")
-    shown = asked_for.get("shown", "")
-    known = int(shown) if shown.isascii() and shown.isdigit() and len(shown) < 10 else found["shown"]
+    shown = whole_number(asked_for.get("shown", ""))
+    known = found["shown"] if shown is None else shown
     return {
         "parents": [one for one in found["parents"] if one["run"].public_id in wanted],
         "children": [one for one in found["children"] if one["run"].public_id in wanted],

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from orchestration.views import agent_list, agents, definitions, deliverables, home, log, run, runs, starting
+from orchestration.views import (
+    agent_list,
+    agents,
+    definitions,
+    deliverables,
+    home,
+    log,
+    run,
+    run_tabs,
+    runs,
+    starting,
+    trying,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -28,8 +40,8 @@ urlpatterns = [
     path("agents/new/check/", agents.check, name="agent-check"),
     path("agents/<slug:slug>/", agents.agent, name="agent"),
     path("agents/<slug:slug>/edit/", agents.edit, name="agent-edit"),
-    path("agents/<slug:slug>/try/", agents.try_it, name="agent-try"),
-    path("agents/<slug:slug>/try/<str:public_id>/part/", agents.trial_part, name="agent-trial-part"),
+    path("agents/<slug:slug>/try/", trying.try_it, name="agent-try"),
+    path("agents/<slug:slug>/try/<str:public_id>/part/", trying.trial_part, name="agent-trial-part"),
     path("agents/<slug:slug>/<int:number>/", agents.agent, name="agent-version"),
     path("runs/", runs.run_list, name="runs"),
     path("runs/part/", runs.run_list_part, name="runs-part"),
@@ -37,13 +49,13 @@ urlpatterns = [
     path("runs/new/<slug:slug>/", starting.start, name="run-start"),
     path("runs/<str:public_id>/", run.run, name="run"),
     path("runs/<str:public_id>/part/", run.part, name="run-part"),
-    path("runs/<str:public_id>/events/", run.events, name="run-events"),
-    path("runs/<str:public_id>/payload/", run.payload, name="run-payload"),
-    path("runs/<str:public_id>/related/", run.related, name="run-related"),
+    path("runs/<str:public_id>/events/", run_tabs.events, name="run-events"),
+    path("runs/<str:public_id>/payload/", run_tabs.payload, name="run-payload"),
+    path("runs/<str:public_id>/related/", run_tabs.related, name="run-related"),
     path("runs/<str:public_id>/log/", log.log, name="run-log"),
     path("runs/<str:public_id>/log/part/", log.part, name="run-log-part"),
     path("runs/<str:public_id>/log/<int:number>/", log.line, name="run-log-line"),
-    path("runs/<str:public_id>/raw/<str:what>/", run.raw, name="run-raw"),
+    path("runs/<str:public_id>/raw/<str:what>/", run_tabs.raw, name="run-raw"),
     path("runs/<str:public_id>/cancel/", run.cancel, name="run-cancel"),
     path("runs/<str:public_id>/steps/<str:name>/resolve/", run.resolve, name="run-resolve"),
 ]

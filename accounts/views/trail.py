@@ -15,6 +15,7 @@ from accounts.forms import TrailFilter
 from accounts.models import AuditEntry, AuditEntryQuerySet, Role
 from accounts.permissions import page
 from accounts.views.tabs import settings_tabs
+from ui.addresses import LARGEST_KEY, whole_number
 
 PAGE_SIZE = 50
 MOST_EXPORTED = 10_000
@@ -31,9 +32,9 @@ def audit(request: HttpRequest) -> HttpResponseBase:
         rows = _narrowed(rows, chosen)
     if request.GET.get("format") == "csv":
         return _as_csv(rows)
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdigit() and len(before) < 19:
-        rows = rows.filter(pk__lt=int(before))
+    before = whole_number(request.GET.get("before", ""), largest=LARGEST_KEY)
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
     found = list(rows[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
     here = {

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from accounts.authentication import member_of
 from accounts.models import Member, Role
 from accounts.permissions import page
 from agents.models import Agent, AgentVersion
@@ -21,7 +22,7 @@ from ui.arrivals import keys_of
 @require_safe
 @page()
 def agent_list(request: HttpRequest) -> HttpResponse:
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     rows = agent_rows(member)
     ids = ",".join(str(row["agent"].pk) for row in rows)
     return render(
@@ -40,7 +41,7 @@ def agent_list(request: HttpRequest) -> HttpResponse:
 @page()
 def agent_list_part(request: HttpRequest) -> HttpResponse:
     """The rows of the keys `ids` as they are now, where they are, and how many others there are."""
-    rows, known = agent_rows(request.member), set(keys_of(request.GET.get("ids", "")))  # type: ignore[attr-defined]
+    rows, known = agent_rows(member_of(request)), set(keys_of(request.GET.get("ids", "")))
     shown = [row for row in rows if row["agent"].pk in known]
     context = {"rows": shown, "new": len(rows) - len(shown), "fresh_url": reverse("pages:agents")}
     return render(request, "agents/_agents_part.html", context)

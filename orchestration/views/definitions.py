@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.authentication import member_of
 from accounts.models import Member, Role
 from accounts.permissions import page
 from agents.models import Agent
@@ -20,6 +21,7 @@ from orchestration.exceptions import InvalidDefinition, NewerVersion
 from orchestration.language import SCHEMA
 from orchestration.models import Definition, Run
 from orchestration.models.definitions import DefinitionQuerySet
+from orchestration.views.comparing import compared
 from orchestration.views.drafts import Conflict, Draft, findings_answer, hidden_url, restored, text_of
 from ui.arrivals import arrived, keys_of, known_of
 from ui.differences import difference
@@ -50,7 +52,7 @@ steps:
 @page()
 def definition_list(request: HttpRequest) -> HttpResponse:
     """By name, `after` goes on behind one."""
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     words, after = request.GET.get("q", "").strip()[:200], request.GET.get("after", "")
     rows = listed(member, words)
     known = known_of(rows)
@@ -76,7 +78,7 @@ def definition_list(request: HttpRequest) -> HttpResponse:
 @page()
 def definition_list_part(request: HttpRequest) -> HttpResponse:
     """The rows of the keys `ids` as they are now, where they are, and how many that were not `known` came."""
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     words = request.GET.get("q", "").strip()[:200]
     context = {
         "rows": rows_of(list(listed(member, "").filter(pk__in=keys_of(request.GET.get("ids", "")))), member),
@@ -101,13 +103,14 @@ def rows_of(shown: list[Definition], member: Member) -> list[dict[str, Any]]:
 @page()
 def definition(request: HttpRequest, slug: str, number: int | None = None) -> HttpResponse:
     """Its current version, or that of the number; with `from` and `to`, what differs between two of them."""
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     found = get_object_or_404(Definition.objects.visible_to(member).for_page(), slug=slug)
     current = found.current_version
     if current is None:
         raise Http404
     version = current if number in (None, current.number) else get_object_or_404(found.versions, number=number)
-    versions = found.versions.select_related("created_by__user").defer("plan", "layout", "text").order_by("-number")
+    saved = found.versions.select_related("created_by__user").defer("plan", "layout", "text").order_by("-number")
+    versions = list(saved[:SHOWN_VERSIONS])
     runs = Run.objects.visible_to(member).filter(definition_version__definition=found).for_list()
     return render(
         request,
@@ -120,8 +123,9 @@ def definition(request: HttpRequest, slug: str, number: int | None = None) -> Ht
             "fields": fields_of(version.plan["input"]),
             "steps": version.plan["steps"],
             "drawing": drawing_of(version.plan, version.text),
-            "versions": versions[:SHOWN_VERSIONS],
-            "compared": compared(request, found),
+            "versions": versions,
+            "numbers": [each.number for each in versions],
+            "compared": compared(request, lambda numbers: texts_of(found, numbers)),
             "runs": runs.defer("input", "output")[:SHOWN_RUNS],
             "may_build": member.has_role(Role.BUILDER),
             "may_start": member.has_role(Role.OPERATOR),
@@ -129,16 +133,8 @@ def definition(request: HttpRequest, slug: str, number: int | None = None) -> Ht
     )
 
 
-def compared(request: HttpRequest, found: Definition) -> dict[str, Any] | None:
-    """{from, to, before, after, difference} of the versions that are asked for; None without two that exist."""
-    try:
-        before, after = int(request.GET["from"]), int(request.GET["to"])
-        texts = dict(found.versions.filter(number__in=(before, after)).values_list("number", "text"))
-        changes = difference(texts[before], texts[after])
-    except (KeyError, ValueError, OverflowError):
-        return None
-    words = {"before": f"Version {before}", "after": f"version {after}"}
-    return {"from": before, "to": after, "difference": changes, **words}
+def texts_of(found: Definition, numbers: set[int]) -> dict[int, str]:
+    return dict(found.versions.filter(number__in=numbers).values_list("number", "text"))
 
 
 # --- writing
@@ -151,7 +147,7 @@ def edit(request: HttpRequest, slug: str | None = None) -> HttpResponse:
 
     `version`: the one whose text to begin with; what it is saved over is the current one all the same.
     """
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     found = None
     if slug is not None:
         found = get_object_or_404(Definition.objects.visible_to(member).written().for_list(), slug=slug)
@@ -174,7 +170,7 @@ def edit(request: HttpRequest, slug: str | None = None) -> HttpResponse:
 
 def save(request: HttpRequest, draft: Draft, found: Definition | None, name: str) -> HttpResponse:
     """Over the version that its writer saw; else they are shown what differs, and asked."""
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     seen = draft.seen(name, found.slug if found else None)
     if seen is None:
         return refused(request, draft, found, name)
@@ -194,7 +190,7 @@ def save(request: HttpRequest, draft: Draft, found: Definition | None, name: str
 
 def refused(request: HttpRequest, draft: Draft, found: Definition | None, name: str) -> HttpResponse:
     """What was typed, what would be saved over, and the question whether to."""
-    rows = Definition.objects.visible_to(request.member).for_page()  # type: ignore[attr-defined]
+    rows = Definition.objects.visible_to(member_of(request)).for_page()
     other = rows.filter(slug=name).first()
     newest = other.current_version if other else None
     changes = difference(newest.text, draft.text) if newest else None
@@ -211,7 +207,7 @@ def editor(
     status: int = 200,
     conflict: Conflict | None = None,
 ) -> HttpResponse:
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     return render(
         request,
         "orchestration/definition_edit.html",
@@ -243,7 +239,7 @@ def words_of(member: Member) -> list[str]:
 @page(Role.BUILDER)
 def check(request: HttpRequest) -> JsonResponse:
     """All findings about a text, and its graph if it can be drawn; nothing is saved."""
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     text = text_of(request)
     compiled = sources.check(source(text), organization=member.organization)
     drawing = drawing_of(compiled.plan, text) if compiled.plan else None

@@ -1,7 +1,6 @@
 """Deliverables: what runs made for people to read."""
 
 import re
-from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Q
@@ -11,12 +10,13 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
+from accounts.authentication import member_of
 from accounts.models import Member
 from accounts.permissions import page
 from approvals.models import CONTINUE, Request
 from orchestration.models import Definition, Deliverable, DeliverableQuerySet
+from orchestration.views.comparing import compared
 from ui.arrivals import arrived, told
-from ui.differences import difference
 from ui.markdown import LARGEST
 
 PAGE_SIZE = 50
@@ -29,7 +29,7 @@ LONGEST_FILE_NAME = 80
 @page()
 def deliverable_list(request: HttpRequest) -> HttpResponse:
     """Newest first. `q`, `name`, `definition` and `run` narrow it, `before` goes on from a deliverable."""
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     asked = {key: value for key in FILTERS if (value := request.GET.get(key, "").strip()[:200])}
     rows = filtered(Deliverable.objects.visible_to(member), asked)
     last = request.GET.get("before", "")
@@ -62,7 +62,7 @@ def deliverable_list(request: HttpRequest) -> HttpResponse:
 @page()
 def deliverable_list_part(request: HttpRequest) -> HttpResponse:
     """The rows named by `ids` as they are now, where they are, and how many that were not `known` came."""
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     asked = {key: value for key in FILTERS if (value := request.GET.get(key, "").strip()[:200])}
     rows, known = Deliverable.objects.visible_to(member), request.GET.get("known")
     shown = rows.for_page().filter(public_id__in=request.GET.get("ids", "").split(",")[:PAGE_SIZE])
@@ -90,7 +90,7 @@ def filtered(rows: DeliverableQuerySet, asked: dict[str, str]) -> DeliverableQue
 @page()
 def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
     """The report; with `from` and `to`, what differs between two of its versions."""
-    member: Member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     found = get_object_or_404(Deliverable.objects.visible_to(member).for_page(), public_id=public_id)
     versions = list(Deliverable.objects.filter(run=found.run, name=found.name).for_page().order_by("-version"))
     return render(
@@ -101,25 +101,16 @@ def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
             "is_too_long": len(found.content) > LARGEST,
             "versions": versions,
             "newest": versions[0],
-            "compared": compared(request, found, versions),
+            "numbers": [version.version for version in versions],
+            "compared": compared(request, lambda numbers: texts_of(found, numbers)),
             "approvals": approvals_before(found, member),
         },
     )
 
 
-def compared(request: HttpRequest, found: Deliverable, versions: list[Deliverable]) -> dict[str, Any] | None:
-    """{from, to, before, after, difference} of the versions that are asked for; None without two that exist."""
-    numbers = {version.version for version in versions}
-    try:
-        before, after = int(request.GET["from"]), int(request.GET["to"])
-    except (KeyError, ValueError):
-        return None
-    if not {before, after} <= numbers:
-        return None
-    rows = Deliverable.objects.filter(run=found.run, name=found.name, version__in=(before, after))
-    texts = dict(rows.values_list("version", "content"))
-    words = {"before": f"Version {before}", "after": f"version {after}"}
-    return {"from": before, "to": after, "difference": difference(texts[before], texts[after]), **words}
+def texts_of(found: Deliverable, numbers: set[int]) -> dict[int, str]:
+    rows = Deliverable.objects.filter(run=found.run, name=found.name, version__in=numbers)
+    return dict(rows.values_list("version", "content"))
 
 
 def approvals_before(found: Deliverable, member: Member) -> list[Request]:
@@ -156,7 +147,7 @@ def raw(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 def one(request: HttpRequest, public_id: str) -> Deliverable:
-    rows = Deliverable.objects.visible_to(request.member)  # type: ignore[attr-defined]
+    rows = Deliverable.objects.visible_to(member_of(request))
     return get_object_or_404(rows, public_id=public_id)
 
 

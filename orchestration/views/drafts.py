@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from accounts.models import Member
 from orchestration.language import Finding
+from ui.addresses import whole_number
 from ui.differences import Difference
 from ui.sources import SourceLine, source_lines
 
@@ -33,7 +34,7 @@ class Draft:
 
     @classmethod
     def of(cls, request: HttpRequest) -> "Draft":
-        return cls(text_of(request), number_of(request.POST.get("base", "")), request.POST.get("agreed", ""))
+        return cls(text_of(request), whole_number(request.POST.get("base", "")) or 0, request.POST.get("agreed", ""))
 
     @property
     def errors(self) -> list[Finding]:
@@ -53,7 +54,7 @@ class Draft:
         """
         agreed, _, number = self.agreed.partition(":")
         if agreed == name:
-            return number_of(number)
+            return whole_number(number) or 0
         if edited is None:
             return 0
         return self.base if name == edited else None
@@ -87,7 +88,7 @@ class Conflict:
 
 def restored(versions: Any, request: HttpRequest) -> Any:
     """The version that the address names; None for no such."""
-    number = number_of(request.GET.get("version", ""))
+    number = whole_number(request.GET.get("version", ""))
     return versions.filter(number=number).first() if number else None
 
 
@@ -100,10 +101,6 @@ def hidden_url(rows: Any, url_name: str) -> str:
 def text_of(request: HttpRequest) -> str:
     """Browsers send lines that end with CR LF."""
     return request.POST.get("text", "").replace("\r\n", "\n")
-
-
-def number_of(text: str) -> int:
-    return int(text[:9]) if text.isascii() and text.isdecimal() else 0
 
 
 def findings_answer(findings: list[Finding], *, graph: str = "") -> JsonResponse:

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.authentication import member_of
 from accounts.models import Role
 from accounts.permissions import page
 from approvals.lines import ids_of, lines_named, lines_of
@@ -29,7 +30,7 @@ DISMISSED = "first_steps"
 @page()
 def home(request: HttpRequest) -> HttpResponse:
     """What needs the reader, what fails, what runs, what is stuck."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     asked, begun = Request.objects.decidable_by(member), Run.objects.visible_to(member)
     context = figures_of(request)  # before the rows: what comes between is shown and told, rather than neither
     keys = context["figures"].asked
@@ -54,7 +55,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @page()
 def home_part(request: HttpRequest) -> HttpResponse:
     """The figures, and the rows that the page shows where they are; and how many came that it did not know."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     asked, begun = Request.objects.decidable_by(member), Run.objects.visible_to(member)
     runs = begun.for_list().without_values().filter(public_id__in=request.GET.get("runs", "").split(",")[:SHOWN])
     context = figures_of(request) | {
@@ -90,7 +91,7 @@ def go(request: HttpRequest) -> HttpResponse:
 @page()
 def go_actions(request: HttpRequest) -> HttpResponse:
     """What the member may begin, for the palette."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     rows = Definition.objects.visible_to(member).written().filter(current_version__isnull=False)
     slugs = rows.order_by("slug").values_list("slug", flat=True)[:MOST_DEFINITIONS]
     context = {
@@ -101,7 +102,7 @@ def go_actions(request: HttpRequest) -> HttpResponse:
 
 
 def figures_of(request: HttpRequest) -> dict[str, Any]:
-    member, now = request.member, timezone.now()  # type: ignore[attr-defined]
+    member, now = member_of(request), timezone.now()
     figures = dashboard.figures(member, now)
     request.waiting = figures.needs_you  # type: ignore[attr-defined]
     return {"figures": figures, "bars": dashboard.bars(member, now)}

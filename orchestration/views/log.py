@@ -11,11 +11,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts.authentication import member_of
 from accounts.permissions import page
 from agents.calls import LEVELS
 from orchestration.models import LogHead, LogLine, Run
 from orchestration.run_rows import RunRows
 from orchestration.views.run import frame, rows_of
+from ui.addresses import whole_number
 from ui.ansi import as_html
 
 SHOWN_LINES = 500  # static/js/log.js knows it too
@@ -43,9 +45,9 @@ class Asked:
             step=step if step in steps else "",
             level=level if level in LEVELS else "",
             words=query.get("q", "").replace("\0", "").strip()[:200],
-            at=_number(query.get("at", "")),
-            before=_number(query.get("before", "")),
-            after=_number(query.get("after", "")),
+            at=whole_number(query.get("at", "")),
+            before=whole_number(query.get("before", "")),
+            after=whole_number(query.get("after", "")),
         )
 
     def query(self, **more: Any) -> str:
@@ -114,7 +116,7 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
 @page()
 def line(request: HttpRequest, public_id: str, number: int) -> HttpResponse:
     """All of one line: as text, or for the page that asked for the rest of it."""
-    run = get_object_or_404(Run.objects.visible_to(request.member), public_id=public_id)  # type: ignore[attr-defined]
+    run = get_object_or_404(Run.objects.visible_to(member_of(request)), public_id=public_id)
     found = get_object_or_404(LogLine, run_id=run.pk, number=min(number, NEWEST))
     if "HX-Request" in request.headers:
         return HttpResponse(as_html(found.text, request.GET.get("q", "")))
@@ -187,7 +189,3 @@ def drawn_line(line: Any, step: str) -> dict[str, Any]:
         "text": line.shown,
         "left": line.length - len(line.shown),
     }
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,17 +1,16 @@
 """One run: what it does and why, its steps, events, values and relatives; and what people may do to it."""
 
-import json
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
-from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.authentication import member_of
 from accounts.json_values import unstorable
 from accounts.models import Role
 from accounts.permissions import page
@@ -22,21 +21,14 @@ from orchestration.engine import answers
 from orchestration.exceptions import NotUncertain, RunEnded
 from orchestration.explain import explain
 from orchestration.models import Event, Run, Step
-from orchestration.relatives import moved_relatives, relatives_of
+from orchestration.relatives import moved_relatives
 from orchestration.run_rows import RunRows, values_of_run, values_of_step
 from orchestration.step_lines import KINDS_OF_ERROR, Lines, conversation_of, most_telling, tries_of
+from ui.addresses import whole_number
 from ui.schema_forms import ABSENT, JsonField
 
 SHOWN_EVENTS = 200
-MOST_MOVING = 100  # relatives whose rows are kept true; an address has an end
 VIEWS = {"": "Graph and time", "graph": "Graph", "table": "Table"}
-KINDS = {
-    "": "All",
-    "run.": "Of the run",
-    "step.": "Of steps",
-    "checkpoint.": "Checkpoints",
-    "deliverable.": "Deliverables",
-}
 TABS = {
     "overview": ("Overview", "pages:run"),
     "log": ("Log", "pages:run-log"),
@@ -49,13 +41,13 @@ LONGEST_REASON = 2_000
 
 def rows_of(request: HttpRequest, public_id: str) -> RunRows:
     """Of a run that the member may see, else not found."""
-    runs = Run.objects.visible_to(request.member).for_list().without_values()  # type: ignore[attr-defined]
+    runs = Run.objects.visible_to(member_of(request)).for_list().without_values()
     return RunRows(get_object_or_404(runs, public_id=public_id))
 
 
 def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[str, Any]:
     """What every page of a run has: header, sentence, tabs, and where its live part is. `part`: what that is told."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     run = rows.run
     words = {"tab": tab} | {name: value for name, value in part.items() if value}
     return {
@@ -75,14 +67,10 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
 
 
 def _tabs(run: Run, here: str) -> list[dict[str, Any]]:
-    found = []
-    for name, (label, url_name) in TABS.items():
-        try:
-            url = reverse(url_name, args=[run.public_id])
-        except NoReverseMatch:
-            continue
-        found.append({"label": label, "url": url, "is_here": name == here})
-    return found
+    return [
+        {"label": label, "url": reverse(url_name, args=[run.public_id]), "is_here": name == here}
+        for name, (label, url_name) in TABS.items()
+    ]
 
 
 def _to_decide(rows: RunRows, member: Any) -> Request | None:
@@ -100,7 +88,7 @@ def _to_decide(rows: RunRows, member: Any) -> Request | None:
 def run(request: HttpRequest, public_id: str) -> HttpResponse:
     """`step` and `round` choose what the panel shows, `view` how the steps are drawn."""
     rows = rows_of(request, public_id)
-    return overview(request, rows, chosen=_chosen(request, rows))
+    return overview(request, rows, chosen=chosen_step(request, rows))
 
 
 def overview(
@@ -116,9 +104,13 @@ def overview(
     selected = chosen or most_telling(rows)
     lines = Lines(rows, selected=selected, view=view)
     timeline = lines.timeline() if view != "graph" else None
-    round = str(chosen.round) if chosen and chosen not in rows.steps else ""
-    step = selected.name if selected else ""
-    context = frame(request, rows, "overview", view=view, step=step, round=round, follow="" if chosen else "1")
+    words = {
+        "view": view,
+        "step": selected.name if selected else "",
+        "round": str(chosen.round) if chosen and chosen not in rows.steps else "",
+        "follow": "" if chosen else "1",
+    }
+    context = frame(request, rows, "overview", **words)
     context |= {
         "view": view,
         "views": VIEWS,
@@ -133,13 +125,10 @@ def overview(
     return render(request, "orchestration/run.html", context, status=status)
 
 
-def _chosen(request: HttpRequest, rows: RunRows) -> Step | None:
+def chosen_step(request: HttpRequest, rows: RunRows) -> Step | None:
     """The step that the address names; unknown ones are none."""
     name = request.GET.get("step", "")
-    number = request.GET.get("round", "")
-    if not name:
-        return None
-    return rows.named(name, int(number) if number.isascii() and number.isdigit() and len(number) < 7 else None)
+    return rows.named(name, whole_number(request.GET.get("round", ""))) if name else None
 
 
 def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveForm | None" = None) -> dict[str, Any]:
@@ -148,7 +137,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveFo
     asked = rows.question_of(step) if step.kind == "approval" else None
     values = values_of_step(step)
     version = rows.agent_versions.get(step.agent_version_id or 0)
-    is_open = step.status == Step.Status.UNCERTAIN and request.member.has_role(Role.OPERATOR)  # type: ignore[attr-defined]
+    is_open = step.status == Step.Status.UNCERTAIN and member_of(request).has_role(Role.OPERATOR)
     return {
         "step": step,
         "step_name": step.name if step.index is None else f"{step.name} {step.index}",
@@ -163,7 +152,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveFo
         "rounds": rows.rounds_of(step),
         "deliverables": [event.data for event in events if event.type == "deliverable.created" and event.data],
         "reason": next((said["reason"] for event in reversed(events) if (said := event.data or {}).get("reason")), ""),
-        "commands": commands_of(request, rows.run, step, may_start=request.member.has_role(Role.OPERATOR)),  # type: ignore[attr-defined]
+        "commands": commands_of(request, rows.run, step, may_start=member_of(request).has_role(Role.OPERATOR)),
         "kind_of_error": KINDS_OF_ERROR.get((step.error or {}).get("class", "")),
         "resolving": (resolving or ResolveForm()) if is_open else None,
     }
@@ -181,8 +170,7 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
     """
     rows = rows_of(request, public_id)
     tab = request.GET.get("tab", "overview")
-    seen = request.GET.get("after", "")
-    after = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 10 else 0
+    after = whole_number(request.GET.get("after", "")) or 0
     context = frame(request, rows, tab)
     context |= {"new_events": max(0, rows.run.seq - after) if tab == "events" else 0}
     if tab == "payload" and rows.run.has_ended:
@@ -199,7 +187,7 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _overview_part(request: HttpRequest, rows: RunRows, after: int) -> dict[str, Any]:
     view = request.GET.get("view", "")
-    shown = _chosen(request, rows)
+    shown = chosen_step(request, rows)
     selected = most_telling(rows) if "follow" in request.GET else shown
     lines = Lines(rows, selected=selected, view=view if view in VIEWS else "")
     timeline = lines.timeline() if view != "graph" else None
@@ -235,122 +223,6 @@ def _moved(rows: RunRows, after: int) -> tuple[set[int], bool]:
     return keys | {step.key for step in rows.steps if step.name in waiting}, False
 
 
-# --- the other tabs
-
-
-@require_safe
-@page()
-def events(request: HttpRequest, public_id: str) -> HttpResponse:
-    """The newest first; `older` is the number that they are to be below, `kind` how their types begin."""
-    rows = rows_of(request, public_id)
-    kind, older = request.GET.get("kind", ""), request.GET.get("older", "")
-    kind = kind if kind in KINDS else ""
-    found = Event.objects.filter(run=rows.run, type__startswith=kind).order_by("-seq")
-    if older.isascii() and older.isdigit() and len(older) < 10:
-        found = found.filter(seq__lt=int(older))
-    shown = list(found[: SHOWN_EVENTS + 1])
-    here = reverse("pages:run-events", args=[public_id])
-    words = {"kind": kind} if kind else {}
-    context = frame(request, rows, "events") | {
-        "events": [_told(event) for event in shown[:SHOWN_EVENTS]],
-        "kind": kind,
-        "kinds": KINDS,
-        "older_url": f"{here}?{urlencode({**words, 'older': shown[SHOWN_EVENTS - 1].seq})}"
-        if len(shown) > SHOWN_EVENTS
-        else "",
-        "newest_url": f"{here}?{urlencode(words)}" if older else "",
-    }
-    return render(request, "orchestration/run_events.html", context)
-
-
-def _told(event: Event) -> dict[str, Any]:
-    """With what is most telling of its data in words, and all of it."""
-    data = event.data or {}
-    error = data.get("error") or {}
-    words = [
-        f"round {data['round']}" if data.get("round", 1) > 1 else "",
-        f"attempt {data['attempt']}" if data.get("attempt", 1) > 1 else "",
-        str(data.get("title") or ""),
-        str(data.get("choice") or ""),
-        f"by {data['by']}" if data.get("by") else "",
-        str(data.get("reason") or data.get("note") or ""),
-        str(error.get("message") or "") if isinstance(error, dict) else "",
-    ]
-    raw = json.dumps(data, ensure_ascii=False, indent=1)
-    return {
-        "seq": event.seq,
-        "at": event.at,
-        "type": event.type,
-        "step": data.get("step") or "",
-        "words": ", ".join(filter(None, words))[:300],
-        "raw": raw[:20_000],
-        "left": max(0, len(raw) - 20_000),
-        "has_data": bool(data),
-    }
-
-
-@require_safe
-@page()
-def payload(request: HttpRequest, public_id: str) -> HttpResponse:
-    """What went in and came out."""
-    rows = rows_of(request, public_id)
-    context = frame(request, rows, "payload") | {"values": values_of_run(rows.run)}
-    return render(request, "orchestration/run_payload.html", context)
-
-
-@require_safe
-@page()
-def related(request: HttpRequest, public_id: str) -> HttpResponse:
-    """The run that started it, those that it started, what it made and what it asked."""
-    rows = rows_of(request, public_id)
-    found = relatives_of(rows)
-    moving = [each["run"].public_id for each in (*found["parents"], *found["children"]) if not each["run"].has_ended]
-    moving += [asked.public_id for asked in rows.questions if asked.status == "pending"]
-    words = {"ids": ",".join(moving[:MOST_MOVING]), "shown": str(found["shown"])}
-    return render(request, "orchestration/run_related.html", frame(request, rows, "related", **words) | found)
-
-
-RAW_OF_RUN = {
-    "input": "select r.input::text from orchestration_run r where r.id = %s",
-    "output": "select coalesce(p.body, r.output)::text from orchestration_run r"
-    " left join orchestration_payload p on p.digest = r.output_digest where r.id = %s",
-}
-RAW_OF_STEP = {
-    what: f"select coalesce(p.body, s.{what})::text from orchestration_step s"  # noqa: S608  one of two words
-    f" left join orchestration_payload p on p.digest = s.{what}_digest where s.run_id = %s and s.key = %s"
-    for what in ("input", "output")
-}
-
-
-@require_safe
-@page()
-def raw(request: HttpRequest, public_id: str, what: str) -> HttpResponse:
-    """`what`: input or output, of the run, or of `step` in `round`; the JSON as it is kept, for download."""
-    rows = rows_of(request, public_id)
-    if what not in RAW_OF_RUN:
-        raise Http404("A run has an input and an output.")
-    name = request.GET.get("step", "")
-    if name:
-        step = _chosen(request, rows)
-        if step is None:
-            raise Http404("There is no such step in this run.")
-        text = _text(RAW_OF_STEP[what], [rows.run.pk, step.key])
-    else:
-        text = _text(RAW_OF_RUN[what], [rows.run.pk])
-    if text is None:
-        raise Http404(f"It has no {what}.")
-    file = "-".join(filter(None, [rows.run.public_id, name, what]))
-    headers = {"Content-Disposition": f'attachment; filename="{file}.json"'}
-    return HttpResponse(text, content_type="application/json", headers=headers)
-
-
-def _text(statement: str, values: list[int]) -> str | None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        found = cursor.fetchone()
-    return found[0] if found else None
-
-
 # --- what people do
 
 
@@ -367,7 +239,7 @@ def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
         messages.error(request, f"Not canceled: the reason has more than {LONGEST_REASON} signs.")
         return overview(request, rows, status=400)
     try:
-        status = answers.cancel(rows.run, by=request.member, reason=form.cleaned_data["reason"])  # type: ignore[attr-defined]
+        status = answers.cancel(rows.run, by=member_of(request), reason=form.cleaned_data["reason"])
     except RunEnded as exc:
         messages.error(request, str(exc))
         return overview(request, rows_of(request, public_id), status=exc.status)
@@ -422,7 +294,7 @@ def resolve(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
                 raise NotUncertain(name, step.status)
             errors = content_errors(step, **words)
             if not errors:
-                answers.resolve(rows.run, step, by=request.member, **words)  # type: ignore[attr-defined]
+                answers.resolve(rows.run, step, by=member_of(request), **words)
                 messages.success(request, f"{name}: taken up.")
                 return redirect(f"{reverse('pages:run', args=[public_id])}?{urlencode({'step': name})}")
             for error in errors:

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from accounts.authentication import member_of
 from accounts.models import Role
 from accounts.permissions import page
 from accounts.views.saved import saved_views
@@ -30,7 +31,7 @@ MOST_CHOICES = 500
 @page()
 def run_list(request: HttpRequest) -> HttpResponse:
     """Newest first; `older` is the id of the run that they are to be older than."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     filters = Filters.of(request.GET)
     runs = filters.runs(member)
     older = request.GET.get("older", "")
@@ -65,7 +66,7 @@ def run_list(request: HttpRequest) -> HttpResponse:
 def run_list_part(request: HttpRequest) -> HttpResponse:
     """The rows named by `ids` as they are now, where they are, and how many that were not `known` the filters let
     through."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     filters = Filters.of(request.GET)
     ids = request.GET.get("ids", "").split(",")[:SHOWN]
     shown = Run.objects.visible_to(member).for_list().without_values().filter(public_id__in=ids)

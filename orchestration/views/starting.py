@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.authentication import member_of
 from accounts.json_values import unstorable
 from accounts.models import Role
 from accounts.permissions import page
@@ -28,7 +29,7 @@ LONGEST_PREFILLED = 200_000  # signs of an earlier run's input; a longer one is 
 @require_safe
 @page()
 def choose(request: HttpRequest) -> HttpResponse:
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     rows = Definition.objects.visible_to(member).written().filter(current_version__isnull=False)
     words = request.GET.get("q", "").strip()[:100]
     if words:
@@ -54,7 +55,7 @@ class RawForm(forms.Form):
 @page(Role.OPERATOR)
 def start(request: HttpRequest, slug: str) -> HttpResponse:
     """`from`: the run whose input is filled in. `key`: the same form sent twice starts one run."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     rows = Definition.objects.visible_to(member).filter(current_version__isnull=False).for_list()
     definition = get_object_or_404(rows, slug=slug)
     if request.method != "POST":
@@ -96,7 +97,7 @@ def _earlier(request: HttpRequest) -> tuple[Any, Run | None]:
     wanted = request.GET.get("from", "")
     if not wanted:
         return None, None
-    rows = Run.objects.visible_to(request.member).only("public_id", "input")  # type: ignore[attr-defined]
+    rows = Run.objects.visible_to(member_of(request)).only("public_id", "input")
     run = get_object_or_404(rows, public_id=wanted)
     if len(json.dumps(run.input)) > LONGEST_PREFILLED:
         messages.warning(request, "The input of that run is too large to be filled in here; start it through the API.")
@@ -125,7 +126,7 @@ def _page(
     key: str | None = None,
 ) -> HttpResponse:
     """With the key that was sent, unless another is given; "" for a new one."""
-    member = request.member  # type: ignore[attr-defined]
+    member = member_of(request)
     key = request.POST.get("key", "") if key is None else key
     context: Mapping[str, Any] = {
         "definition": definition,

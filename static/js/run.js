@@ -1,7 +1,6 @@
 // Pages of runs: times that go on counting, and a step chosen in place instead of by loading the page again.
 import { get } from "./live.js";
-
-const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+import { UNITS } from "./shell.js";
 
 // --- times that go on, said as `counted` of ui/templatetags/ui.py says them
 function counted(seconds) {

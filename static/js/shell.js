@@ -1,6 +1,6 @@
 // What every page has: dialogs, palette, keys, toasts, copying, times that stay relative, and the reader's time zone.
 
-const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+export const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const TYPING = "input, textarea, select, [contenteditable]";
 const TIMES_MS = 10_000;
 const DRAFT_DAYS = 7;

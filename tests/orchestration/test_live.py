@@ -154,7 +154,7 @@ def test_what_no_run_tells_of_moves_the_organization_too(web, members, cookie, s
         if what == "definition":
             save(definition)
         elif what == "agent":
-            save_agent(name="new", kind="tool", configuration={"tool": "echo"})
+            save_agent(name="another", kind="tool", configuration={"tool": "echo"})
         else:  # as many as before, and the largest key is the same
             Request.objects.filter(pk=early.pk).update(id=early.pk - 1)
 
