@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from orchestration.dashboard import FIRST_STEPS, GROUPS, HOURS, STEP_KEYS, Figures, bar_of
+from orchestration.dashboard import FIRST_STEPS, GROUPS, HOURS, HOURS_A_BAR, STEP_KEYS, Figures, bar_of
 from orchestration.graph import lay_out
 from orchestration.models import LogHead, Run, Step
 from orchestration.models.logs import SHOWN_SIGNS
@@ -44,13 +44,19 @@ def sample() -> dict[str, Any]:
     timeline = draw(spans, start=start, end=now)
     for line, node in zip(lines, graph.nodes, strict=True):
         line.node, line.bars = node, timeline.bars.get(line.step.key, ())
-    groups = [{group: (3 * hour + 5 * place) % 7 for place, group in enumerate(GROUPS)} for hour in range(HOURS)]
-    groups[1::2] = [{}] * (HOURS // 2)
-    since = now - datetime.timedelta(hours=HOURS - 1)
+    hours = range(0, HOURS, HOURS_A_BAR)
+    since = now - datetime.timedelta(hours=HOURS)
     return {
         "run": Run(public_id="run_sample", created_at=start),
         "figures": Figures([3, 2, 1], start, now + datetime.timedelta(hours=2), 1, 4, 2, 0, workers=2),
-        "bars": [bar_of(since + datetime.timedelta(hours=n), each, 35) for n, each in enumerate(groups)],
+        "bars": [
+            bar_of(
+                since + datetime.timedelta(hours=hour),
+                {group: (3 * hour + 5 * place) % 7 for place, group in enumerate(GROUPS)},
+                35,
+            )
+            for hour in hours
+        ],
         "first_steps": [
             {**dict(zip(STEP_KEYS, step, strict=True)), "is_done": n == 0, "is_yours": n < 2}
             for n, step in enumerate(FIRST_STEPS)

@@ -61,15 +61,15 @@ def test_runs_are_counted_by_what_becomes_of_them(members, begin):
     assert seen.workers == 0
 
 
-def test_the_bars_hold_every_run_of_a_day_in_its_hour(members, begin):
+def test_the_bars_hold_every_run_of_a_day_in_their_two_hours(members, begin):
     runs = [begin("  s: {agent: echo}\n") for _ in range(3)]
     rows("update orchestration_run set created_at = now() - interval '3 hours' where id = %s", [runs[0].pk])
     rows("update orchestration_run set created_at = now() - interval '3 days' where id = %s", [runs[1].pk])
 
     bars = dashboard.bars(members.viewer, timezone.now())
-    assert len(bars) == 24
+    assert len(bars) == 12
     assert sum(bar["total"] for bar in bars) == 2
-    assert all(bar["until"] - bar["at"] == datetime.timedelta(hours=1) for bar in bars)
+    assert all(bar["until"] - bar["at"] == datetime.timedelta(hours=2) for bar in bars)
     assert all(part["y"] >= 0 and part["y"] + part["height"] <= 100.1 for bar in bars for part in bar["parts"])
 
 
