@@ -21,7 +21,7 @@ STARTED = {"chain": 4, "fan": 3, "gate": 4, "once": 6, "family": 2, "unanswered-
 REFUSED = (400, 401, 403, 404, 413, 422)  # never by what is down: an answer that is wrong
 # What the simulated model does next: kind, how often in a row, seconds.
 WEATHER = [
-    *(("slow", 6, 0.3), ("slow", 3, 1.0), ("slow", 10, 0.05), ("slow", 1, 2.5), ("slow", 1, 7.0)),
+    *(("slow", 6, 0.5), ("slow", 6, 1.5), ("slow", 6, 0.1), ("slow", 2, 3.0), ("slow", 1, 7.0)),
     *(("429", 2, 0.3), ("500", 2, 0.0), ("drop", 1, 0.0), ("garbage", 1, 0.0)),
 ]
 UNCERTAIN = """

@@ -57,10 +57,9 @@ class Walker(threading.Thread):
             self.process.recorder.ended(self, hand.claim, outcome)
 
     def _outcome(self, claim: Claim, canceled: Callable[[], bool], voice: "Voice") -> Outcome | None:
-        if not self.process.lease.may_begin():
-            return Outcome("ready", fields={"unlost": True})
         try:
-            return Execution(claim, self._facts(claim), canceled, voice).outcome()
+            may_begin = self.process.lease.may_begin
+            return Execution(claim, self._facts(claim), canceled, voice, may_begin).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
             return Outcome("ready", fields={"unlost": True})
@@ -121,13 +120,19 @@ class Execution:
     """One try of one claimed step, from its row to what became of it."""
 
     def __init__(
-        self, claim: Claim, facts: RunFacts, canceled: Callable[[], bool], log: Callable[..., None] = say_nothing
+        self,
+        claim: Claim,
+        facts: RunFacts,
+        canceled: Callable[[], bool],
+        log: Callable[..., None] = say_nothing,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self.claim = claim
         self.facts = facts
         self.plan = facts.plan
         self.canceled = canceled
         self.log = log
+        self.may_begin = may_begin
 
     def outcome(self) -> Outcome | None:
         """None if the step was taken back to wait for another decision: then there is nothing to record."""
@@ -188,9 +193,12 @@ class Execution:
         given = step.given.evaluate(context) if step.given else {}
         if errors := agent.input_errors(given):
             return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
+        call = self._as_call(step, agent, given, context)
+        if not self.may_begin():  # asked last: this process may have stood still until now, and another has the step
+            return Outcome("ready", fields={"unlost": True})
         failpoints.reach("call")
         try:
-            result = agent.runner(self._as_call(step, agent, given, context))
+            result = agent.runner(call)
         except (agent_errors.Canceled, OperationalError, InterfaceError):
             # Of a run that is canceling the step is canceled; else this process drains, and another goes on.
             return Outcome("ready", input=given, fields={"unlost": True, "begun": True})
