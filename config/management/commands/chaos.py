@@ -47,6 +47,8 @@ class Command(BaseCommand):
         self.say("\n".join(table(report)))
         if json:
             self.stdout.write(as_line(report))
+        if not report.wrong and keep is None:
+            shutil.rmtree(data)
         if report.wrong:
             again = f"manage.py chaos --minutes {minutes:g} --seed {seed} --workers {workers}"
             raise CommandError("\n".join([*report.wrong, f"The same plan again: {again}   The logs: {data / 'log'}"]))
