@@ -249,6 +249,16 @@ class Workers(RuleBasedStateMachine):
         worker.is_over = True
         end_lease(worker.id)
 
+    @precondition(lambda self: self.hands)
+    @rule(number=index)
+    def freeze(self, number):
+        """The worker of a step in hand is declared dead and another takes its steps; what it brings later is late."""
+        frozen = self.hands[number % len(self.hands)].worker
+        self.lease_ends(self.workers.index(frozen))
+        self.workers.append(Worker(self.world.walkers))
+        self.sweep(len(self.workers) - 1)
+        self.look(len(self.workers) - 1)
+
     @rule(number=index)
     def sweep(self, number):
         worker = self.worker(number)
