@@ -113,9 +113,10 @@ def test_the_palette_and_the_keys_lead_everywhere(window, begin):
     page.wait_for_url(f"**/runs/{run}/")
 
 
-def test_the_palette_acts_by_keyboard(window, begin):
+def test_the_palette_acts_by_keyboard(window, sign_in, begin):
     run = begin()
-    page = window("operator")
+    page = window(None)  # a session of its own, which ends
+    sign_in(page, "operator")
     palette = page.get_by_role("dialog", name="Go to")
 
     def act(words):
