@@ -195,6 +195,9 @@ class Simulator:
     def __init__(self, url):
         self.url = url
         self._client = httpx2.Client(base_url=url, timeout=10)
+        self.forget()
+
+    def forget(self):
         self._client.post("/_control", json={"reset": True}).raise_for_status()
 
     def slow_once(self, seconds):

@@ -21,6 +21,7 @@ from agents.calls import Result
 from agents.exceptions import Canceled
 from orchestration.doctor import examine
 from orchestration.engine.connection import rows, use_own_connection, value
+from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.process import Process
 from orchestration.models import Event, Run, Worker
 
@@ -36,6 +37,12 @@ def until(condition, seconds=30.0):
         assert time.monotonic() < end, f"not within {seconds:g} s"
         time.sleep(POLL_SECONDS)
     return found
+
+
+def forget_versions():
+    """What this process keeps of versions by their keys, which begin again in another database."""
+    plan_of.cache_clear()
+    agent_of.cache_clear()
 
 
 class Hold:
@@ -336,7 +343,7 @@ class Forked:
         until(lambda: self.is_gone)
 
     def words(self):
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
 class Nursery:

@@ -133,6 +133,17 @@ def test_sql_that_writes_a_status_lies_with_the_engine():
     assert wrong == []
 
 
+def test_no_wall_clock_of_a_process_decides_anything_in_the_engine():
+    clocks = re.compile(r"\btime\.time(_ns)?\(|timezone\.now|datetime\.(now|utcnow|today)|date\.today")
+    files = [*(ROOT / "orchestration" / "engine").glob("*.py"), *(ROOT / "approvals" / "models").glob("*.py")]
+    assert [str(file.relative_to(ROOT)) for file in files if clocks.search(file.read_text())] == []
+
+
+def test_nothing_in_the_product_sets_a_point_of_failure():
+    sets = re.compile(r"failpoints\.reach\s*=|failpoints import .*reach|setattr\(failpoints")
+    assert [str(file) for file, _ in trees() if sets.search((ROOT / file).read_text())] == []
+
+
 @pytest.mark.parametrize(
     "slip",
     [

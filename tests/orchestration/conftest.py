@@ -1,7 +1,17 @@
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
+from django.core.management import call_command
+from django.db import connection, connections
 from rest_framework.test import APIClient
 
 from accounts.models import ApiToken
+from config.up.processes import Account, kill_group
+from config.up.services import away_folder, services_of, socket_folder, wait_until_ready
+from tests.harness import forget_versions
 
 
 @pytest.fixture
@@ -25,3 +35,36 @@ def operator(client_of, members):
 @pytest.fixture
 def viewer(client_of, members):
     return client_of(members.viewer)
+
+
+@pytest.fixture
+def servers(django_db_setup, django_db_blocker):
+    """A PostgreSQL and a Valkey of this test's own, which Django talks to instead of the usual ones."""
+    data = Path(tempfile.mkdtemp(prefix="countersign-crash-", dir="/tmp"))
+    data.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    (data / "log").mkdir(mode=0o700)
+    # What a killed process has written, the kernel still has: only a machine that loses its power needs fsync.
+    postgres, valkey = services_of(data, data / "log", {"fsync": "off"})
+    usual = dict(connection.settings_dict)
+    try:
+        for service in (postgres, valkey):
+            service.start()
+        wait_until_ready([postgres, valkey])
+        with django_db_blocker.unblock():
+            connections.close_all()
+            connection.settings_dict.update(
+                HOST=str(postgres.sockets), PORT="", USER="countersign", PASSWORD="", NAME="countersign"
+            )
+            call_command("migrate", verbosity=0)
+        forget_versions()
+        yield postgres, valkey
+    finally:
+        forget_versions()
+        connections.close_all()
+        connection.settings_dict.update(usual)
+        for service in (postgres, valkey):
+            if service.process is not None:
+                kill_group(service.process)
+                service.process.wait(timeout=10)
+        for path in (socket_folder(data, Account.choose()), away_folder(data), data):
+            shutil.rmtree(path, ignore_errors=True)

@@ -4,17 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from agents.gateways import database
 from approvals.models import Request
 from orchestration.doctor import examine
+from orchestration.engine.connection import rows
 from orchestration.engine.starts import start
 from orchestration.models import Run, Step
+from orchestration.seeding import seed_definitions
+from simulators.kpi import seed_kpi
 from tests.harness import Nursery, assert_sound, told, until
+from tests.orchestration.crashes.looks import WRITER
 
-WRITER = {
-    "kind": "context",
-    "configuration": {"instructions": "Write."},
-    "input": {"type": "object", "properties": {"text": {"type": "string"}}},
-}
 PART = "name: part\nsteps: {w: {agent: writer, with: {text: part}}}\noutput: '${{ steps.w.output }}'"
 ORDER = """name: order
 steps:
@@ -56,6 +56,7 @@ def order(organization, agents, policies, members, save, save_agent, simulator):
     save(ORDER)
 
     def begin(fault="429", seconds=0.01):
+        simulator.forget()
         simulator.fail_once(fault, seconds)
         return start(organization=organization, definition="order", given={"big": "x" * 5000}, by=members.operator)
 
@@ -103,3 +104,18 @@ def at_rest():
         assert examine(settled=True) == []
 
     return at_rest
+
+
+@pytest.fixture
+def kpi(committed, organization, agents, policies):
+    """The demo's figures, and the shipped definition."""
+    seed_kpi()
+    seed_definitions(organization)
+    yield
+    database.close_pools()
+
+
+@pytest.fixture
+def month():
+    ((month,),) = rows("select to_char(max(month), 'YYYY-MM') from kpi.figures")
+    return month

@@ -1,0 +1,28 @@
+"""The tables of the engine, made and unmade."""
+
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from tests.harness import assert_sound, claim, end, forget_versions, make_worker
+
+
+def test_the_migrations_go_back_and_forth_with_rows_in_the_tables(servers, committed, begin):
+    def leaves():
+        return [node for node in MigrationExecutor(connection).loader.graph.leaf_nodes() if node[0] == "orchestration"]
+
+    def migrate_and_run():
+        run = begin("  a: {agent: echo, with: {value: 1}}\n  b: {agent: echo, needs: [a]}\n")
+        worker = make_worker()
+        for _ in range(2):
+            (step,) = claim(worker)
+            end(worker, step, output={"value": 1})
+        assert assert_sound(run.pk).status == "completed"
+
+    migrate_and_run()
+    (leaf,) = leaves()
+    for target in ("0001", "zero"):
+        call_command("migrate", "orchestration", target, verbosity=0)
+        call_command("migrate", "orchestration", leaf[1], verbosity=0)
+        forget_versions()
+        migrate_and_run()
