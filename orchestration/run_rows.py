@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db.models import F, TextField
+from django.db.models import F, QuerySet, TextField
 from django.db.models.functions import Cast, Left, Length
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -144,14 +144,18 @@ class RunRows:
         return found
 
     def events_of(self, keys: Iterable[int]) -> list[Event]:
-        """Of these rows, in order, with what they say."""
-        return list(Event.objects.filter(run=self.run, key__in=list(keys)).order_by("seq")[:MOST_MOVES])
+        """Of these rows, in order, with what they say: those among the run's newest."""
+        return list(self._newest_events().filter(key__in=list(keys)))
 
     @cached_property
     def cancel_wish(self) -> dict[str, Any]:
-        """{reason, by} of whoever wanted it canceled; empty if nobody did."""
-        said = Event.objects.filter(run=self.run, type="run.canceling").values_list("data", flat=True).first()
+        """{reason, by} of whoever wanted it canceled; empty if nobody did. Not much happens after that."""
+        said = self._newest_events().filter(type="run.canceling").values_list("data", flat=True).first()
         return said or {}
+
+    def _newest_events(self) -> QuerySet[Event]:
+        """By their numbers, which have an index: a run may have a million."""
+        return Event.objects.after(self.run, self.run.seq - MOST_MOVES)
 
     # --- who and what belongs to it
 

@@ -46,8 +46,7 @@ def test_a_worker_frozen_at_this_point_changes_nothing_when_it_wakes_up(nursery,
     before = order.done(run)
     heir = nursery.worker(**short)
     ended = order.check(run, before)
-    life = Worker.objects.get(pid=victim.pid)
-    assert life.dead_at is not None
+    until(lambda: Worker.objects.filter(pid=victim.pid, dead_at__isnull=False).exists())
     victim.go_on()
     until(lambda: Worker.objects.filter(pid=victim.pid, dead_at=None).exists())  # another life
     assert order.check(run, before).output == ended.output

@@ -1,0 +1,64 @@
+"""What goes wrong with one item of a batch, or with each sweep, is not the others'."""
+
+import pytest
+
+from approvals.models import Request
+from orchestration.engine import answers
+from orchestration.engine.connection import rows
+from orchestration.models import Run
+from tests.harness import assert_all_sound, until
+
+STEP = 'name: one\nsteps: {a: {agent: hold, with: {value: "${{ input.value }}"}}}'
+POISON = 'add constraint poison check (output is distinct from \'{"value": "poison"}\')'
+
+
+@pytest.fixture
+def poison(committed):
+    """The database refuses this value."""
+    rows(f"alter table orchestration_step {POISON}")
+    yield {"value": "poison"}
+    rows("alter table orchestration_step drop constraint poison")
+
+
+def test_an_outcome_that_the_database_refuses_fails_its_step_and_none_of_fifty_beside_it(
+    begin, engine_later, hold, settings, poison
+):
+    engine = engine_later()
+    settings.WORKER_THREADS = 51
+    runs = [begin(STEP, poison if n == 25 else {"value": n}) for n in range(51)]
+    engine.look()
+    until(lambda: len(hold.calls) == 51)
+    hold.go.set()
+    until(lambda: not Run.objects.filter(ended_at=None).exists())
+    ended = assert_all_sound([run.pk for run in runs])
+    assert [run.status for run in ended] == ["completed"] * 25 + ["failed"] + ["completed"] * 25
+    assert ended[25].error["message"] == "The outcome could not be recorded: IntegrityError"
+    assert len(hold.calls) == len(set(hold.calls)) == 51
+
+
+def test_an_answer_that_can_never_be_taken_up_holds_up_no_other(begin, engine, members):
+    """It fails in every sweep: its request does not say of which claim it is, until that is mended."""
+    steps = "  g: {approval: {title: t}}\n  b: {agent: echo, needs: [g]}\n"
+    runs = [begin(steps) for _ in range(3)]
+    asked = until(lambda: list(Request.objects.pending().order_by("pk")) if Request.objects.count() == 3 else None)
+    broken = asked[0]
+    rows("update approvals_request set context = context - 'fence' where id = %s", [broken.pk])
+    for request in asked:
+        request.decide(by=members.approver, choice="continue", digest=request.digest)
+    engine.look()
+    until(lambda: Run.objects.filter(ended_at__isnull=False).count() == 2)
+    assert [request.pk for request in Request.objects.unacknowledged()] == [broken.pk]
+    Request.objects.filter(pk=broken.pk).update(context=broken.context)
+    until(lambda: Run.objects.filter(ended_at__isnull=False).count() == 3)
+    assert {run.status for run in assert_all_sound([run.pk for run in runs])} == {"completed"}
+
+
+def test_a_run_that_moves_while_it_is_tidied_up_is_tidied_up_again(db, begin):
+    run = begin("  g: {approval: {title: t}}\n")
+    rows("update orchestration_run set tidy = true where id = %s", [run.pk])
+    run.refresh_from_db()
+    rows("update orchestration_run set seq = seq + 1 where id = %s", [run.pk])  # and something more to tidy up
+    answers._tidy_up(run)
+    assert Run.objects.get(pk=run.pk).tidy
+    answers.tidy_up()
+    assert not Run.objects.get(pk=run.pk).tidy
