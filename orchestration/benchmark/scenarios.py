@@ -23,7 +23,7 @@ steps:
   check: {needs: [figures], approval: {title: Go on?, show: "${{ steps.figures.output }}"}}
   after: {needs: [check], agent: echo, with: {value: 2}}
 """
-TRANSACTIONS = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+COMMITS = "select count(distinct xmin::text) from orchestration_event where run_id = any(%s)"
 NEXT = """
 select extract(epoch from e.at - d.at) * 1000 from approvals_decision d
 join approvals_request q on q.id = d.request_id
@@ -87,15 +87,15 @@ def memory(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
 
 
 def commits(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
-    """Commits a step that write, alone and under load, by the transaction ids used; the starts of runs taken off."""
+    """Commits a step, alone and under load, the starts of runs taken off: each event carries its transaction."""
     bench.start_workers(workers)
     chain = bench.save(chain_of(steps))
     bench.timed(chain, 5)
 
     def of(count: int) -> float:
-        before = value(TRANSACTIONS)
-        bench.timed(chain, count)
-        return round((value(TRANSACTIONS) - before - count) / (count * steps), 3)
+        started = bench.start(chain, count, {"value": 0})
+        bench.wait(started)
+        return round((value(COMMITS, [started]) - count) / (count * steps), 3)
 
     return {"commits_per_step_alone": of(1), "commits_per_step_together": of(runs)}
 

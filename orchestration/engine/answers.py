@@ -13,10 +13,10 @@ from accounts.models import Member
 from approvals.models import Request
 from orchestration.engine import failpoints
 from orchestration.engine.connection import rows, value
+from orchestration.engine.execution import Execution, RunFacts, listed
 from orchestration.engine.hints import hint_after_commit, hints
 from orchestration.engine.outcomes import Claim, Outcome, encode, failed, load_payload, store_payloads
 from orchestration.engine.plans import agent_of, plan_of
-from orchestration.engine.walker import Execution, RunFacts, listed
 from orchestration.exceptions import NotUncertain, RunEnded
 from orchestration.language.expressions import ExpressionError, TypingError
 from orchestration.models import Run, Step

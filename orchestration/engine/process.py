@@ -19,8 +19,9 @@ from orchestration.engine.listener import Listener
 from orchestration.engine.outcomes import Claim
 from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.recorder import Recorder
+from orchestration.engine.retries import call_seconds, timed_out
 from orchestration.engine.sweeper import Sweeper
-from orchestration.engine.walker import Voice, Walker, call_seconds, timed_out
+from orchestration.engine.walker import Voice, Walker
 
 log = structlog.get_logger(__name__)
 STEPS_IN_A_ROW, SECONDS_IN_A_ROW = 50, 2.0  # then a walker gives its run back, if others wait

@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from agents import exceptions
 from approvals.models import Request
 from orchestration.engine.connection import rows
+from orchestration.engine.execution import Execution, RunFacts
 from orchestration.engine.outcomes import Outcome, encode
 from orchestration.engine.recorder import Ended
 from orchestration.engine.starts import start_version
-from orchestration.engine.walker import Execution, RunFacts
 from orchestration.sources import Source, apply
 from tests.harness import end_lease, sweep
 from tests.orchestration.properties.definitions import LARGEST, definitions, specs_of
