@@ -35,6 +35,10 @@ TABLES = """
 select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = 'public' and c.relkind in ('r', 'p') and not c.relispartition
 """
+OTHERS = """
+select pg_terminate_backend(pid, 5000) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +59,9 @@ def django_db_setup(
         )
         yield
         if not django_db_keepdb:
+            # Of what was killed in the middle of a statement: its server process notices that only at the end of it.
+            with connection.cursor() as cursor:
+                cursor.execute(OTHERS)
             teardown_databases(made, verbosity=request.config.option.verbose)
 
 
