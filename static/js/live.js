@@ -152,6 +152,7 @@ if (place?.dataset.topic) {
     hiddenAt = document.hidden ? Date.now() : 0;
     again();
   });
+  addEventListener("offline", () => socket && lost()); // a network that is gone closes no socket: only silence would tell
   addEventListener("online", () => { tries = 0; again(); });
   addEventListener("pageshow", (event) => event.persisted && again());
   addEventListener("pagehide", drop);
