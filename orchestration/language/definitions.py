@@ -16,9 +16,8 @@ from jsonschema import Draft202012Validator
 
 from . import schemas
 from .documents import Node, Unreadable, read
-from .expressions import FUNCTIONS, Expression, ExpressionError, Part, bare, compile_expression, split
+from .expressions import FUNCTIONS, Expression, ExpressionError, Part, Read, bare, compile_expression, split
 from .findings import Finding, did_you_mean
-from .reads import Read
 
 SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
 CHOICES = ["continue", "retry", "abort"]
@@ -415,7 +414,7 @@ class _Compiler:
                 return
             for part in parts:
                 if isinstance(part, Part):
-                    self.check_expression(at, part.expression, step, roots, value, part.inner)
+                    self.check_expression(at, part.expression, step, roots, value, part.start)
 
     def check_expression(
         self,

@@ -22,8 +22,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from .expressions.typing import LARGEST_INT, SMALLEST_INT
 from .findings import Finding
-from .typing import LARGEST_INT, SMALLEST_INT
 
 LONGEST_TEXT = 200_000
 MOST_NODES = 20_000

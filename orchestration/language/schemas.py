@@ -10,7 +10,7 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 
 from .expressions import Part, split
-from .typing import resolve
+from .expressions.typing import resolve
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError]]
 

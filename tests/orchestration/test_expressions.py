@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from orchestration.language.expressions import (
     ExpressionError,
     Typing,
+    TypingError,
     as_text,
     compile_condition,
     compile_expression,
     compile_template,
-    names_read,
-    typed,
 )
 
 CONTEXT = {
@@ -81,13 +80,14 @@ def test_a_condition_must_be_a_truth_value():
 
 def test_numbers_follow_their_schema():
     schema = {"properties": {"a": {"type": "number"}, "b": {"type": "integer"}, "c": {"$ref": "#/properties/a"}}}
-    assert repr(typed({"a": 1, "b": 2.0, "c": 3, "d": 4.0}, schema)) == "{'a': 1.0, 'b': 2, 'c': 3.0, 'd': 4}"
-    with pytest.raises(ExpressionError, match="64 bits"):
-        typed({"d": 2**63}, schema)
+    assert repr(Typing(schema).apply({"a": 1, "b": 2.0, "c": 3, "d": 4.0})) == "{'a': 1.0, 'b': 2, 'c': 3.0, 'd': 4}"
+    with pytest.raises(TypingError, match="64 bits"):
+        Typing(schema).apply({"d": 2**63})
 
 
 def test_names_in_strings_and_bound_names_are_not_read():
-    names = names_read("steps.a.output.v > 1 && 'steps.b.output' != steps['c'].status && input.list.all(v, v > 0)")
+    expression = "steps.a.output.v > 1 && 'steps.b.output' != steps['c'].status && input.list.all(v, v > 0)"
+    names = compile_expression(expression).names
     assert (names.outputs, names.statuses, names.roots) == ({"a"}, {"c"}, {"input", "steps"})
 
 
