@@ -1,6 +1,12 @@
-"""Text to a checked plan: what a definition may say, its expressions, and every finding about it."""
+"""Text to a checked plan: what a definition may say, its expressions, and every finding about it.
 
-from .definitions import SCHEMA, AgentFacts, Compiled, compile_definition
+A key of a step stands in `schema.json`, in a file of `steps` for what a schema cannot say and for what the engine gets
+of it, and in `plan`. `documents` reads the text, `draft` is what the checks know of it, `expressions` is CEL.
+"""
+
+from .definitions import Compiled, compile_definition
+from .draft import AgentFacts
 from .findings import Finding
+from .shape import SCHEMA
 
 __all__ = ["SCHEMA", "AgentFacts", "Compiled", "Finding", "compile_definition"]

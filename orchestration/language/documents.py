@@ -6,8 +6,6 @@ timestamps, merge keys and tags that the core schema has not, and expand aliases
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
@@ -23,7 +21,8 @@ from ruamel.yaml.events import (
 )
 
 from .expressions.typing import LARGEST_INT, SMALLEST_INT
-from .findings import Finding
+from .findings import Finding, Findings
+from .nodes import Node
 
 LONGEST_TEXT = 200_000
 MOST_NODES = 20_000
@@ -42,38 +41,6 @@ TEXT_TAGS = frozenset({"!", f"{CORE}str"})
 PLAIN_TAGS = frozenset({f"{CORE}{name}" for name in ("null", "bool", "int", "float", "map", "seq")})
 
 
-@dataclass(slots=True)
-class Node:
-    """`value` is plain JSON. `keys` and `fields` of an object, `items` of a list; `size` with aliases expanded."""
-
-    value: Any
-    line: int
-    column: int
-    start: int
-    end: int
-    size: int = 1
-    keys: dict[str, "Node"] = field(default_factory=dict)
-    fields: dict[str, "Node"] = field(default_factory=dict)
-    items: list["Node"] = field(default_factory=list)
-
-    def at(self, path: Sequence[str | int]) -> "Node":
-        """The node there, or the nearest above it."""
-        node = self
-        for key in path:
-            if isinstance(key, str) and key in node.fields:
-                node = node.fields[key]
-            elif isinstance(key, int) and key < len(node.items):
-                node = node.items[key]
-            else:
-                break
-        return node
-
-    def key(self, path: Sequence[str | int]) -> "Node":
-        """The key that names what is there, or the nearest node above."""
-        above = self.at(path[:-1])
-        return above.keys.get(str(path[-1]), above) if path else self
-
-
 class Unreadable(Exception):
     """The text is no document; the finding says why."""
 
@@ -82,7 +49,7 @@ class Unreadable(Exception):
         self.finding = finding
 
 
-def read(text: str, file: str) -> tuple[Node, list[Finding]]:
+def read(text: str, file: str) -> tuple[Node, Findings]:
     """The document and what is wrong in it short of being unreadable. Raises Unreadable."""
     if len(text) > LONGEST_TEXT:
         raise Unreadable(
@@ -90,11 +57,12 @@ def read(text: str, file: str) -> tuple[Node, list[Finding]]:
                 file, 1, 1, "too-large", f"The text has {len(text)} characters.", f"At most {LONGEST_TEXT} are read."
             )
         )
+    findings = Findings(file, text)
     if text.lstrip().startswith("{"):
         # JSON may be indented with tabs, YAML may not
         text = re.sub(r"^[ \t]+", lambda blank: " " * len(blank.group()), text, flags=re.MULTILINE)
     try:
-        return _Reader(text, file).document()
+        return _Reader(text, findings).document(), findings
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -116,14 +84,13 @@ def _syntax_fix(text: str) -> str:
 
 
 class _Reader:
-    def __init__(self, text: str, file: str) -> None:
-        self.file = file
-        self.findings: list[Finding] = []
+    def __init__(self, text: str, findings: Findings) -> None:
+        self.findings = findings
         self.anchors: dict[str, Node | None] = {}
         self.events = iter(YAML(typ="safe", pure=True).parse(text))
         self.nodes = 0
 
-    def document(self) -> tuple[Node, list[Finding]]:
+    def document(self) -> Node:
         root: Node | None = None
         for event in self.events:
             if isinstance(event, DocumentStartEvent):
@@ -134,9 +101,9 @@ class _Reader:
                 root = self.node(next(self.events), 0)
         if root is None:
             raise Unreadable(
-                Finding(self.file, 1, 1, "syntax", "The text is empty.", "Write name: and steps: at least.")
+                Finding(self.findings.file, 1, 1, "syntax", "The text is empty.", "Write name: and steps: at least.")
             )
-        return root, self.findings
+        return root
 
     def node(self, event: Event, depth: int) -> Node:
         self.nodes += 1
@@ -250,11 +217,11 @@ class _Reader:
         self.find(place, "syntax", f"The tag {tag} is not known.", "Only the tags of YAML's core schema are.")
 
     def find(self, node: Node, rule: str, message: str, fix: str) -> None:
-        self.findings.append(Finding(self.file, node.line, node.column, rule, message, fix))
+        self.findings.at(node, rule, message, fix)
 
     def refuse(self, event: Event, rule: str, message: str, fix: str) -> NoReturn:
         mark = event.start_mark
-        raise Unreadable(Finding(self.file, mark.line + 1, mark.column + 1, rule, message, fix))
+        raise Unreadable(Finding(self.findings.file, mark.line + 1, mark.column + 1, rule, message, fix))
 
 
 def _placed(event: Event, value: Any) -> Node:

@@ -1,7 +1,11 @@
+"""What is wrong with a text, where, and what to write instead."""
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
+
+from .nodes import Node
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -18,6 +22,33 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message} {self.fix} [{self.rule}]"
+
+
+class Findings:
+    """Those of one text, as they are found."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+        self.found: list[Finding] = []
+
+    def at(self, node: Node, rule: str, message: str, fix: str) -> None:
+        self.found.append(Finding(self.file, node.line, node.column, rule, message, fix))
+
+    def within(self, node: Node, words: str, offset: int, rule: str, message: str, fix: str) -> None:
+        """At a character of a node's words, if these stand in the text as they are; else at the node."""
+        start = self.text.find(words, node.start, node.end)
+        if start < 0:
+            # folded over lines, or with escapes: the rest of its line may still stand there as it is
+            rest = words[offset:].split("\n")[0][:40]
+            start = self.text.find(rest, node.start, node.end) - offset if rest.strip() else -1
+            if start + offset < node.start:
+                self.at(node, rule, message, fix)
+                return
+        place = start + offset
+        line = self.text.count("\n", 0, place) + 1
+        column = place - (self.text.rfind("\n", 0, place) + 1) + 1
+        self.found.append(Finding(self.file, line, column, rule, message, fix))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,18 +1,13 @@
-"""What a JSON Schema says of a path, and of a value whose templates are not filled yet."""
+"""What a JSON Schema says of a path, and which schema a template's value has."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.protocols import Validator
-from jsonschema.validators import extend
 
 from .expressions import Part, split
 from .expressions.typing import resolve
-
-Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +17,6 @@ class Unknown:
     depth: int
     message: str
     known: tuple[str, ...] = ()
-
-
-class Hole:
-    """Stands for a template's value. `types` are the JSON types it can have; None is any."""
-
-    def __init__(self, types: frozenset[str] | None) -> None:
-        self.types = types
-
-    def __repr__(self) -> str:
-        return "${{ … }}"
 
 
 def check(schema: Any) -> list[tuple[list[str | int], str]]:
@@ -95,11 +80,11 @@ def _step(schema: Mapping[str, Any], key: str | int) -> Any | Unknown:
     types = _types(schema)
     if isinstance(key, int):
         if types is not None and "array" not in types:
-            return Unknown(0, f"is {_article(types)}, not a list")
+            return Unknown(0, f"is {named(types)}, not a list")
         prefix = schema.get("prefixItems", [])
         return prefix[key] if key < len(prefix) else schema.get("items")
     if types is not None and "object" not in types:
-        return Unknown(0, f"is {_article(types)}, not an object with fields")
+        return Unknown(0, f"is {named(types)}, not an object with fields")
     properties = schema.get("properties", {})
     if key in properties:
         return properties[key]
@@ -119,11 +104,11 @@ def _types(schema: Mapping[str, Any]) -> frozenset[str] | None:
 
 def types_of(schema: Any) -> frozenset[str] | None:
     """The JSON types a value of this schema can have; None if it does not say."""
-    types = _types(schema) if isinstance(schema, Mapping) and "$ref" not in schema else None
-    return types
+    return _types(schema) if isinstance(schema, Mapping) and "$ref" not in schema else None
 
 
-def _article(types: frozenset[str]) -> str:
+def named(types: frozenset[str]) -> str:
+    """Types in words."""
     return " or ".join(sorted(types))
 
 
@@ -146,82 +131,3 @@ def of_template(value: Any, of_path: Callable[[tuple[str | int, ...]], Any]) -> 
         fields = {key: {} if one is None or has_reference(one) else one for key, one in below.items()}
         return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
     return None
-
-
-def with_holes(value: Any, of_path: Callable[[tuple[str | int, ...]], Any]) -> Any:
-    """`value` with a Hole for each string that is, or holds, a template."""
-    if isinstance(value, str):
-        parts = split(value)
-        if not any(isinstance(part, Part) for part in parts):
-            return value
-        return Hole(types_of(of_template(value, of_path)))
-    if isinstance(value, Mapping):
-        return {key: with_holes(item, of_path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [with_holes(item, of_path) for item in value]
-    return value
-
-
-def literal_errors(schema: Any, value: Any) -> Iterator[ValidationError]:
-    """The errors that `value` has whatever its holes are filled with."""
-    yield from _Possible(schema).iter_errors(value)
-
-
-def _fits(types: frozenset[str], wanted: Any) -> bool:
-    wanted = {wanted} if isinstance(wanted, str) else set(wanted)
-    if "number" in wanted:
-        wanted.add("integer")
-    if "number" in types:
-        types = types | {"integer"}
-    return bool(types & wanted)
-
-
-def _possibly(keyword: str, original: Keyword) -> Keyword:
-    def apply(validator: Validator, argument: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        if not isinstance(instance, Hole):
-            yield from original(validator, argument, instance, schema) or ()
-        elif keyword == "type" and instance.types is not None and not _fits(instance.types, argument):
-            wanted = argument if isinstance(argument, str) else " or ".join(argument)
-            yield ValidationError(f"this is {_article(instance.types)}, and must be {wanted}")
-
-    return apply
-
-
-def _certainly(original: Keyword) -> Keyword:
-    def apply(validator: Validator, argument: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        if isinstance(instance, Hole):
-            yield ValidationError("not known yet")
-        else:
-            yield from original(validator, argument, instance, schema) or ()
-
-    return apply
-
-
-def _not(validator: Validator, argument: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    if _Certain(argument).is_valid(instance):
-        yield ValidationError(f"{instance!r} is what must not be here")
-
-
-def _if(validator: Validator, argument: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    if not validator.evolve(schema=argument).is_valid(instance):
-        if "else" in schema:
-            yield from validator.evolve(schema=schema["else"]).iter_errors(instance)
-    elif "then" in schema and _Certain(argument).is_valid(instance):
-        yield from validator.evolve(schema=schema["then"]).iter_errors(instance)
-
-
-def _one_of(validator: Validator, argument: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    if not any(validator.evolve(schema=below).is_valid(instance) for below in argument):
-        yield ValidationError(f"{instance!r} fits none of the given schemas")
-    elif sum(_Certain(below).is_valid(instance) for below in argument) > 1:
-        yield ValidationError(f"{instance!r} fits more than one of the given schemas")
-
-
-_extend: Any = extend
-# these two validators see the templates of a value as filled well, or not at all
-_ALL: dict[str, Keyword] = dict(Draft202012Validator.VALIDATORS)
-_Certain: Any = _extend(Draft202012Validator, {name: _certainly(function) for name, function in _ALL.items()})
-_SPECIAL: dict[str, Keyword] = {"not": _not, "if": _if, "oneOf": _one_of}
-_Possible: Any = _extend(
-    Draft202012Validator, {name: _possibly(name, _SPECIAL.get(name, function)) for name, function in _ALL.items()}
-)

@@ -57,6 +57,11 @@ def definition(*lines):
         (definition("  a: {agent: echo, with: {x: '${{ inptu.a }}'}}"), [(3, 35, "unknown-name")]),
         (definition("  a: {agent: supabase-agent, with: {operation: x}}"), [(3, 48, "unknown-operation")]),
         (definition("  a: {agent: supabase-agent, with: {operation: kpi_by_month, month: 5}}"), [(3, 69, "with")]),
+        (
+            "name: d\ninput: {properties: {n: {type: integer}}}\n"
+            "steps: {a: {agent: supabase-agent, if: input.n, with: {operation: kpi_by_month, month: '${{ input.n }}'}}}",
+            [(3, 41, "condition"), (3, 89, "with")],
+        ),
         (definition("  a: {approval: {title: t, policy: x}}"), [(3, 36, "unknown-policy")]),
         (definition("  a: {approval: {title: t, deadline: {after: 1d, then: retry}}}"), [(3, 56, "deadline")]),
         (definition("  a: {approval: {title: t, choices: [retry]}}"), [(3, 37, "choices")]),

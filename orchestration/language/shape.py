@@ -1,0 +1,83 @@
+"""The shape of a definition: what its JSON Schema refuses, in words of the language."""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from .draft import Draft
+from .findings import did_you_mean
+from .nodes import Where
+
+SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
+LATEST = "This version does not have it."
+
+
+def check_shape(draft: Draft) -> None:
+    for error in Draft202012Validator(SCHEMA).iter_errors(draft.root.value):
+        find_error(draft, error)
+
+
+def find_error(draft: Draft, error: Any) -> None:
+    path = list(error.absolute_path)
+    schema = error.schema if isinstance(error.schema, Mapping) else {}
+    if error.validator == "additionalProperties":
+        known = schema["properties"]
+        for key in error.instance:
+            if key not in known:
+                find_unknown_key(draft, [*path, key], known, schema.get("x-later", ()))
+    elif error.validator == "required":
+        missing = next(key for key in error.validator_value if f"'{key}' is a required" in error.message)
+        place = f"{path[-1]} needs" if path else "A definition needs"
+        draft.find_key(path, "missing-key", f"{place} {missing}.", f"Add {missing}:.")
+    elif error.validator == "oneOf":
+        find_kinds(draft, path, error.instance)
+    elif "propertyNames" in error.absolute_schema_path:
+        message = f"{error.instance} cannot be a step's name."
+        draft.find_key([*path, error.instance], "step-name", message, schema["x-fix"])
+    elif error.validator == "type" and path and path[-1] == "needs" and isinstance(error.instance, dict):
+        draft.find(path, "not-in-this-version", f"needs with any or of. {LATEST}", "Write a list of steps.")
+    else:
+        rule = schema.get("x-rule", "shape")
+        draft.find(path, rule, f"{_named(path)}{_message(error)}.", schema.get("x-fix", _fix(error)))
+
+
+def find_unknown_key(draft: Draft, path: Where, known: Collection[str], later: Collection[str]) -> None:
+    key = str(path[-1])
+    if key in later:
+        draft.find_key(path, "not-in-this-version", f"{key}: {LATEST}", f"Take {key} out.")
+    else:
+        draft.find_key(path, "unknown-key", f"{key} is not a key of the language here.", did_you_mean(key, known))
+
+
+def find_kinds(draft: Draft, path: Where, step: Any) -> None:
+    if not isinstance(step, dict):
+        return
+    if "agent" in step or "approval" in step:
+        message = f"{path[-1]} is both an agent's step and an approval."
+        draft.find_key(path, "step-kind", message, "Make two steps of it.")
+    elif not any(key in step for key in ("run", "wait", "choose")):
+        message = f"{path[-1]} says neither agent nor approval."
+        draft.find_key(path, "step-kind", message, "Add agent: or approval:.")
+
+
+def _named(path: Where) -> str:
+    names = [str(part) for part in path if not isinstance(part, int)]
+    return f"{names[-1]}: " if names else ""
+
+
+def _message(error: Any) -> str:
+    if error.validator == "type":
+        wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
+        return f"this must be {wanted}"
+    if error.validator == "pattern":
+        return f"{error.instance} does not have the form that is asked for"
+    return str(error.message)
+
+
+def _fix(error: Any) -> str:
+    if error.validator == "enum":
+        return did_you_mean(str(error.instance), [str(value) for value in error.validator_value])
+    return "See the reference of the language."
