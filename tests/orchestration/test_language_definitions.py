@@ -59,8 +59,9 @@ def definition(*lines):
         (definition("  a: {agent: supabase-agent, with: {operation: kpi_by_month, month: 5}}"), [(3, 69, "with")]),
         (
             "name: d\ninput: {properties: {n: {type: integer}}}\n"
-            "steps: {a: {agent: supabase-agent, if: input.n, with: {operation: kpi_by_month, month: '${{ input.n }}'}}}",
-            [(3, 41, "condition"), (3, 89, "with")],
+            "steps: {a: {agent: supabase-agent, if: input.n, "
+            "with: {operation: kpi_by_month, month: '${{ input.n }}'}}}",
+            [(3, 40, "condition"), (3, 88, "with")],
         ),
         (definition("  a: {approval: {title: t, policy: x}}"), [(3, 36, "unknown-policy")]),
         (definition("  a: {approval: {title: t, deadline: {after: 1d, then: retry}}}"), [(3, 56, "deadline")]),
