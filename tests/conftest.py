@@ -35,10 +35,7 @@ TABLES = """
 select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = 'public' and c.relkind in ('r', 'p') and not c.relispartition
 """
-OTHERS = """
-select pg_terminate_backend(pid, 5000) from pg_stat_activity
-where datname = current_database() and pid <> pg_backend_pid()
-"""
+END_SESSIONS = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = %s"
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +57,12 @@ def django_db_setup(
         yield
         if not django_db_keepdb:
             # Of what was killed in the middle of a statement: its server process notices that only at the end of it.
-            with connection.cursor() as cursor:
-                cursor.execute(OTHERS)
+            # And of threads that connect again as soon as their connection is lost.
+            name = connection.settings_dict["NAME"]
+            connection.close()
+            with connection.creation._nodb_cursor() as cursor:
+                cursor.execute(f'alter database "{name}" with allow_connections false')
+                cursor.execute(END_SESSIONS, [name])
             teardown_databases(made, verbosity=request.config.option.verbose)
 
 
