@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.protocols import Validator
-
 from agents.models import AgentVersion
 from agents.runners import Runner, runner_for
+from orchestration.engine.checks import Check
 from orchestration.language.expressions import Template, Typing, compile_condition, compile_template
 from orchestration.models import DefinitionVersion
 
@@ -43,10 +41,10 @@ class Plan:
         self.steps = {step["key"]: StepPlan(step) for step in plan["steps"]}
         self.position_of = {step.name: position for position, step in self.steps.items()}
         self.output = template(plan["output"])
-        self._input_check = validator(self.input_schema)
+        self._input_check = Check(self.input_schema)
 
     def input_errors(self, given: Any) -> list[dict[str, str]]:
-        return schema_errors(self._input_check, given, "/input")
+        return self._input_check.errors(given, "/input")
 
     def gates_before(self, step: StepPlan) -> list[int]:
         """Positions of the checkpoints that this step needs directly."""
@@ -63,29 +61,28 @@ class AgentFacts:
         self.repeatable = version.repeatable
         self.configuration = version.configuration
         self.runner: Runner = runner_for(version.agent.kind)
-        self._input = validator(version.input_schema)
-        self._output = version.output_schema, validator(version.output_schema)
+        self._input = Check(version.input_schema)
+        self._output = Check(version.output_schema)
         self._operations = {
-            name: (operation.get("output"), validator(operation.get("output")))
+            name: Check(operation["output"])
             for name, operation in version.operations.items()
+            if operation.get("output") is not None
         }
 
     def input_errors(self, given: Any) -> list[dict[str, str]]:
-        return schema_errors(self._input, given, "/with")
+        return self._input.errors(given, "/with")
 
     def output_errors(self, given: Any, output: Any) -> list[dict[str, str]]:
-        return schema_errors(self._schema(given)[1], output, "/output")
+        return self._output_check(given).errors(output, "/output")
 
     def output_schema(self, given: Any) -> Mapping[str, Any] | None:
         """The operation's own schema, where the input names an operation that has one."""
-        schema: Mapping[str, Any] | None = self._schema(given)[0]
+        schema: Mapping[str, Any] | None = self._output_check(given).schema
         return schema
 
-    def _schema(self, given: Any) -> tuple[Any, Validator | None]:
+    def _output_check(self, given: Any) -> Check:
         if self._operations and isinstance(given, dict):
-            named: tuple[Any, Validator | None] = self._operations.get(given.get("operation", ""), (None, None))
-            if named[1] is not None:
-                return named
+            return self._operations.get(given.get("operation", ""), self._output)
         return self._output
 
 
@@ -101,19 +98,3 @@ def agent_of(version: int) -> AgentFacts:
 
 def template(content: Any) -> Template | None:
     return None if content is None else compile_template(content)
-
-
-def validator(schema: Any) -> Validator | None:
-    return None if schema is None else Draft202012Validator(schema)
-
-
-def schema_errors(check: Validator | None, content: Any, root: str) -> list[dict[str, str]]:
-    """[{pointer, message}], at most 20; JSON Pointers below `root`."""
-    if check is None or check.is_valid(content):
-        return []
-    found = sorted(check.iter_errors(content), key=lambda error: [str(part) for part in error.absolute_path])[:20]
-    return [{"pointer": pointer(root, error.absolute_path), "message": error.message[:500]} for error in found]
-
-
-def pointer(root: str, path: Any) -> str:
-    return root + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
