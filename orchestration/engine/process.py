@@ -1,11 +1,12 @@
 import math
 import os
+import queue
 import socket
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from django.conf import settings
@@ -22,6 +23,9 @@ from orchestration.engine.recorder import Recorder
 from orchestration.engine.retries import call_seconds, timed_out
 from orchestration.engine.sweeper import Sweeper
 from orchestration.engine.walker import Voice, Walker
+
+if TYPE_CHECKING:
+    from orchestration.engine.execution import RunFacts
 
 log = structlog.get_logger(__name__)
 STEPS_IN_A_ROW, SECONDS_IN_A_ROW = 50, 2.0  # then a walker gives its run back, if others wait
@@ -46,12 +50,23 @@ def pid_space() -> str:
 
 @dataclass(slots=True, eq=False)
 class InHand:
-    """A claim that a walker is at work on. `canceled` asks this call to stop, and no other."""
+    """A claim that a walker is at work on, from its commit until its outcome is recorded. `canceled` asks this call to
+    stop, and no other."""
 
     claim: Claim
-    since: float
+    since: float = field(default_factory=time.monotonic)
+    facts: "RunFacts | None" = None  # known, if the step before it was done here
     canceled: threading.Event = field(default_factory=threading.Event)
     is_over: bool = False  # the outcome is handed in; it waits to be recorded
+    in_a_row: int = 1  # steps of the run that were done here one after the other, this one included
+    row_since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.row_since = self.row_since or self.since
+
+    def next(self, claim: Claim) -> "InHand":
+        """The step of the same run that is done after this one."""
+        return InHand(claim, facts=self.facts, in_a_row=self.in_a_row + 1, row_since=self.row_since)
 
     @property
     def seconds(self) -> float:
@@ -135,13 +150,13 @@ class Process:
         self.sweeper = Sweeper(self)
         self.lines = LineWriter()
         self.listener = Listener(self)
+        # One shelf for all walkers: one that is quick takes the next claim without another thread's waking up for it.
+        self.shelf: queue.SimpleQueue[InHand | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._free: deque[Walker] = deque()
         self._walkers = 0
-        self._hung: set[Walker] = set()  # given up; their threads come back, or never
-        self._in_hand: dict[Walker, InHand] = {}
+        self._in_hand: set[InHand] = set()
+        self._hung: set[InHand] = set()  # given up; their threads come back, or never
         self._owed: set[tuple[int, int, int]] = set()  # given to a walker, and not recorded yet
-        self._row: dict[Walker, tuple[int, int, float]] = {}  # run, steps walked of it, since when
         self._empty = threading.Event()
         self._empty.set()
 
@@ -163,7 +178,7 @@ class Process:
         failpoints.reach("drain")
         self._empty.wait(settings.WORKER_DRAIN_SECONDS)
         with self._lock:
-            for hand in self._in_hand.values():
+            for hand in self._in_hand:
                 hand.canceled.set()
         self._empty.wait(1.0)
         self.stopped.set()
@@ -179,9 +194,8 @@ class Process:
             connection.close()
         except Error as exc:
             log.warning("lease_not_given_up", error=str(exc).strip())
-        with self._lock:
-            for walker in self._free:
-                walker.mailbox.put(None)
+        for _ in range(self._walkers):
+            self.shelf.put(None)
         hints.drain(1.0)
         log.info("engine_stopped", worker=self.worker_id)
 
@@ -194,48 +208,46 @@ class Process:
     # --- walkers
 
     def free_walkers(self) -> int:
-        with self._lock:
-            return int(len(self._free) + settings.WORKER_THREADS + len(self._hung) - self._walkers)
+        return int(settings.WORKER_THREADS - len(self._in_hand))
 
-    def take_walker(self) -> Walker:
-        """A free walker, made now if all made so far are at work."""
-        with self._lock:
-            if self._free:
-                return self._free.pop()
-            self._walkers += 1
-            walker = Walker(self, self._walkers)
-        walker.start()
-        return walker
+    def begin(self, claim: Claim, after: InHand | None = None) -> None:
+        """`after`: the recorded step whose place in hand this one takes.
 
-    def begin(self, walker: Walker, claim: Claim) -> None:
-        """Reads nothing: what the recorder has claimed must reach its walker even if the database is gone by now."""
-        now = time.monotonic()
-        hand = InHand(claim, now)
+        Reads nothing: what the recorder has claimed must reach a walker even if the database is gone by now.
+        """
+        hand = after.next(claim) if after else InHand(claim)
         with self._lock:
-            self._in_hand[walker] = hand
-            self._owed.add(claim.place)
-            self._hung.discard(walker)
-            run, steps, since = self._row.get(walker, (0, 0, now))
-            self._row[walker] = (claim.run, steps + 1, since) if run == claim.run else (claim.run, 1, now)
+            if after:
+                self._in_hand.discard(after)
+            self._in_hand.add(hand)
+            self._owed.add(hand.claim.place)
             self._empty.clear()
-        walker.mailbox.put(hand)
+            another = self._walkers < len(self._in_hand) + len(self._hung)
+            self._walkers += another
+        self.shelf.put(hand)
+        if another:
+            Walker(self, self._walkers).start()
 
-    def finish(self, walker: Walker) -> None:
-        """The walker's outcome is recorded and it got no next step."""
+    def handed_in(self, hand: InHand) -> None:
+        """From here on only the recorder is waited for: the call cannot hang any more."""
         with self._lock:
-            self._in_hand.pop(walker, None)
-            self._hung.discard(walker)
-            self._row.pop(walker, None)
-            self._free.append(walker)
+            hand.is_over = True
+            self._hung.discard(hand)
+
+    def finish(self, hand: InHand) -> None:
+        """The outcome is recorded, and no next step of the run is done here."""
+        with self._lock:
+            self._in_hand.discard(hand)
             if not self._in_hand:
                 self._empty.set()
 
-    def goes_on(self, walker: Walker, claim: Claim) -> bool:
-        """Whether the walker stays with its run: not for ever while others wait."""
-        if self.draining.is_set() or not self.lease.may_begin():
+    def goes_on(self, hand: InHand) -> bool:
+        """Whether the run's next step is done here: not for ever while others wait."""
+        if self.draining.is_set() or not self.lease.may_begin() or hand not in self._in_hand:
             return False
-        _, steps, since = self._row.get(walker, (0, 0, 0.0))
-        return not self.recorder.more or (steps < STEPS_IN_A_ROW and time.monotonic() - since < SECONDS_IN_A_ROW)
+        return not self.recorder.more or (
+            hand.in_a_row < STEPS_IN_A_ROW and time.monotonic() - hand.row_since < SECONDS_IN_A_ROW
+        )
 
     def owed(self) -> set[tuple[int, int, int]]:
         """Places of the steps whose outcome this process still has to record, or to find."""
@@ -246,21 +258,15 @@ class Process:
         with self._lock:
             self._owed.discard(claim.place)
 
-    def handed_in(self, walker: Walker) -> None:
-        """From here on only the recorder is waited for: the call cannot hang any more."""
-        with self._lock:
-            if walker in self._in_hand:
-                self._in_hand[walker].is_over = True
-
     # --- calls that must stop
 
     def runs_in_hand(self) -> list[int]:
         with self._lock:
-            return sorted({hand.claim.run for hand in self._in_hand.values()})
+            return sorted({hand.claim.run for hand in self._in_hand})
 
     def ask_to_stop(self, runs: set[int]) -> None:
         with self._lock:
-            for hand in self._in_hand.values():
+            for hand in self._in_hand:
                 if hand.claim.run in runs:
                     hand.canceled.set()
 
@@ -268,21 +274,20 @@ class Process:
         """A call long past its deadline is recorded as timed out; what its thread brings later is late."""
         now = time.monotonic()
         with self._lock:
-            begun = list(self._in_hand.items())
-        over = [(walker, hand) for walker, hand in begun if now - hand.since > hand.seconds + HUNG_GRACE_SECONDS]
+            begun = list(self._in_hand)
+        over = {hand for hand in begun if now - hand.since > hand.seconds + HUNG_GRACE_SECONDS}
         with self._lock:
-            hung = [(walker, hand) for walker, hand in over if self._in_hand.get(walker) is hand and not hand.is_over]
-            for walker, hand in hung:
-                del self._in_hand[walker]
-                self._hung.add(walker)
-                hand.canceled.set()
-        for _, hand in hung:
+            hung = {hand for hand in over & self._in_hand if not hand.is_over}
+            self._in_hand -= hung
+            self._hung |= hung
+        for hand in hung:
+            hand.canceled.set()
             agent = agent_of(hand.claim.agent_version).slug if hand.claim.agent_version else hand.claim.kind
             log.error("call_hung", run=hand.claim.public_id, step=hand.claim.name, agent=agent)
             message = f"{agent} did not answer within {hand.seconds:g} s, nor stop."
             outcome = timed_out(hand.claim, message)
             Voice(self.lines, hand.claim).tell_failure(outcome)
-            self.recorder.ended(None, hand.claim, outcome)
+            self.recorder.ended(InHand(hand.claim), outcome)
 
 
 process: Process | None = None

@@ -4,7 +4,7 @@ import os
 import queue
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,7 @@ from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import Claim, Item, NotRecordable, Outcome, encode, failed, store_payloads
 
 if TYPE_CHECKING:
-    from orchestration.engine.process import Process
-    from orchestration.engine.walker import Walker
+    from orchestration.engine.process import InHand, Process
 
 log = structlog.get_logger(__name__)
 FLUSH = "select * from engine_flush_v2(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s)"
@@ -37,15 +36,18 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 @dataclass(slots=True, eq=False)
 class Ended:
-    """A try that is to be recorded. `outcome` None: there is nothing to record, the walker is free."""
+    """A try that is to be recorded. `outcome` None: there is nothing to record."""
 
     number: int
-    walker: "Walker | None"
-    claim: Claim
+    hand: "InHand"
     outcome: Outcome | None
     follow: bool
     item: Item | None
     since: float
+
+    @property
+    def claim(self) -> Claim:
+        return self.hand.claim
 
     @property
     def text(self) -> str:
@@ -74,19 +76,18 @@ class Recorder(threading.Thread):
 
     # --- called by other threads
 
-    def ended(self, walker: "Walker | None", claim: Claim, outcome: Outcome | None) -> None:
-        """Hand in what became of a claimed step; `walker` gets its next one, sooner or later."""
-        follow = walker is not None and outcome is not None and self.process.goes_on(walker, claim)
+    def ended(self, hand: "InHand", outcome: Outcome | None) -> None:
+        """Hand in what became of a claimed step."""
+        follow = outcome is not None and self.process.goes_on(hand)
         item = None
         if outcome is not None:
             try:
-                item = encode(claim.place, "running", outcome)
+                item = encode(hand.claim.place, "running", outcome)
             except NotRecordable as exc:
                 outcome = failed("permanent", str(exc))
-                item = encode(claim.place, "running", outcome)
-        if walker is not None:
-            self.process.handed_in(walker)
-        self.inbox.put(Ended(next(self._numbers), walker, claim, outcome, follow, item, time.monotonic()))
+                item = encode(hand.claim.place, "running", outcome)
+        self.process.handed_in(hand)
+        self.inbox.put(Ended(next(self._numbers), hand, outcome, follow, item, time.monotonic()))
 
     def look(self) -> None:
         """Steps may have become ready: claim for the walkers that are free."""
@@ -205,7 +206,7 @@ class Recorder(threading.Thread):
         return rows(FLUSH, [worker, runs, items, follow, wanted, settings.WORKER_QUEUES, patient])
 
     def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int, hint: object) -> None:
-        """Give each walker that handed something in the next step of its run, and free ones what was claimed beside."""
+        """What was claimed goes to the walkers; what was recorded is in hand no longer."""
         if batch:
             failpoints.reach("recorded")
         busy = {row[0] for row in found if row[1] == "busy"}
@@ -221,25 +222,15 @@ class Recorder(threading.Thread):
             else:
                 self._patient.waiting.put(ended)
         done = [ended for ended in batch if ended.number not in busy]
-        by_run: dict[int, deque[Walker]] = {}
-        for ended in done:
-            if ended.follow and ended.walker is not None:
-                by_run.setdefault(ended.claim.run, deque()).append(ended.walker)
-        followed = set()
-        beside = []
-        for claim in claims:
-            walkers = by_run.get(claim.run)
-            if walkers:
-                walker = walkers.popleft()
-                followed.add(walker)
-                self.process.begin(walker, claim)
-            else:
-                beside.append(claim)
+        going_on: dict[int, list[InHand]] = {}
         for ended in done:
             self.process.recorded(ended.claim)
-        self.freed([ended for ended in done if ended.walker not in followed])
-        for claim in beside:
-            self.process.begin(self.process.take_walker(), claim)
+            if ended.follow:
+                going_on.setdefault(ended.claim.run, []).append(ended.hand)
+        for claim in claims:
+            hands = going_on.get(claim.run)
+            self.process.begin(claim, after=hands.pop() if hands else None)
+        self.freed(done)
         if wanted:
             self._elsewhere = any(row[1] == "elsewhere" for row in found)
             self.more = self._elsewhere or len(claims) >= wanted
@@ -247,7 +238,7 @@ class Recorder(threading.Thread):
                 self.more = True
         if left:
             self._leave(left)
-        changed = {ended.claim.run for ended in done} | {claim.run for claim in beside}
+        changed = {ended.claim.run for ended in done} | {claim.run for claim in claims}
         if changed:
             hints.changed(changed)
         self._wake_sweeper(done)
@@ -266,10 +257,9 @@ class Recorder(threading.Thread):
 
     def freed(self, batch: list[Ended]) -> None:
         for ended in batch:
-            if ended.walker is not None:
-                self.process.finish(ended.walker)
-                if ended.outcome is not None and not ended.follow:
-                    self.more = True
+            self.process.finish(ended.hand)
+            if ended.outcome is not None and not ended.follow:
+                self.more = True
 
     def _wake_sweeper(self, batch: list[Ended]) -> None:
         wakes = [ended.outcome.fields["wake"] for ended in batch if ended.outcome and "wake" in ended.outcome.fields]

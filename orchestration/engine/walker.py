@@ -1,6 +1,4 @@
-import queue
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,34 +21,29 @@ class Walker(threading.Thread):
     def __init__(self, process: "Process", number: int) -> None:
         super().__init__(name=f"walker-{number}", daemon=True)
         self.process = process
-        self.mailbox: queue.SimpleQueue[InHand | None] = queue.SimpleQueue()
-        self.run_facts: RunFacts | None = None
 
     def run(self) -> None:
-        while (hand := self.mailbox.get()) is not None:
+        while (hand := self.process.shelf.get()) is not None:
             voice = Voice(self.process.lines, hand.claim)
-            outcome = self._outcome(hand.claim, hand.canceled.is_set, voice)
+            outcome = self._outcome(hand, voice)
             voice.tell_failure(outcome)
             if voice.has_spoken:  # who sees the step's end finds its lines
                 self.process.lines.flush()
-            self.process.recorder.ended(self, hand.claim, outcome)
+            self.process.recorder.ended(hand, outcome)
 
-    def _outcome(self, claim: Claim, canceled: Callable[[], bool], voice: "Voice") -> Outcome | None:
+    def _outcome(self, hand: "InHand", voice: "Voice") -> Outcome | None:
+        claim = hand.claim
         try:
-            may_begin = self.process.lease.may_begin
-            return Execution(claim, self._facts(claim), canceled, voice, may_begin).outcome()
+            if hand.facts is None:
+                with returned_connection():
+                    hand.facts = RunFacts(claim)
+            return Execution(claim, hand.facts, hand.canceled.is_set, voice, self.process.lease.may_begin).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
             return Outcome("ready", fields={"unlost": True})
         except Exception as exc:
             log.exception("step_crashed", run=claim.public_id, step=claim.name)
             return failed("permanent", f"{type(exc).__name__}: {exc}")
-
-    def _facts(self, claim: Claim) -> "RunFacts":
-        if claim.input is not None or self.run_facts is None or self.run_facts.run != claim.run:
-            with returned_connection():
-                self.run_facts = RunFacts(claim)
-        return self.run_facts
 
 
 class Voice:

@@ -7,7 +7,6 @@ from typing import Any
 from agents.calls import Result
 from orchestration.engine.outcomes import Outcome
 from orchestration.engine.process import InHand, Process
-from orchestration.engine.walker import Walker
 from tests.orchestration.properties.model import Row
 
 
@@ -30,7 +29,6 @@ class Hand:
     """A claimed step, its call, and what came of it. `held`: the gate that let something else through."""
 
     worker: "Worker"
-    walker: Walker | None
     in_hand: InHand
     row: Row
     outcome: Outcome | None = None
@@ -54,16 +52,17 @@ class Worker:
         self.process = Process()
         self.process.lease.take()
         self.id = self.process.worker_id
-        self.walkers = [Walker(self.process, number) for number in range(walkers)]
-        self.process._free.extend(self.walkers)
-        self.process._walkers = walkers
+        self.process._walkers = walkers  # as if their threads had begun
         self.is_dead = self.is_over = False
 
     def record(self, ended, *, look):
-        """Hand these in, and claim for the walkers that are free; what the walkers got."""
+        """Hand these in, and claim for the walkers that are free; what lies on the walkers' shelf."""
         recorder = self.process.recorder
         recorder.more = look
         recorder._record(ended)
         while not recorder.inbox.empty():
             recorder._record(recorder._gather())
-        return [(walker, walker.mailbox.get()) for walker in self.walkers if not walker.mailbox.empty()]
+        got = []
+        while not self.process.shelf.empty():
+            got.append(self.process.shelf.get())
+        return got

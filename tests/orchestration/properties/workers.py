@@ -90,11 +90,11 @@ class Workers(RuleBasedStateMachine):
         claimable = 0 if worker.is_dead else len([r for r in self.rows() if r.status == "ready"])
         free = worker.process.free_walkers()
         got = worker.record(ended, look=look)
-        for walker, in_hand in got:
+        for in_hand in got:
             claim = in_hand.claim
             row = next(r for r in self.runs[claim.run].rows if (r.name, r.round) == (claim.name, claim.round))
             self.runs[claim.run].claim(row, worker.id, claim.place)
-            self.hands.append(Hand(worker, walker, in_hand, row))
+            self.hands.append(Hand(worker, in_hand, row))
         if not ended:
             assert len(got) == min(free, claimable)
 
@@ -180,7 +180,7 @@ class Workers(RuleBasedStateMachine):
         for hand in hands:
             self.hands.remove(hand)
             self.over.append(hand)
-            batch.append(self.as_ended(hand, hand.walker, follow))
+            batch.append(self.as_ended(hand, follow))
         batch = [each for each in batch if each]
         # The questions and children come last, each alone.
         for hand in sorted(hands, key=lambda hand: hand.outcome is not None and hand.outcome.prepare is not None):
@@ -189,9 +189,9 @@ class Workers(RuleBasedStateMachine):
         for hand in hands:
             self.follow_up(hand)
 
-    def as_ended(self, hand, walker, follow=False):
+    def as_ended(self, hand, follow=False):
         item = encode(hand.claim.place, "running", hand.outcome) if hand.outcome else None
-        return Ended(len(self.over), walker, hand.claim, hand.outcome, follow and item is not None, item, 1e12)
+        return Ended(len(self.over), hand.in_hand, hand.outcome, follow and item is not None, item, 1e12)
 
     def apply(self, hand):
         row, run = hand.row, hand.row.run
@@ -241,7 +241,7 @@ class Workers(RuleBasedStateMachine):
         if hand.outcome is None or hand.is_current:
             return
         self.apply(hand)
-        self.record(hand.worker, [self.as_ended(hand, None)], look=False)
+        self.record(hand.worker, [self.as_ended(hand)], look=False)
 
     @rule(number=index)
     def lease_ends(self, number):
