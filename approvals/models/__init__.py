@@ -2,7 +2,9 @@
 
 from approvals.models.decisions import Decision
 from approvals.models.policies import Policy, PolicyQuerySet
-from approvals.models.requests import ANSWERED, Request, RequestQuerySet, Status, default_choices, new_request_id
+from approvals.models.request_queries import RequestQuerySet
+from approvals.models.requests import Request, default_choices, new_request_id
+from approvals.models.statuses import ANSWERED, Status
 from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, LONGEST_NOTE, RETRY
 
 __all__ = [

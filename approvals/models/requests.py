@@ -8,12 +8,12 @@ from typing import Any
 import structlog
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.fields.json import KT
 
 from accounts import audit
 from accounts.clock import ClockTimestamp, database_clock
-from accounts.models import Member, Organization, Role
+from accounts.models import Member, Organization
 from accounts.public_ids import new_public_id
 from approvals import effects
 from approvals.difference import difference
@@ -21,6 +21,8 @@ from approvals.digests import digest_of
 from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.models.policies import Policy
+from approvals.models.request_queries import RequestQuerySet
+from approvals.models.statuses import Status
 from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, RETRY, Words
 
 log = structlog.get_logger(__name__)
@@ -34,58 +36,6 @@ def default_choices() -> list[str]:
 
 def new_request_id() -> str:
     return new_public_id("req")
-
-
-class Status(models.TextChoices):
-    PENDING = "pending"  # -> decided, expired, withdrawn
-    DECIDED = "decided"  # final: a person answered
-    EXPIRED = "expired"  # final: the deadline answered with its choice
-    WITHDRAWN = "withdrawn"  # final: the asker no longer wants to know
-
-
-ANSWERED = (Status.DECIDED, Status.EXPIRED)
-
-
-class RequestQuerySet(models.QuerySet["Request"]):
-    def pending(self) -> RequestQuerySet:
-        return self.filter(status=Status.PENDING)
-
-    def unacknowledged(self) -> RequestQuerySet:
-        """Answered, and the asker has not taken it up yet."""
-        return self.filter(status__in=ANSWERED, acknowledged_at=None)
-
-    def visible_to(self, member: Member) -> RequestQuerySet:
-        return self.filter(organization_id=member.organization_id)
-
-    def decidable_by(self, member: Member) -> RequestQuerySet:
-        """Pending ones that `member` may answer: as `refusal_of` says it, for many rows at once."""
-        rows = self.visible_to(member).pending()
-        if not member.has_role():
-            return rows.none()
-        if Role.ADMIN not in member.roles:
-            rows = rows.filter(policy__roles__overlap=member.roles)
-        return rows.exclude(policy__not_the_requester=True, requested_by=member)
-
-    def of_run(self, run: str) -> RequestQuerySet:
-        """Those whose asker put `run` into their context."""
-        return self.alias(context_run=KT("context__run")).filter(context_run=run)
-
-    def for_inbox(self) -> RequestQuerySet:
-        return self.select_related("policy", "requested_by__user", "decided_by__user")
-
-    def without_payloads(self) -> RequestQuerySet:
-        """For lists: what may be large is read when asked for."""
-        return self.defer("payload", "answer", "payload_schema", "digest_parts")
-
-    def by_due(self, after: Request | None = None) -> RequestQuerySet:
-        """Those due first at the front, those without a deadline last; only those behind `after`."""
-        rows = self
-        if after is not None and after.deadline_at is not None:
-            later = Q(deadline_at__gt=after.deadline_at) | Q(deadline_at=None)
-            rows = rows.filter(later | Q(deadline_at=after.deadline_at, pk__gt=after.pk))
-        elif after is not None:
-            rows = rows.filter(deadline_at=None, pk__gt=after.pk)
-        return rows.order_by(F("deadline_at").asc(nulls_last=True), "pk")
 
 
 class Request(models.Model):
