@@ -21,7 +21,7 @@ from config.up.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
-ENGINE_TESTS = "tests/orchestration/test_engine.py"
+ENGINE_TESTS = "tests/orchestration/engine"
 BROWSER_TESTS = "tests/e2e"
 OLDEST_SUPPORTED = 15
 SERVERS = (

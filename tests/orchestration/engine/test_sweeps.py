@@ -1,0 +1,108 @@
+"""What fails in each sweep stops nothing else."""
+
+import pytest
+
+from accounts.clock import ClockTimestamp
+from approvals.models import Request
+from orchestration.engine import answers
+from orchestration.engine.connection import rows, value
+from orchestration.models import Run
+from tests.harness import until
+from tests.orchestration.engine.looks import CHILD, PARENT, decide, pending
+
+REFUSE = "raise exception using errcode = 'data_exception'"
+DISCONNECT = "perform pg_terminate_backend(pg_backend_pid())"
+
+
+class Refusal:
+    """A trigger that does `what` before an update under `condition`, and counts how often."""
+
+    def __init__(self, table, condition, what):
+        self.table = table
+        rows("create sequence refusals")  # counts what is undone, too
+        rows(
+            "create function refuse() returns trigger language plpgsql as"
+            f" $$ begin perform nextval('refusals'); {what}; return new; end $$"
+        )
+        rows(
+            f"create trigger refuse before update on {table} for each row when ({condition}) execute function refuse()"
+        )
+
+    def tries(self):
+        return value("select case when is_called then last_value else 0 end from refusals")
+
+    def end(self):
+        rows(f"drop trigger if exists refuse on {self.table}")
+        rows("drop function if exists refuse")
+        rows("drop sequence if exists refusals")
+
+
+@pytest.fixture
+def refuse(committed):
+    made = []
+
+    def refuse(*given):
+        made.append(Refusal(*given))
+        return made[-1]
+
+    yield refuse
+    for refusal in made:
+        refusal.end()
+
+
+@pytest.fixture
+def assert_it_sweeps(begin, boss, save, hold, members, finished):
+    """What a sweep does in its middle, and at its end."""
+    save(CHILD)
+
+    def assert_it_sweeps():
+        call = begin("  a: {agent: hold}\n")
+        until(lambda: hold.calls)
+        answers.cancel(call, by=members.operator, reason="enough")
+        assert finished(call).status == "canceled"
+        assert finished(begin(PARENT, {"fail": {"kind": "permanent"}})).error["class"] == "child_failed"
+
+    return assert_it_sweeps
+
+
+@pytest.mark.parametrize("what", [REFUSE, DISCONNECT])
+def test_a_deadline_that_fails_in_each_sweep_stops_nothing_else(
+    begin, engine, finished, refuse, assert_it_sweeps, settings, what
+):
+    run = begin("  a: {approval: {title: t, deadline: {after: 1h, then: abort}}}\n")
+    request = pending(run)
+    refusal = refuse("approvals_request", f"old.id = {request.pk} and new.status = 'expired'", what)
+    Request.objects.update(deadline_at=ClockTimestamp())
+    until(lambda: refusal.tries() > 1)
+    assert_it_sweeps()
+    assert engine.process.sweeper.sweep() == settings.WORKER_SWEEP_SECONDS  # what fails is not tried again at once
+    assert Request.objects.get().status == "pending"
+    refusal.end()
+    assert finished(run).status == "rejected"
+
+
+def test_a_run_that_cannot_be_tidied_up_stops_nothing_else(begin, engine, finished, refuse, assert_it_sweeps):
+    run = finished(begin("  a: {agent: echo}\n"))
+    refusal = refuse("orchestration_run", f"old.id = {run.pk} and old.tidy and not new.tidy", REFUSE)
+    Run.objects.filter(pk=run.pk).update(tidy=True)
+    until(lambda: refusal.tries() > 1)
+    assert_it_sweeps()
+    until(lambda: list(Run.objects.filter(tidy=True)) == [run])  # who canceled another was not told of it
+    refusal.end()
+    until(lambda: not Run.objects.filter(tidy=True).exists())
+
+
+def test_answers_that_cannot_be_read_stop_nothing_else(begin, engine_later, members, finished, assert_it_sweeps):
+    runs = [begin("  a: {approval: {title: t}}\n") for _ in range(2)]
+    engine = engine_later()
+    requests = [pending(run) for run in runs]
+    engine.stop()
+    for run in runs:
+        decide(run, members.approver)
+    beyond_python = "update approvals_request set payload = repeat('9', 5000)::jsonb where id = %s"
+    rows(beyond_python, [requests[0].pk])
+    engine_later()
+    assert_it_sweeps()
+    assert Request.objects.unacknowledged().count() == 2  # those that can be read are asked for with those that cannot
+    Request.objects.filter(pk=requests[0].pk).update(payload=requests[0].payload)
+    assert {finished(run).status for run in runs} == {"completed"}
