@@ -10,9 +10,7 @@ import referencing
 import referencing.exceptions
 from jsonschema import Draft202012Validator, exceptions
 
-from ui.schema_words import form_wanted
-
-MESSAGE_LENGTH = 300
+from ui.schema_words import LONGEST_MESSAGE, words_of_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ def pointer(path: Iterable[Any]) -> str:
 def schema_findings(schema: Any) -> list[Finding]:
     """What is wrong with a schema itself. References may only point into it: nothing is ever fetched."""
     errors = Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema)
-    found = [Finding(pointer(error.absolute_path), _short(error.message)) for error in errors]
+    found = [Finding(pointer(error.absolute_path), error.message[:LONGEST_MESSAGE]) for error in errors]
     return found or [*_outside_references(schema, "")]
 
 
@@ -55,10 +53,7 @@ def value_findings(value: Any, schema: Mapping[str, Any] | bool) -> list[Finding
     except referencing.exceptions.Unresolvable as error:
         return [Finding("", f"The schema refers to {error.ref}, which is not in it.")]
     return [
-        Finding(
-            pointer(error.absolute_path),
-            _short(form_wanted(error.schema) if error.validator == "pattern" else error.message),
-        )
+        Finding(pointer(error.absolute_path), words_of_error(error))
         for error in (_cause(error) for error in sorted(errors, key=lambda each: [str(part) for part in each.path]))
     ]
 
@@ -70,7 +65,3 @@ def _validator(text: str) -> Draft202012Validator:
 
 def _cause(error: exceptions.ValidationError) -> exceptions.ValidationError:
     return exceptions.best_match([error]) or error
-
-
-def _short(message: str) -> str:
-    return message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"

@@ -12,7 +12,7 @@ from referencing.exceptions import Unresolvable
 from accounts.json_values import DEEPEST_JSON, is_too_deep
 from approvals.difference import escape
 from approvals.exceptions import Finding, InvalidAnswer
-from ui.schema_words import form_wanted
+from ui.schema_words import words_of_error
 
 INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 BAD_ESCAPE = re.compile(r"~(?![01])")
@@ -101,7 +101,7 @@ def _schema_errors(answer: Any, schema: Any) -> Iterator[Finding]:
         for error in validator.iter_errors(answer):
             yield {
                 "pointer": "".join(f"/{escape(str(key))}" for key in error.absolute_path),
-                "message": (form_wanted(error.schema) if error.validator == "pattern" else error.message)[:500],
+                "message": words_of_error(error),
             }
     except Unresolvable as exc:
         yield {"pointer": "", "message": f"The schema of the payload names {exc.ref!r}, which is not in it."}

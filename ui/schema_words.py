@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jsonschema.exceptions import ValidationError as SchemaError
+
 MOST_FIELDS = 100
 DEEPEST = 4
 KINDS = {"string": "text", "integer": "whole number", "boolean": "yes or no", "null": "nothing", "array": "list"}
@@ -18,6 +20,18 @@ LIMITS = (
     ("minItems", "at least {} items"),
     ("maxItems", "at most {} items"),
 )
+LONGEST_MESSAGE = 300
+WORDS_OF_RULES = {
+    "minLength": "At least {} signs.",
+    "maxLength": "At most {} signs.",
+    "minimum": "At least {}.",
+    "maximum": "At most {}.",
+    "exclusiveMinimum": "More than {}.",
+    "exclusiveMaximum": "Less than {}.",
+    "minItems": "At least {} of them.",
+    "maxItems": "At most {} of them.",
+    "multipleOf": "A multiple of {}.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,21 @@ def words_of(schema: Any) -> str:
     elif "pattern" in schema:
         parts.append("of one form")
     return ", ".join(parts)
+
+
+def words_of_error(error: SchemaError) -> str:
+    """What is wrong with a value at its place, for people: no regular expression, and not the value once more."""
+    rule: Any = error.validator_value
+    if error.validator == "type":
+        words = f"This is to be of type {rule if isinstance(rule, str) else ' or '.join(map(str, rule))}."
+    elif error.validator == "pattern":
+        words = form_wanted(error.schema)
+    elif error.validator == "additionalProperties" and "regex" in error.message:
+        words = "It has a member whose name does not have the form that is asked for."
+    else:
+        known = WORDS_OF_RULES.get(str(error.validator))
+        words = known.format(rule) if known else f"{error.message}."
+    return words if len(words) <= LONGEST_MESSAGE else words[: LONGEST_MESSAGE - 1] + "…"
 
 
 def form_wanted(schema: Any) -> str:

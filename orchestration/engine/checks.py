@@ -4,6 +4,8 @@ from typing import Any
 import jsonschema_rs
 from jsonschema import Draft202012Validator
 
+from ui.schema_words import words_of_error
+
 
 class Check:
     """A schema that is asked often; None lets everything pass.
@@ -27,7 +29,9 @@ class Check:
         if self._words is None or self._is_accepted(content):
             return []
         found = sorted(self._words.iter_errors(content), key=lambda error: [str(part) for part in error.absolute_path])
-        return [{"pointer": pointer(root, error.absolute_path), "message": error.message[:500]} for error in found[:20]]
+        return [
+            {"pointer": pointer(root, error.absolute_path), "message": words_of_error(error)} for error in found[:20]
+        ]
 
     def _is_accepted(self, content: Any) -> bool:
         with contextlib.suppress(ValueError):

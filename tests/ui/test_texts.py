@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from ui.differences import MOST_LINES, difference
-from ui.schema_words import MOST_FIELDS, fields_of, form_wanted, words_of
+from ui.schema_words import MOST_FIELDS, fields_of, form_wanted, words_of, words_of_error
 from ui.sources import source_lines
 
 
@@ -37,6 +38,26 @@ def test_the_same_differs_in_nothing_and_what_is_too_long_is_not_compared():
 )
 def test_a_broken_pattern_is_told_in_words(schema, words):
     assert form_wanted({**schema, "pattern": "^x$"}) == words
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "words"),
+    [
+        ({"minimum": 0}, -3, "At least 0."),
+        ({"type": ["string", "null"]}, 7, "This is to be of type string or null."),
+        ({"pattern": "^[a-z]{3}$", "examples": ["abc"]}, "7", "This must look like abc."),
+        ({"propertyNames": {"pattern": "^[a-z]$"}}, {"AB": 1}, "This does not have the form that is asked for."),
+        (
+            {"patternProperties": {"^x_": {}}, "additionalProperties": False},
+            {"y": 1},
+            "It has a member whose name does not have the form that is asked for.",
+        ),
+        ({"required": ["{}"]}, {}, "'{}' is a required property."),
+    ],
+)
+def test_what_a_schema_refuses_is_told_in_words(schema, value, words):
+    [error] = Draft202012Validator(schema).iter_errors(value)
+    assert words_of_error(error) == words
 
 
 def test_findings_lie_at_their_lines_and_those_beyond_at_the_last():

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ui.schema_words import words_of_error
+
 from ..draft import AgentFacts, Draft
 from ..expressions import ExpressionError
 from ..findings import did_you_mean
@@ -86,5 +88,5 @@ def _check_given(draft: Draft, name: str, value: Any, schema: Any) -> None:
             for key in [key for key in error.instance if key not in known]:
                 draft.find_key([*path, key], "with", f"The agent takes no {key}.", did_you_mean(key, known))
         else:
-            message = f"The agent does not take this: {error.message}."
+            message = f"The agent does not take this: {words_of_error(error)}"
             draft.find(path, "with", message, "See the agent's input schema.")
