@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.db.models import Q
+from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -21,7 +22,7 @@ from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, ApprovalError, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.forms import OTHERS, Answer
 from approvals.lines import ids_of, lines_named, lines_of
-from approvals.models import ABORT, CONTINUE, RETRY, Policy, Request, RequestQuerySet, Status
+from approvals.models import ABORT, CONTINUE, ENDED_AT, RETRY, Policy, Request, RequestQuerySet, Status
 from approvals.sheets import Sheet, changes_between, changes_of
 from approvals.surroundings import surroundings_of
 from ui.arrivals import arrived, known_of
@@ -34,6 +35,7 @@ CHOICE_WORDS = {CONTINUE: "Continue", RETRY: "Retry", ABORT: "Abort"}
 CHOICE_ICONS = {CONTINUE: "check", RETRY: "rotate-cw", ABORT: "ban"}
 FILTERS = ("q", "policy", "run", "status")
 TABS = {"mine": "Mine", "all": "All", "done": "Done"}
+NEWEST_BY: dict[str, str | Combinable] = {"mine": "pk", "all": "pk", "done": ENDED_AT}
 
 
 # --- the inbox
@@ -42,17 +44,17 @@ TABS = {"mine": "Mine", "all": "All", "done": "Done"}
 @require_safe
 @page()
 def inbox(request: HttpRequest) -> HttpResponse:
-    """Open questions, those due first in front; or those that have ended, the newest first."""
+    """Open questions, those due first in front; or those that have ended, the last to end first."""
     member = member_of(request)
     tab = _tab(request)
     rows = _filtered(_of_tab(tab, member), request.GET)
-    known = "" if tab == "done" else known_of(rows)
-    after = _after(request, member)
-    rows = _newest_first(rows, after) if tab == "done" else rows.by_due(after)
+    known = known_of(rows, NEWEST_BY[tab])
+    after = _after(request, member, tab)
+    rows = rows.by_end(after) if tab == "done" else rows.by_due(after)
     found = lines_of(rows[: PAGE_SIZE + 1])
     kept = {name: request.GET[name] for name in FILTERS if request.GET.get(name)}
     older = {**kept, "tab": tab, "after": found[PAGE_SIZE - 1].row.public_id} if len(found) > PAGE_SIZE else None
-    seen = {} if tab == "done" else {"ids": ids_of(found[:PAGE_SIZE]), "known": known}
+    seen = {"ids": "" if tab == "done" else ids_of(found[:PAGE_SIZE]), "known": known}
     return render(
         request,
         "approvals/inbox.html",
@@ -85,7 +87,7 @@ def inbox_part(request: HttpRequest) -> HttpResponse:
     context = {
         "tab": tab,
         "lines": lines_named(request.GET.get("ids", ""), member, most=PAGE_SIZE),
-        "new": 0 if known is None else arrived(_filtered(_of_tab(tab, member), request.GET), known),
+        "new": 0 if known is None else arrived(_filtered(_of_tab(tab, member), request.GET), known, NEWEST_BY[tab]),
         "fresh_url": f"{reverse('pages:approvals')}?{urlencode({**kept, 'tab': tab})}",
     }
     return render(request, "approvals/_inbox_part.html", context)
@@ -100,7 +102,7 @@ def _of_tab(tab: str, member: Member) -> RequestQuerySet:
     if tab == "mine":
         return Request.objects.decidable_by(member)
     rows = Request.objects.visible_to(member)
-    return rows.pending() if tab == "all" else rows.exclude(status=Status.PENDING)
+    return rows.pending() if tab == "all" else rows.ended()
 
 
 def _filtered(rows: RequestQuerySet, wanted: Mapping[str, str]) -> RequestQuerySet:
@@ -115,15 +117,11 @@ def _filtered(rows: RequestQuerySet, wanted: Mapping[str, str]) -> RequestQueryS
     return rows
 
 
-def _after(request: HttpRequest, member: Member) -> Request | None:
+def _after(request: HttpRequest, member: Member, tab: str) -> Request | None:
     """The last row of the page before."""
     wanted = request.GET.get("after")
-    return Request.objects.visible_to(member).only("deadline_at").filter(public_id=wanted).first() if wanted else None
-
-
-def _newest_first(rows: RequestQuerySet, after: Request | None) -> RequestQuerySet:
-    rows = rows.order_by("-pk")
-    return rows.filter(pk__lt=after.pk) if after else rows
+    rows = Request.objects.visible_to(member).only("deadline_at")
+    return (rows.ended() if tab == "done" else rows).filter(public_id=wanted).first() if wanted else None
 
 
 # --- one question

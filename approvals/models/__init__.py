@@ -2,7 +2,7 @@
 
 from approvals.models.decisions import Decision
 from approvals.models.policies import Policy, PolicyQuerySet
-from approvals.models.request_queries import RequestQuerySet
+from approvals.models.request_queries import ENDED_AT, RequestQuerySet
 from approvals.models.requests import Request, default_choices, new_request_id
 from approvals.models.statuses import ANSWERED, Status
 from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, LONGEST_NOTE, RETRY
@@ -11,6 +11,7 @@ __all__ = [
     "ABORT",
     "ANSWERED",
     "CONTINUE",
+    "ENDED_AT",
     "LONGEST_CHOICE",
     "LONGEST_NOTE",
     "RETRY",

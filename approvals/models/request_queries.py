@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 
 from accounts.models import Member, Role
 from approvals.models.statuses import ANSWERED, Status
 
 if TYPE_CHECKING:
     from approvals.models.requests import Request
+
+ENDED_AT = Coalesce("decided_at", "acknowledged_at")  # the latter: of one that was withdrawn
 
 
 class RequestQuerySet(models.QuerySet["Request"]):
@@ -35,6 +38,10 @@ class RequestQuerySet(models.QuerySet["Request"]):
             rows = rows.filter(policy__roles__overlap=member.roles)
         return rows.exclude(policy__not_the_requester=True, requested_by=member)
 
+    def ended(self) -> RequestQuerySet:
+        """With `ended_at`."""
+        return self.exclude(status=Status.PENDING).annotate(ended_at=ENDED_AT)
+
     def of_run(self, run: str) -> RequestQuerySet:
         """Those whose asker put `run` into their context."""
         return self.alias(context_run=KT("context__run")).filter(context_run=run)
@@ -55,3 +62,11 @@ class RequestQuerySet(models.QuerySet["Request"]):
         elif after is not None:
             rows = rows.filter(deadline_at=None, pk__gt=after.pk)
         return rows.order_by(F("deadline_at").asc(nulls_last=True), "pk")
+
+    def by_end(self, after: Request | None = None) -> RequestQuerySet:
+        """Of `ended()`: the last to end at the front; only those behind `after`, which is one of them."""
+        rows = self
+        if after is not None:
+            at = after.ended_at  # type: ignore[attr-defined]
+            rows = rows.filter(ended_at__lte=at).exclude(ended_at=at, pk__gte=after.pk)  # type: ignore[misc]
+        return rows.order_by(ENDED_AT.desc(), "-pk")

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.fields.json import KT
 
 from accounts import audit
@@ -21,7 +21,7 @@ from approvals.digests import digest_of
 from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.models.policies import Policy
-from approvals.models.request_queries import RequestQuerySet
+from approvals.models.request_queries import ENDED_AT, RequestQuerySet
 from approvals.models.statuses import Status
 from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, RETRY, Words
 
@@ -100,6 +100,9 @@ class Request(models.Model):
         indexes = (
             models.Index(fields=("organization", "-id"), name="requests_of_organization"),
             models.Index(fields=("organization", "-id"), condition=Q(status="pending"), name="requests_pending"),
+            models.Index(
+                "organization", ENDED_AT.desc(), F("id").desc(), condition=~Q(status="pending"), name="requests_ended"
+            ),
             models.Index(KT("context__run"), name="requests_of_run"),
             models.Index(fields=("subject", "digest"), name="requests_of_subject"),
             models.Index(

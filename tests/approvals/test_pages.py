@@ -204,7 +204,7 @@ def test_what_is_wrong_is_said_at_its_field_and_all_that_was_typed_stays(figures
     html = answer.content.decode()
     assert answer.status_code == 400
     assert re.search(r'name="edit:/rows/0/amount" value="-3"[^>]*aria-invalid="true"', html)
-    assert '12</bdi> → <bdi>-3</bdi></span><span class="error">-3 is less than the minimum of 0' in html
+    assert '12</bdi> → <bdi>-3</bdi></span><span class="error">At least 0.' in html
     assert 'value="expenses"' in html
     assert ">\nmy note</textarea>" in html or ">my note</textarea>" in html
     assert as_it_is(figures) == UNTOUCHED
@@ -488,6 +488,20 @@ def test_the_inbox_hears_of_new_questions_without_moving(policy, site):
 
 def part_of(site, path):
     return unescape(re.search(r'data-part="([^"]*)"', site.get(path).content.decode())[1])
+
+
+def test_what_is_done_is_told_and_comes_first_whenever_it_was_asked(policy, site, ada, monkeypatch):
+    monkeypatch.setattr("ui.arrivals.MOST_KNOWN", 2)
+    rows = [ask(policy, subject=str(number), title=str(number)) for number in range(5)]
+    for row in (rows[3], rows[1], rows[2]):
+        row.decide(by=ada, choice="continue", digest=row.digest)
+    part = part_of(site, "/approvals/?tab=done")
+    assert " new" not in words(site.get(part))
+    Request.withdraw(["0"])
+    assert "1 new" in words(site.get(part))
+    assert titles(site.get("/approvals/?tab=done")) == ["0", "2", "1", "3"]
+    assert titles(site.get(f"/approvals/?tab=done&after={rows[2].public_id}")) == ["1", "3"]
+    assert titles(site.get(f"/approvals/?tab=done&after={rows[4].public_id}")) == ["0", "2", "1", "3"]
 
 
 def test_a_question_committed_after_later_ones_is_told_too(policy, site):
