@@ -9,7 +9,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from approvals.models import Policy, Request
-from tests.approvals.test_pages import PAYLOAD, SCHEMA, as_it_is, browser, colleague, form_of, words
+from tests.approvals.looks import PAYLOAD, SCHEMA, as_it_is, browser, colleague, form_of, words
 from tests.factories import MemberFactory, PolicyFactory, ask
 
 UNTOUCHED = ("pending", None, None, 0)

@@ -1,24 +1,18 @@
-"""What keeps pages live: sockets of a real web process that say that there is news."""
+"""Open pages hear that there is news, whatever befalls the hints."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
 import tempfile
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 import redis
 from django.conf import settings
-from django.contrib.sessions.models import Session
 from django.db import connections
-from django.test import Client
-from websockets.asyncio.client import unix_connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
-from accounts.models import Member, User
 from approvals.models import Policy, Request
 from config.up.processes import Account
 from config.up.services import services_of, socket_folder, wait_until_ready
@@ -27,36 +21,7 @@ from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import CHANGED
 from tests.factories import MemberFactory, ask
 from tests.harness import Web, until
-
-STEPS = "".join(f"  s{n}: {{agent: echo, with: {{value: {n}}}}}\n" for n in range(5))
-
-
-@pytest.fixture
-def web(committed, tmp_path):
-    web = Web(tmp_path / "web.log").wait_until_ready()
-    yield web
-    web.stop()
-    connections.close_all()
-
-
-@pytest.fixture
-def cookie(members):
-    return signed_in(members.viewer)
-
-
-def signed_in(member):
-    client = Client()
-    client.force_login(member.user)
-    return f"sessionid={client.cookies['sessionid'].value}"
-
-
-def look(web, topic, cookie="", *, after=0, origin="http://localhost", member=""):
-    uri = f"ws://localhost/ws/live?{urlencode({'topic': topic, 'member': member, 'after': after})}"
-    return unix_connect(web.socket, uri, origin=origin, additional_headers={"Cookie": cookie}, open_timeout=30)
-
-
-async def heard(page, seconds=30):
-    return json.loads(await asyncio.wait_for(page.recv(), seconds))
+from tests.orchestration.live.looks import STEPS, finally_closed, heard, look, signed_in
 
 
 async def heard_until(page, seq):
@@ -184,111 +149,6 @@ def test_nonsense_on_the_channel_harms_nobody(web, begin, cookie):
     asyncio.run(play())
 
 
-def test_who_may_not_look_is_told_so_by_code_and_words(web, begin, cookie):
-    run = begin(STEPS)
-    topic = f"run:{run.public_id}"
-    stranger = signed_in(MemberFactory(roles=["admin"]))
-    no_member = signed_in(MemberFactory(is_active=False))
-
-    async def refusal(topic, cookie):
-        async with look(web, topic, cookie) as page:
-            with pytest.raises(ConnectionClosed) as refused:
-                await heard(page)
-            return refused.value.rcvd.code, bool(refused.value.rcvd.reason)
-
-    async def play():
-        return [
-            await refusal(topic, ""),
-            await refusal(topic, "sessionid=nonsense"),
-            await refusal(topic, no_member),
-            await refusal(topic, stranger),
-            await refusal("run:run_nonsense", cookie),
-            await refusal("nonsense", cookie),
-            await refusal("", cookie),
-        ]
-
-    codes = [4401, 4401, 4403, 4404, 4404, 4404, 4404]
-    assert asyncio.run(play()) == [(code, True) for code in codes]
-
-
-def sign_out(member):
-    Session.objects.all().delete()
-
-
-def deactivate(member):
-    Member.objects.filter(pk=member.pk).update(is_active=False)
-
-
-def remove(member):
-    Member.objects.filter(pk=member.pk).delete()
-
-
-def lock_out(member):
-    User.objects.filter(pk=member.user_id).update(is_active=False)
-
-
-def change_password(member):
-    member.user.set_password("another one")
-    member.user.save()
-
-
-@pytest.mark.parametrize(
-    ("end", "code"),
-    [(sign_out, 4401), (lock_out, 4401), (change_password, 4401), (deactivate, 4403), (remove, 4403)],
-)
-def test_an_open_socket_ends_with_the_session_or_the_membership(web, members, end, code):
-    cookie = signed_in(members.viewer)
-
-    async def play():
-        async with look(web, "organization", cookie) as page:
-            await heard(page)
-            await asyncio.to_thread(finally_closed, end, members.viewer)
-            closed = await ended(page)
-        async with look(web, "organization", cookie) as page:
-            return closed, await ended(page)
-
-    assert asyncio.run(play()) == (4402, code)
-
-
-def test_others_stay_when_one_leaves(web, members):
-    leaving, staying = signed_in(members.viewer), signed_in(members.operator)
-
-    async def play():
-        async with look(web, "organization", leaving) as page, look(web, "organization", staying) as other:
-            await asyncio.gather(heard(page), heard(other))
-            await asyncio.to_thread(finally_closed, deactivate, members.viewer)
-            assert await ended(page) == 4402
-            await (await other.ping())
-
-    asyncio.run(play())
-
-
-def finally_closed(does, *given):
-    try:
-        does(*given)
-    finally:
-        connections.close_all()
-
-
-async def ended(page):
-    """The code by which it was closed, whatever it still heard."""
-    try:
-        while True:
-            await heard(page)
-    except ConnectionClosed as closed:
-        return closed.rcvd.code
-
-
-def test_a_page_made_for_another_member_is_turned_away(web, members, cookie):
-    async def play():
-        async with look(web, "organization", cookie, member=members.viewer.pk) as page:
-            await heard(page)
-        async with look(web, "organization", cookie, member=members.admin.pk) as page:
-            return await ended(page)
-
-    assert asyncio.run(play()) == 4403
-
-
 def test_a_page_that_comes_back_hears_at_once_what_it_missed(web, begin, cookie, tmp_path):
     """Its web process was killed; it asks the next one."""
     run = begin(STEPS)
@@ -357,16 +217,6 @@ def valkey():
     valkey.process.wait(10)
     shutil.rmtree(socket_folder(data, Account.choose()), ignore_errors=True)
     shutil.rmtree(data, ignore_errors=True)
-
-
-def test_another_sites_page_gets_no_socket(web, cookie):
-    async def play():
-        with pytest.raises(InvalidStatus) as refused:
-            async with look(web, "organization", cookie, origin="http://evil.example"):
-                pass
-        return refused.value.response.status_code
-
-    assert asyncio.run(play()) == 403
 
 
 def test_200_pages_cost_the_database_no_connection_each(web, begin, cookie):

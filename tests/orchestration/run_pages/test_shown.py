@@ -1,0 +1,173 @@
+"""One run: what its page shows, and to whom."""
+
+import html
+import json
+import re
+import shlex
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from orchestration.engine import answers
+from orchestration.engine.connection import rows
+from tests.factories import MemberFactory
+from tests.orchestration.run_pages.looks import CHAIN, TOLD, end, panel_of, put_question, text_of
+
+
+@pytest.mark.parametrize(
+    "path", ["", "?view=table", "?view=graph", "?step=check", "events/", "payload/", "related/", "part/"]
+)
+def test_a_run_is_looked_at_by_members_of_its_organization_alone(viewer, client, begin, path):
+    run = begin(CHAIN)
+    assert "Running" in text_of(viewer, f"/runs/{run.public_id}/{path}")
+    client.force_login(MemberFactory(roles=["admin"]).user)
+    assert client.get(f"/runs/{run.public_id}/{path}").status_code == 404
+
+
+def test_graph_timeline_and_table_show_the_same_steps(viewer, begin):
+    run = begin(CHAIN)
+    end(run, "figures")
+    page = text_of(viewer, f"/runs/{run.public_id}/")
+    assert re.findall(r'class="node tone-(\w+)" id="node-(\d)"', page) == [("good", "1"), ("idle", "2"), ("idle", "3")]
+    assert page.count('marker-end="url(#arrow)"') == 2
+    assert re.findall(r'<tr class="row-link[^"]*" id="step-(\d)">', page) == ["1", "2", "3"]
+    assert 'class="lane-ran how-completed"' in page
+    nonce = re.search(r"'nonce-([^']+)'", viewer.get(f"/runs/{run.public_id}/").headers["Content-Security-Policy"])
+    assert nonce
+    assert "style=" not in page
+    table = text_of(viewer, f"/runs/{run.public_id}/?view=table")
+    assert "node-1" not in table
+    assert 'id="step-3"' in table
+
+
+def test_a_large_graph_is_drawn_when_asked_for(viewer, begin):
+    run = begin("".join(f"  s{n}: {{agent: echo}}\n" for n in range(201)))
+    page = text_of(viewer, f"/runs/{run.public_id}/")
+    assert "node-1" not in page
+    assert '201 steps: <a href="?view=graph">draw the graph</a>' in page
+    assert 'id="node-201"' in text_of(viewer, f"/runs/{run.public_id}/?view=graph")
+
+
+def test_what_the_panel_shows_is_asked_of_the_api_by_a_command(operator, begin, members):
+    run = begin(CHAIN, given={"month": "it's 2026-10"})
+    page = panel_of(text_of(operator, f"/runs/{run.public_id}/?step=figures"))
+    commands = [html.unescape(one) for one in re.findall(r'data-copy="(curl [^"]+)"', page)]
+    curl = ["curl", "-sS", "-H", "Authorization: Bearer $COUNTERSIGN_TOKEN"]
+    address = f"http://testserver/api/v1/runs/{run.public_id}/"
+    asked = [shlex.split(command) for command in commands]
+    assert asked[:2] == [[*curl, address], [*curl, f"{address}logs/?step=figures"]]
+    assert asked[2][-1] == f"{address}events"
+    assert asked[3][-3:-1] == ["http://testserver/api/v1/runs/", "-d"]
+    body = json.loads(asked[3][-1])
+    assert body == {"definition": run.definition_version.definition.slug, "input": {"month": "it's 2026-10"}}
+    for one in asked[:2]:
+        assert operator.get(one[-1]).status_code == 200
+    operator.force_login(members.viewer.user)
+    assert "Start it again" not in text_of(operator, f"/runs/{run.public_id}/?step=figures")
+
+
+def test_the_panel_shows_a_steps_tries_call_values_and_note(viewer, begin, save_agent):
+    run = begin("  summary: {agent: summarizer, with: {text: hello}, retry: {attempts: 3, backoff: 1s}}\n")
+    error = {"class": "temporary", "message": "the model is busy"}
+    end(run, "summary", "waiting", input={"text": "hello"}, fields={"waits_for": "retry", "wake": 60, "error": error})
+    usage = {"model": "gpt", "input_tokens": 12, "output_tokens": 34, "cost_usd": None, "simulated": True}
+    end(run, "summary", output={"markdown": "<b>hi</b>"}, fields={"usage": usage})
+    panel = panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=summary"))
+    for words in ("2 attempts", "of at most 3", "failed, to be tried again after", "the model is busy", "then waited"):
+        assert words in panel
+    for words in ("gpt", "12 read, 34 written", "not known", "Simulated", "3 messages", "You write short reports"):
+        assert words in panel
+    assert "&lt;b&gt;hi&lt;/b&gt;" in panel
+    assert "<b>hi</b>" not in panel
+
+
+def test_the_panel_of_a_checkpoint_shows_the_answer_and_who_gave_it(viewer, begin, members):
+    run = begin(CHAIN)
+    end(run, "figures")
+    question = put_question(run, "check", payload_schema=None, editable=["/note"])
+    words = {"choice": "continue", "note": "fine by me", "edits": {"/note": "new"}}
+    question.decide(by=members.approver, digest=question.digest, **words)
+    panel = panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=check"))
+    for words in ("KPI figures", "continue", members.approver.name, "fine by me", "1 place edited"):
+        assert words in panel
+
+
+def test_earlier_rounds_are_kept_and_shown(viewer, begin, members):
+    run = begin(CHAIN)
+    end(run, "figures")
+    question = put_question(run, "check")
+    question.decide(by=members.approver, choice="retry", digest=question.digest, note="Look again")
+    answers.take_up_decisions()
+    panel = panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=figures"))
+    assert "round 2 of 2" in panel
+    assert "Look again" in panel
+    earlier = panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=figures&round=1"))
+    assert "Completed" in earlier
+    assert "Look again" not in earlier
+
+
+def test_nonsense_about_steps_is_answered_with_the_most_telling_one(viewer, begin):
+    run = begin(CHAIN)
+    for query in ("?step=nowhere", "?step=figures&round=x", "?step=figures&round=99999999999", "?view=upside-down"):
+        assert "<bdi>figures</bdi>" in panel_of(text_of(viewer, f"/runs/{run.public_id}/{query}"))
+    assert viewer.get("/runs/run_nonsense/").status_code == 404
+
+
+def test_events_are_shown_newest_first_by_kind_and_older_by_key(viewer, begin):
+    run = begin(CHAIN)
+    for _ in range(210):
+        rows(TOLD, [1, "figures", run.pk])
+    rows("update orchestration_run set seq = 211 where id = %s", [run.pk])
+    page = text_of(viewer, f"/runs/{run.public_id}/events/")
+    assert re.findall(r'id="event-(\d+)"', page) == [str(n) for n in range(211, 11, -1)]
+    older = text_of(viewer, f"/runs/{run.public_id}/events/?older=12")
+    assert re.findall(r'id="event-(\d+)"', older) == [str(n) for n in range(11, 0, -1)]
+    assert re.findall(r'id="event-(\d+)"', text_of(viewer, f"/runs/{run.public_id}/events/?kind=run.")) == ["1"]
+    assert "No event of this kind" in text_of(viewer, f"/runs/{run.public_id}/events/?kind=deliverable.")
+    assert viewer.get(f"/runs/{run.public_id}/events/?older=x&kind=y").status_code == 200
+
+
+def test_large_values_are_shown_in_part_and_downloaded_whole(viewer, begin):
+    large, huge = "x" * 200_000, "y" * 5_000_000
+    run = begin("  figures: {agent: echo}\n", given={"text": huge})
+    end(run, "figures", input={"a": large}, output={"b": huge})
+    page = text_of(viewer, f"/runs/{run.public_id}/?step=figures")
+    assert len(page) < 100_000
+    assert "195.3\xa0KB" in page
+    assert "4.8\xa0MB" in page
+    assert len(text_of(viewer, f"/runs/{run.public_id}/payload/")) < 100_000
+    raw = viewer.get(f"/runs/{run.public_id}/raw/output/?step=figures&round=1")
+    assert raw.json() == {"b": huge}
+    assert raw.headers["Content-Disposition"] == f'attachment; filename="{run.public_id}-figures-output.json"'
+    assert viewer.get(f"/runs/{run.public_id}/raw/input/").json() == {"text": huge}
+    assert viewer.get(f"/runs/{run.public_id}/raw/output/").status_code == 404
+    assert viewer.get(f"/runs/{run.public_id}/raw/secret/").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["", "?view=table", "part/?after=1&step=s3", "events/", "related/", "payload/"])
+def test_a_run_costs_as_many_queries_with_many_steps(viewer, begin, path):
+    few = begin("".join(f"  s{n}: {{agent: echo}}\n" for n in range(4)))
+    many = begin("".join(f"  s{n}: {{agent: echo}}\n" for n in range(60)))
+    counts = []
+    for run, count in ((few, 4), (many, 60)):
+        for number in range(0, count, 2):
+            end(run, f"s{number}", input={"a": number}, output={"text": "x" * 5000})
+        # So that it is asked of both whether workers live, on a machine however quick.
+        rows("update orchestration_run set created_at = created_at - interval '1 minute' where id = %s", [run.pk])
+        rows("update orchestration_event set at = at - interval '1 minute' where run_id = %s", [run.pk])
+        text_of(viewer, f"/runs/{run.public_id}/{path}")  # reads the plan
+        with CaptureQueriesContext(connection) as seen:
+            text_of(viewer, f"/runs/{run.public_id}/{path}")
+        counts.append(len(seen))
+    assert counts[0] == counts[1] <= 13, counts
+
+
+def test_hostile_names_and_values_are_text(viewer, begin):
+    nasty = "<script>alert(1)</script>\u202e🚀" + "W" * 300
+    run = begin(CHAIN, given={"text": nasty})
+    end(run, "figures", output={nasty: nasty}, fields={"note": {"reason": nasty}})
+    put_question(run, "check", title=nasty)
+    for path in ("", "?step=figures", "?step=check", "events/", "payload/", "related/"):
+        assert "<script>alert" not in text_of(viewer, f"/runs/{run.public_id}/{path}")
+    assert "<script>alert" not in text_of(viewer, "/runs/?q=%3Cscript%3E")
