@@ -9,7 +9,7 @@ from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -42,14 +42,12 @@ class LinePage(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True)
 
 
-class PlainText(BaseRenderer):
-    """Chosen by `Accept: text/plain` or `?format=txt`."""
+class PlainText(JSONRenderer):
+    """Chosen by `Accept: text/plain` or `?format=txt`; a refusal is JSON all the same."""
 
     media_type = "text/plain"
     format = "txt"
-
-    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return bytes(JSONRenderer().render(data))  # a refusal
+    charset = "utf-8"
 
 
 class LogsView(APIView):

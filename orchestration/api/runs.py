@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import generics, serializers, status
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -260,14 +260,12 @@ class EventPage(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True)
 
 
-class EventStream(BaseRenderer):
+class EventStream(JSONRenderer):
     """Chosen by `Accept: text/event-stream`; the stream's own bytes are `orchestration.feeds`'."""
 
     media_type = "text/event-stream"
     format = "stream"
-
-    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return bytes(JSONRenderer().render(data))
+    charset = "utf-8"
 
 
 class EventsView(APIView):

@@ -233,3 +233,17 @@ def test_every_address_of_allauth_wears_the_frame(person, signed_in):
 def test_a_service_that_cannot_work_is_told_at_the_start(settings, given, fault):
     settings.OIDC_PROVIDERS = given
     assert [message.id for message in sign_in_services(None)] == [fault]
+
+
+@pytest.mark.parametrize("had_one", [True, False])
+def test_a_password_is_changed_or_set_for_the_first_time(client, members, had_one):
+    user = members.viewer.user
+    user.set_password("old-secret-words-1" if had_one else None)
+    user.save()
+    client.force_login(user)
+    path = reverse("account_change_password" if had_one else "account_set_password")
+    assert "Save the new password" in client.get(path).content.decode()
+    new = "new-secret-words-2"
+    client.post(path, {"oldpassword": "old-secret-words-1", "password1": new, "password2": new})
+    user.refresh_from_db()
+    assert user.check_password(new)
