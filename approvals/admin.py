@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.views.decorators.http import require_http_methods, require_POST
 from unfold.decorators import action, display
 
@@ -32,6 +33,7 @@ from ui.addresses import LARGEST_KEY, whole_number
 
 MOST_AT_ONCE = 100
 LARGEST_PREVIEW = 5_000  # signs of JSON shown of each among many
+LONGEST_TITLE = 60  # signs in the list: its other columns stay in sight
 only_looks_and_posts = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -76,7 +78,7 @@ class DecisionInline(ReadOnlyInline):
 
 @admin.register(Request)
 class RequestAdmin(StaffReadOnlyAdmin):
-    list_display = ("title", "state", "choice", "organization", "policy", "deadline_at", "created_at", "decided_by")
+    list_display = ("question", "state", "choice", "organization", "policy", "deadline_at", "created_at", "decided_by")
     list_select_related = ("organization", "policy", "decided_by__user", "decided_by__organization")
     list_filter = ("status", "organization")
     search_fields = ("public_id", "title")
@@ -88,7 +90,7 @@ class RequestAdmin(StaffReadOnlyAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("title", "state", "organization", "policy", "requested_by", "created_at", "deadline", "run")},
+            {"fields": ("title", "status", "organization", "policy", "requested_by", "created_at", "deadline", "run")},
         ),
         ("What is asked", {"fields": ("figures",)}),
         ("The answer", {"fields": ("choice", "note", "decided_by", "decided_at", "edited")}),
@@ -101,6 +103,10 @@ class RequestAdmin(StaffReadOnlyAdmin):
         return rows if is_list(request) else rows.select_related("requested_by__user", *self.list_select_related)
 
     # --- columns and fields
+
+    @display(description="Question", ordering="title")
+    def question(self, row: Request) -> str:
+        return Truncator(row.title).chars(LONGEST_TITLE)
 
     @display(description="Status", ordering="status", label=LABELS)
     def state(self, row: Request) -> tuple[str, str]:

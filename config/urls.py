@@ -31,7 +31,6 @@ api: list[URLPattern | URLResolver] = [
 pages: list[URLPattern | URLResolver] = [
     path("", include("ui.site_urls")),
     path("", include("accounts.site_urls")),
-    path("", include("agents.site_urls")),
     path("", include("approvals.site_urls")),
     path("", include("orchestration.site_urls")),
 ]

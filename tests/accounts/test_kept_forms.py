@@ -21,11 +21,13 @@ def sign_in(client, answer):
 
 def test_what_was_sent_while_signed_out_is_shown_after_signing_in_and_sent_when_one_says_so(person, client):
     person("ada")
-    page = sign_in(client, client.post("/settings/tokens/", FORM))
+    page = sign_in(client, client.post("/settings/tokens/", FORM | {"key": "of-this-form"}))
+    assert "<dt>name</dt>" in page.content.decode()
+    assert "<dt>key</dt>" not in page.content.decode()
     assert "written &lt;b&gt;before&lt;/b&gt;" in page.content.decode()
     assert ApiToken.objects.count() == 0
     assert page.context["kept"]["action"] == "/settings/tokens/"
-    assert page.context["kept"]["fields"] == [["name", FORM["name"]], ["expires_in", "7"]]
+    assert page.context["kept"]["fields"] == [["name", FORM["name"]], ["expires_in", "7"], ["key", "of-this-form"]]
     client.post("/again/")
     assert client.get("/again/").context["kept"] is None
 

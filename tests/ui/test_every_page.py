@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from accounts.models import ApiToken, Role
 from approvals.models import Request
@@ -16,6 +17,16 @@ from simulators.pages import Rows, addresses
 from tests.factories import MemberFactory
 
 MOST_QUERIES = 15
+NARROWED = {
+    "pages:approvals": ("tab=all", "tab=done", "tab=done&q=figures&status=decided"),
+    "pages:runs": ("q=figures&status=waiting&time=24h", "status=uncertain", "mine=1"),
+    "pages:run": ("view=table", "view=graph", "step=check"),
+    "pages:run-log": ("q=a&level=error",),
+    "pages:deliverables": ("q=a&definition=monthly-figures",),
+    "pages:definitions": ("q=a",),
+    "pages:audit": ("action=approval",),
+    "pages:members": ("q=a",),
+}
 RUNS, REQUESTS = 150, 60  # lists are full, and have a next page
 
 
@@ -34,7 +45,11 @@ def full(committed, organization, members):
     rows = Rows.of(organization, members.admin, definition="monthly-figures")
     waiting = Request.objects.pending().first().context["run"]
     each = [rows, replace(rows, run=waiting), replace(rows, run=made.large_run)]
-    return SimpleNamespace(client=client, addresses={page for one in each for page in addresses(one).items()})
+    pages = {page for one in each for page in addresses(one).items()}
+    decided = Request.objects.filter(status="decided").first()
+    pages |= {(name, f"{address}?{query}") for name, address in pages for query in NARROWED.get(name, ())}
+    pages.add(("pages:approval", reverse("pages:approval", args=[decided.public_id])))
+    return SimpleNamespace(client=client, addresses=pages)
 
 
 def test_every_page_needs_few_queries_however_many_rows_there_are(full):

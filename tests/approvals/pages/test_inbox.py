@@ -78,7 +78,9 @@ def test_what_is_done_is_told_and_comes_first_whenever_it_was_asked(policy, site
     assert " new" not in words(site.get(part))
     Request.withdraw(["0"])
     assert "1 new" in words(site.get(part))
-    assert titles(site.get("/approvals/?tab=done")) == ["0", "2", "1", "3"]
+    page = site.get("/approvals/?tab=done")
+    assert titles(page) == ["0", "2", "1", "3"]
+    assert page.content.decode().count('<td data-label="Ended"><time') == 4
     assert titles(site.get(f"/approvals/?tab=done&after={rows[2].public_id}")) == ["1", "3"]
     assert titles(site.get(f"/approvals/?tab=done&after={rows[4].public_id}")) == ["0", "2", "1", "3"]
 

@@ -1,3 +1,0 @@
-"""Pages for people."""
-
-urlpatterns: list[object] = []
