@@ -16,6 +16,7 @@ PLANNER = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "cpu_index_tuple_cost": "1",  # nor to read a whole index because it was short
 }
 
 

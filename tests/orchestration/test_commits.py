@@ -1,6 +1,9 @@
 """What a step costs the database. The rows tell: each event carries the transaction that wrote it."""
 
-from orchestration.engine.connection import value
+from django.db import transaction
+
+from orchestration.engine.connection import rows, value
+from tests.harness import claim, flush, make_worker, race
 
 COMMITS = "select count(distinct xmin::text) from orchestration_event where run_id = any(%s)"
 CHAIN = "  s0: {agent: echo}\n" + "".join(f"  s{n}: {{agent: echo, needs: [s{n - 1}]}}\n" for n in range(1, 10))
@@ -17,3 +20,33 @@ def test_steps_of_many_runs_share_commits(begin, engine_later, finished):
     for run in begun:
         assert finished(run).status == "completed"
     assert value(COMMITS, [[run.pk for run in begun]]) - len(begun) < len(begun) * 10
+
+
+READ = """
+select coalesce(sum(seq_tup_read + idx_tup_fetch), 0) from pg_stat_xact_user_tables
+where relname = 'orchestration_run' or relname ~ '^orchestration_step_[0-9]+$'
+"""
+
+
+def test_a_plan_made_while_the_tables_were_short_reads_no_more_of_long_ones(begin, committed):
+    text = f"name: chain\nsteps:\n{CHAIN}"
+    worker = make_worker()
+
+    def rows_read_by_two_steps():
+        with transaction.atomic():
+            before = value(READ)
+            (step,) = claim(worker)
+            (next_step,) = [row[2:5] for row in flush(worker, step, follow=True, output={}) if row[1] == "claimed"]
+            flush(worker, next_step)
+            return value(READ) - before
+
+    def grow(_):
+        begin(text)
+        rows("analyze orchestration_run, orchestration_step")
+        short = rows_read_by_two_steps()
+        for _ in range(50):
+            begin(text)
+        return short, rows_read_by_two_steps()
+
+    (((short, long),),) = race(1, grow)
+    assert 0 < short <= long < short + 30  # of the ready ones a claim looks at eight, however many there are

@@ -5,8 +5,8 @@
 -- worker null settles on behalf of nobody: answers, children, a person's word.
 --
 -- Returns a row for each item that was not simply done (late, canceled, or busy: its run is locked elsewhere, hand it in
--- again), for each queue with steps left ready, one of verdict elsewhere if n runs with ready steps are locked by others at
--- this moment, and, verdict claimed, one for each step that is now this worker's.
+-- again), for each queue with steps left ready, one of verdict elsewhere if n more could be claimed were their runs not locked
+-- by others at this moment, and, verdict claimed, one for each step that is now this worker's.
 create function engine_flush_v2(worker bigint, runs bigint[], items jsonb, follow jsonb, want int, queues text[], patient boolean)
 returns table (n int, verdict text, run bigint, key int, fence bigint, attempt int, "position" int, name text, round int, index int, kind text,
     agent_version bigint, feedback jsonb, reads jsonb, definition_version bigint, public_id text, organization bigint, started_by bigint,
@@ -17,7 +17,7 @@ declare
     alive boolean;
     mine bigint[];                  -- the runs of the items that are locked now
     c_runs bigint[]; c_keys int[];  -- claimed from the queue
-    c_live int;                     -- runs with ready steps that were seen, at most `want`
+    c_live int;                     -- ready steps that were seen, of runs that go on, at most `want`
     moves jsonb := '[]';
     x record;
 begin
@@ -35,42 +35,44 @@ begin
     end if;
 
     if alive and want > 0 then
-        -- Look first, without a lock, in a window of eight times the need; lock the runs that are free; then take the
+        -- Look first, without a lock, in a window of eight times the need; lock the runs that are free; then take their
         -- steps that are still ready, by a guarded update with a snapshot later than the locks.
         with seen as materialized (
-            select c.run_id, c.priority, c.rank from unnest(queues) q cross join lateral (
-                select s.run_id, s.priority, s.rank from orchestration_step s where s.status = 'ready' and s.queue = q
+            select c.run_id, c.key, c.priority, c.rank from unnest(queues) q cross join lateral (
+                select s.run_id, s.key, s.priority, s.rank from orchestration_step s where s.status = 'ready' and s.queue = q
                 order by s.priority desc, s.rank limit want * 8) c
             order by c.priority desc, c.rank limit want * 8
         ), wanted as (
-            select run_id, max(priority) as priority, min(rank) as rank from seen group by run_id
+            select run_id, count(*) as steps, max(priority) as priority, min(rank) as rank from seen group by run_id
         ), free as (
-            select r.id from orchestration_run r join wanted w on w.run_id = r.id
-            where r.status in ('running', 'waiting') order by w.priority desc, w.rank limit want for no key update of r skip locked
+            select r.id from (select run_id from wanted order by priority desc, rank) w cross join lateral (
+                select r.id from orchestration_run r where r.id = w.run_id and r.status in ('running', 'waiting') for no key update skip locked) r
+            limit want
+        ), chosen as (
+            select run_id, key from seen where run_id in (select id from free) order by priority desc, rank limit want
         )
-        select (select array_agg(id) from free),
-               (select least(want, count(*)) from wanted w join orchestration_run r on r.id = w.run_id where r.status in ('running', 'waiting'))
-        into c_runs, c_live;
-        n := c_live - coalesce(cardinality(c_runs), 0);
-        if n > 0 then
-            verdict := 'elsewhere';
-            return next;
-        end if;
+        select (select array_agg(run_id) from chosen), (select array_agg(key) from chosen),
+               (select least(want, sum(steps)) from wanted w where (select r.status in ('running', 'waiting') from orchestration_run r where r.id = w.run_id))
+        into c_runs, c_keys, c_live;
 
         if c_runs is not null then
-            with chosen as materialized (
-                select s.run_id, s.key from orchestration_step s
-                where s.run_id = any (c_runs) and s.status = 'ready' and s.queue = any (queues) order by s.priority desc, s.rank limit want
-            ), taken as (
+            with taken as (
                 update orchestration_step s set status = 'running', owner = worker, fence = s.fence + 1, attempt = s.attempt + 1,
                     started_at = clock_timestamp(), waits_for = null, wake_at = null
-                from chosen c where s.run_id = c.run_id and s.key = c.key and s.status = 'ready'
+                from (select *, 'ready' from unnest(c_runs, c_keys) limit want) c(run, key, was)  -- a constant would lead to the index of all that is ready
+                where s.run_id = c.run and s.key = c.key and s.status = c.was
                 returning s.run_id, s.key, s.name, s.kind, s.round, s.index, s.attempt
             )
             select array_agg(run_id), array_agg(key),
                    coalesce(jsonb_agg(jsonb_build_object('run', run_id, 'key', key, 'type', case when kind <> 'output' then 'step.started' end,
                        'data', jsonb_strip_nulls(jsonb_build_object('step', name, 'round', round, 'index', index, 'attempt', attempt)))), '[]')
             into c_runs, c_keys, moves from taken;
+        end if;
+
+        n := c_live - coalesce(cardinality(c_runs), 0);
+        if n > 0 then
+            verdict := 'elsewhere';
+            return next;
         end if;
     end if;
 
@@ -100,6 +102,8 @@ begin
                (select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output, 'x', encode(o.output_digest, 'hex'), 'd', o.decision))
                 from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
                r.definition_version_id, r.public_id::text, r.organization_id, r.started_by_id, r.depth::int, r.input, r.error is not null
-        from unnest(c_runs, c_keys) c(run, key) join orchestration_step s on s.run_id = c.run and s.key = c.key join orchestration_run r on r.id = s.run_id;
+        from unnest(c_runs, c_keys) c(run, key)
+        cross join lateral (select s.* from orchestration_step s where s.run_id = c.run and s.key = c.key offset 0) s
+        cross join lateral (select r.* from orchestration_run r where r.id = c.run offset 0) r;
     end if;
 end $$;

@@ -7,6 +7,10 @@
 -- To begin a statement costs more than what it does for one step, so what is rare (deliverables, ranks, late results,
 -- ends of runs) has a statement of its own, begun only if there is such a thing.
 --
+-- A plan is made once and kept while tables grow, so none may be free to read a table from its beginning because it was
+-- short that day: what is joined to the batch is looked up in a lateral with OFFSET 0, which is not turned round, and a
+-- batch says LIMIT its own length, of which the planner assumes next to nothing.
+--
 -- items: [{n, run, key, fence, was, outcome, …}]: step (run, key) moves from `was` to `outcome` if it still is `was`
 --   under that fence. `begun` says that a call was under way: what may not be repeated is then not ready but uncertain.
 --   follow: {run: how many threads go on with that run}; dependants that become ready are claimed for
@@ -47,7 +51,8 @@ begin
             from jsonb_to_recordset(items) as g(n int, run bigint, key int, fence bigint, was text, outcome text, waits_for text, wake float8,
                     unlost boolean, begun boolean, input jsonb, input_digest text, output jsonb, output_digest text, error jsonb, decision jsonb,
                     usage jsonb, child bigint, deliverable jsonb, note jsonb)
-            join orchestration_run r on r.id = g.run
+            cross join lateral (select r.status from orchestration_run r where r.id = g.run offset 0) r
+            limit jsonb_array_length(items)
         ), moved as (
             update orchestration_step s set
                 status = g.becomes,
@@ -133,8 +138,9 @@ begin
                    case when s.open_needs > fed.n then 'blocked'
                         when s.failed_needs + fed.bad > 0 and not s.tolerant then 'skipped'
                         when r.status in ('running', 'waiting') and s.queue = any (queues) then 'running' else 'ready' end as may
-            from fed join orchestration_step s on s.run_id = fed.run_id and s.key = fed.key join orchestration_run r on r.id = fed.run_id
-            where s.status = 'blocked'
+            from fed
+            cross join lateral (select s.* from orchestration_step s where s.run_id = fed.run_id and s.key = fed.key and s.status = 'blocked' offset 0) s
+            cross join lateral (select r.status, r.fair_key from orchestration_run r where r.id = fed.run_id offset 0) r
         ), poised as (  -- no more of a run are claimed at once than threads go on with it
             select j.*, case when j.may = 'running' and row_number() over (partition by j.run_id, j.may order by j.key)
                                   > coalesce((follow ->> j.run_id::text)::int, 0) then 'ready' else j.may end as becomes
@@ -177,7 +183,7 @@ begin
                 started_at = case when p.becomes = 'running' then clock_timestamp() end,
                 ended_at = case when p.becomes = 'skipped' then clock_timestamp() end,
                 rank = coalesce(p.rank, s.rank)
-            from unnest(x.runs, x.keys, x.n, x.bad, x.becomes, ranks) as p(run_id, key, n, bad, becomes, rank)
+            from (select * from unnest(x.runs, x.keys, x.n, x.bad, x.becomes, ranks) limit cardinality(x.runs)) as p(run_id, key, n, bad, becomes, rank)
             where s.run_id = p.run_id and s.key = p.key and s.status = 'blocked'
             returning s.run_id, s.key, s.name, s.kind, s.round, s.index, s.attempt, s.dependants, s.queue, p.becomes
         )
@@ -208,7 +214,7 @@ begin
 
     -- 3. The runs' counters and status, and the events, numbered on from the run's last.
     with entry as materialized (
-        select * from unnest(told)
+        select * from unnest(told) limit cardinality(told)
     ), sums as (
         select e.run, count(e.type)::int as n, sum(e.open)::int as open, sum(e.moving)::int as moving, bool_or(e.type = 'step.failed') as fails
         from entry e group by e.run
