@@ -1,21 +1,8 @@
 // Pages of runs: times that go on counting, and a step chosen in place instead of by loading the page again.
 import { get } from "./live.js";
-import { UNITS } from "./shell.js";
+import { counted } from "./shell.js";
 
-// --- times that go on, said as `counted` of ui/templatetags/ui.py says them
-function counted(seconds) {
-  if (seconds < 10) return `${Math.max(0, Math.floor(seconds))} s`;
-  const parts = [];
-  let left = Math.floor(seconds);
-  for (const [length, unit] of UNITS) {
-    if (left >= length && parts.length < 2) {
-      parts.push(`${Math.floor(left / length)} ${unit}`);
-      left %= length;
-    } else if (parts.length) break;
-  }
-  return parts.join(" ");
-}
-
+// --- times that go on
 function count() {
   const now = Date.now();
   for (const place of document.querySelectorAll("[data-since], [data-until]")) {

@@ -1,16 +1,28 @@
 // What every page has: dialogs, palette, keys, toasts, copying, times that stay relative, and the reader's time zone.
 
-export const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const TYPING = "input, textarea, select, [contenteditable]";
 const TIMES_MS = 10_000;
 const DRAFT_DAYS = 7;
 
 // --- times, said as ui/templatetags/ui.py says them
+export function counted(seconds) {
+  if (seconds < 10) return `${Math.max(0, Math.floor(seconds))} s`;
+  const parts = [];
+  let left = Math.floor(seconds);
+  for (const [length, unit] of UNITS) {
+    if (left >= length && parts.length < 2) {
+      parts.push(`${Math.floor(left / length)} ${unit}`);
+      left %= length;
+    } else if (parts.length) break;
+  }
+  return parts.join(" ");
+}
+
 export function relative(seconds) {
   const size = Math.abs(seconds);
   if (size < 5) return "just now";
-  const [length, unit] = UNITS.find(([length]) => size >= length);
-  const words = `${Math.floor(size / length)} ${unit}`;
+  const words = counted(size < 60 ? size : size - (size % 60));
   return seconds < 0 ? `${words} ago` : `in ${words}`;
 }
 

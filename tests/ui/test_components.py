@@ -92,7 +92,18 @@ def test_durations_read_as_people_say_them(seconds, words):
     assert duration(seconds) == words
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(-2, "just now"), (-180, "3 min ago"), (7200, "in 2 h")])
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-2, "just now"),
+        (-9.9, "9 s ago"),
+        (-200, "3 min ago"),
+        (7200, "in 2 h"),
+        (7265, "in 2 h 1 min"),
+        (86400 + 59, "in 1 d"),
+        (259_199, "in 2 d 23 h"),
+    ],
+)
 def test_times_are_told_from_now(seconds, words):
     assert relative(seconds) == words
 

@@ -88,12 +88,11 @@ def at(moment: datetime.datetime | None, nothing: str = "") -> SafeString | str:
 
 
 def relative(seconds: float) -> str:
-    """ "3 min ago", "in 2 h", "just now". `static/js/shell.js` says it with the same words."""
+    """ "40 s ago", "in 3 min", "in 2 d 23 h", "just now". `static/js/shell.js` says it with the same words."""
     size = abs(seconds)
     if size < 5:
         return "just now"
-    length, unit = next((length, unit) for length, unit in UNITS if size >= length)
-    words = f"{int(size // length)} {unit}"
+    words = counted(size if size < 60 else size - size % 60)
     return f"{words} ago" if seconds < 0 else f"in {words}"
 
 
@@ -108,7 +107,7 @@ def duration(seconds: float | None) -> str:
 
 
 def counted(seconds: float) -> str:
-    """Of a time that goes on: in whole seconds, as static/js/run.js goes on saying it."""
+    """Of a time that goes on: in whole seconds, as static/js/shell.js says it, too."""
     return f"{max(0, int(seconds))} s" if seconds < 10 else _in_units(seconds)
 
 
