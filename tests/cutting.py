@@ -1,5 +1,6 @@
-"""A server between a process and PostgreSQL that cuts the connection at a message: before it arrives, or after it has
-been done and before its answer is read. A commit then has an outcome that the process does not know."""
+"""A server between a process and PostgreSQL that counts round trips, and cuts the connection at a message: before it
+arrives, or after it has been done and before its answer is read. A commit then has an outcome that the process does not
+know."""
 
 import contextlib
 import shutil
@@ -9,6 +10,8 @@ import threading
 from pathlib import Path
 
 IDLE = b"Z\x00\x00\x00\x05I"  # ReadyForQuery, outside a transaction: what was sent is committed
+READY = IDLE[:5]  # ends each answer
+HEAD_BYTES = 65_536
 PORT = 5432
 
 
@@ -18,6 +21,7 @@ class Cutter:
         self.target = target
         self.folder = Path(tempfile.mkdtemp(prefix="cut"))
         self.cuts = 0
+        self.lines = []
         self._words = self._then = None
         self.is_before = False
         self._lock = threading.Lock()
@@ -32,6 +36,10 @@ class Cutter:
         with self._lock:
             self._words, self._then, self.is_before = words, then, before
 
+    def round_trips(self, words):
+        """Of the connections whose first messages have these words."""
+        return sum(line.answers for line in self.lines if words in line.head)
+
     def close(self):
         self._server.close()
         shutil.rmtree(self.folder)
@@ -43,6 +51,7 @@ class Cutter:
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self.target)
                 line = Line(self, client, server)
+                self.lines.append(line)
                 for run in (line.to_server, line.to_client):
                     threading.Thread(target=run, daemon=True).start()
 
@@ -68,10 +77,14 @@ class Line:
         self.server = server
         self.is_mute = False
         self.expects = None
+        self.head = b""
+        self.answers = 0
 
     def to_server(self):
         with contextlib.suppress(OSError):
             while given := self.client.recv(1 << 20):
+                if len(self.head) < HEAD_BYTES:
+                    self.head += given
                 if self.cutter.is_wanted(self, given):
                     if self.cutter.is_before:
                         break
@@ -83,6 +96,7 @@ class Line:
         answer = b""
         with contextlib.suppress(OSError):
             while given := self.server.recv(1 << 20):
+                self.answers += given.count(READY)
                 if not self.is_mute:
                     self.client.sendall(given)
                     continue

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from accounts.models import ApiToken
 from config.up.processes import Account, kill_group
 from config.up.services import away_folder, services_of, socket_folder, wait_until_ready
+from tests.cutting import Cutter
 from tests.harness import forget_versions
 
 
@@ -35,6 +36,17 @@ def operator(client_of, members):
 @pytest.fixture
 def viewer(client_of, members):
     return client_of(members.viewer)
+
+
+@pytest.fixture
+def cutter(committed):
+    connection.ensure_connection()
+    there = connection.connection.info
+    if not there.host.startswith("/"):
+        pytest.skip("the server is not on a unix socket")
+    cutter = Cutter(f"{there.host}/.s.PGSQL.{there.port}")
+    yield cutter
+    cutter.close()
 
 
 @pytest.fixture

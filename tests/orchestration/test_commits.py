@@ -1,8 +1,9 @@
-"""What a step costs the database. The rows tell: each event carries the transaction that wrote it."""
+"""What a step costs the database. Of its commits the rows tell: each event carries the transaction that wrote it."""
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from orchestration.engine.connection import rows, value
+from tests.cutting import PORT
 from tests.harness import claim, flush, make_worker, race
 
 COMMITS = "select count(distinct xmin::text) from orchestration_event where run_id = any(%s)"
@@ -20,6 +21,28 @@ def test_steps_of_many_runs_share_commits(begin, engine_later, finished):
     for run in begun:
         assert finished(run).status == "completed"
     assert value(COMMITS, [[run.pk for run in begun]]) - len(begun) < len(begun) * 10
+
+
+def test_a_step_costs_one_round_trip_alone_and_less_than_one_among_others(
+    begin, cutter, engine_later, finished, monkeypatch
+):
+    run = begin(CHAIN)
+    with monkeypatch.context() as through:
+        for name, given in (("HOST", str(cutter.folder)), ("PORT", PORT)):
+            through.setitem(connections.settings["default"], name, given)
+        engine_later()
+        finished(run)  # by now the engine's threads have their connections
+    recorded = b"engine_flush"
+
+    def trips(count):
+        before = cutter.round_trips(recorded)
+        for run in [begin(CHAIN) for _ in range(count)]:
+            finished(run)
+        return cutter.round_trips(recorded) - before
+
+    looks = 5  # for work that others hinted at, or that a sweep found
+    assert 10 < trips(1) <= 1 + 10 + looks
+    assert trips(20) < 20 * 10
 
 
 READ = """

@@ -52,7 +52,7 @@ begin
             select run_id, key from seen where run_id in (select id from free) order by priority desc, rank limit want
         )
         select (select array_agg(run_id) from chosen), (select array_agg(key) from chosen),
-               (select least(want, sum(steps)) from wanted w where (select r.status in ('running', 'waiting') from orchestration_run r where r.id = w.run_id))
+               (select least(want, coalesce(sum(steps), 0)) from wanted w where (select r.status in ('running', 'waiting') from orchestration_run r where r.id = w.run_id))
         into c_runs, c_keys, c_live;
 
         if c_runs is not null then

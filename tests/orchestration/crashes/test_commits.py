@@ -1,9 +1,8 @@
 """A commit whose outcome is not known: the connection is cut before it arrives, or before its answer is read."""
 
 import pytest
-from django.db import connection
 
-from tests.cutting import PORT, Cutter
+from tests.cutting import PORT
 from tests.harness import until
 
 # What the message says; and what the one that is meant says, on the same connection after it.
@@ -15,17 +14,6 @@ MESSAGES = {
     "a round": (b'"choice": "retry"', b"COMMIT"),
     "lines of the log": (b"Attempt 1 failed", b"COMMIT"),
 }
-
-
-@pytest.fixture
-def cutter(committed):
-    connection.ensure_connection()
-    there = connection.connection.info
-    if not there.host.startswith("/"):
-        pytest.skip("the server is not on a unix socket")
-    cutter = Cutter(f"{there.host}/.s.PGSQL.{there.port}")
-    yield cutter
-    cutter.close()
 
 
 @pytest.mark.parametrize("message", MESSAGES)
