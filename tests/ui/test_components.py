@@ -124,6 +124,11 @@ def test_the_styleguide_shows_every_status(client, db):
         assert f'data-status="{name}"' in page
 
 
+def test_no_rule_makes_the_browser_look_through_a_whole_page():
+    rules = (ROOT / "static/countersign.css").read_text()
+    assert re.findall(r"(?:html|body|main|:root|\.log)(?:\.[\w-]+)?:has\(.*", rules) == []
+
+
 def test_a_wait_whose_end_is_known_says_when():
     soon = timezone.now() + timedelta(seconds=40)
     assert "Retry 2 of 5 in <span data-until=" in draw(
