@@ -31,7 +31,6 @@ class InvalidDefinition(InvalidInput):
             {
                 "pointer": f"{finding.file}:{finding.line}:{finding.column}",
                 **asdict(finding),
-                "message": f"{finding.message} {finding.fix or ''}".strip(),
             }
             for finding in findings
         ]

@@ -20,6 +20,13 @@ LIMITS = (
     ("minItems", "at least {} items"),
     ("maxItems", "at most {} items"),
 )
+A_KIND = KINDS | {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object: names with values",
+}
 LONGEST_MESSAGE = 300
 WORDS_OF_RULES = {
     "minLength": "At least {} signs.",
@@ -31,6 +38,10 @@ WORDS_OF_RULES = {
     "minItems": "At least {} of them.",
     "maxItems": "At most {} of them.",
     "multipleOf": "A multiple of {}.",
+    "const": "This must be {}.",
+    "uniqueItems": "None of them may stand there twice.",
+    "anyOf": "This has none of the forms that are asked for.",
+    "oneOf": "This has none of the forms that are asked for, or more than one.",
 }
 
 
@@ -94,15 +105,26 @@ def words_of(schema: Any) -> str:
 def words_of_error(error: SchemaError) -> str:
     """What is wrong with a value at its place, for people: no regular expression, and not the value once more."""
     rule: Any = error.validator_value
-    if error.validator == "type":
-        words = f"This is to be of type {rule if isinstance(rule, str) else ' or '.join(map(str, rule))}."
-    elif error.validator == "pattern":
-        words = form_wanted(error.schema)
-    elif error.validator == "additionalProperties" and "regex" in error.message:
-        words = "It has a member whose name does not have the form that is asked for."
-    else:
-        known = WORDS_OF_RULES.get(str(error.validator))
-        words = known.format(rule) if known else f"{error.message}."
+    match error.validator:
+        case "type":
+            kinds = [rule] if isinstance(rule, str) else rule
+            words = f"This must be {' or '.join(A_KIND.get(kind, str(kind)) for kind in kinds)}."
+        case "pattern":
+            words = form_wanted(error.schema)
+        case "enum":
+            words = f"This must be one of {', '.join(str(value) for value in rule[:20])}."
+        case "format":
+            words = f"This is not a valid {FORMATS.get(rule, rule)}."
+        case "required":
+            words = f"It needs {error.message.removesuffix(' is a required property')}."
+        case "additionalProperties" if "regex" in error.message:
+            words = "It has a member whose name does not have the form that is asked for."
+        case "additionalProperties":
+            known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
+            words = f"It may not have {', '.join(repr(key) for key in error.instance if key not in known)}."
+        case _:
+            said = WORDS_OF_RULES.get(str(error.validator))
+            words = said.format(rule) if said else f"{error.message}."
     return words if len(words) <= LONGEST_MESSAGE else words[: LONGEST_MESSAGE - 1] + "…"
 
 

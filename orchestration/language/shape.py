@@ -7,12 +7,22 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from ui.schema_words import words_of_error
+
 from .draft import Draft
 from .findings import did_you_mean
 from .nodes import Where
 
 SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
 LATEST = "This version does not have it."
+HOW_TO_WRITE = {
+    "object": "Write its keys below it, each on a line of its own.",
+    "array": "Write a list, such as [a, b].",
+    "string": "Write a text; in quotes if it reads as something else.",
+    "boolean": "Write true or false.",
+    "integer": "Write a whole number.",
+    "number": "Write a number.",
+}
 
 
 def check_shape(draft: Draft) -> None:
@@ -41,7 +51,10 @@ def find_error(draft: Draft, error: Any) -> None:
         draft.find(path, "not-in-this-version", f"needs with any or of. {LATEST}", "Write a list of steps.")
     else:
         rule = schema.get("x-rule", "shape")
-        draft.find(path, rule, f"{_named(path)}{_message(error)}.", schema.get("x-fix", _fix(error)))
+        words = words_of_error(error)
+        names = [part for part in path if not isinstance(part, int)]
+        message = f"{names[-1]}: {words[0].lower()}{words[1:]}" if names else words
+        draft.find(path, rule, message, schema.get("x-fix") or _fix(error))
 
 
 def find_unknown_key(draft: Draft, path: Where, known: Collection[str], later: Collection[str]) -> None:
@@ -63,21 +76,10 @@ def find_kinds(draft: Draft, path: Where, step: Any) -> None:
         draft.find_key(path, "step-kind", message, "Add agent: or approval:.")
 
 
-def _named(path: Where) -> str:
-    names = [str(part) for part in path if not isinstance(part, int)]
-    return f"{names[-1]}: " if names else ""
-
-
-def _message(error: Any) -> str:
-    if error.validator == "type":
-        wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
-        return f"this must be {wanted}"
-    if error.validator == "pattern":
-        return f"{error.instance} does not have the form that is asked for"
-    return str(error.message)
-
-
 def _fix(error: Any) -> str:
     if error.validator == "enum":
         return did_you_mean(str(error.instance), [str(value) for value in error.validator_value])
-    return "See the reference of the language."
+    kinds = error.validator_value if error.validator == "type" else ()
+    return HOW_TO_WRITE.get(
+        kinds if isinstance(kinds, str) else next(iter(kinds), ""), "See the reference of the language."
+    )

@@ -42,6 +42,7 @@ def test_findings_name_their_place_and_nothing_is_saved(builder):
     assert error["pointer"] == "flow.yaml:3:18"
     assert (error["line"], error["column"]) == (3, 18)
     assert "echo" in error["fix"]
+    assert error["fix"] not in error["message"]
     assert not Definition.objects.exists()
 
 

@@ -77,6 +77,32 @@ def test_each_finding_names_its_place(text, found):
     assert all(one.message and one.fix for one in result.findings)
 
 
+@pytest.mark.parametrize(
+    ("line", "message", "fix"),
+    [
+        (
+            "a: 7",
+            "a: this must be an object: names with values.",
+            "Write its keys below it, each on a line of its own.",
+        ),
+        ("a: {agent: echo, repeatable: 1}", "repeatable: this must be true or false.", "Write true or false."),
+        (
+            "a: {agent: echo, needs: 7}",
+            "needs: this must be a list or text.",
+            "Write a list, such as [a, b].",
+        ),
+        (
+            "a: {agent: echo, timeout: soon}",
+            "timeout: this does not have the form that is asked for.",
+            "Write a number and ms, s, m, h, d or w, such as 30s.",
+        ),
+    ],
+)
+def test_what_has_the_wrong_shape_is_told_in_words(line, message, fix):
+    [one] = compiled(definition(f"  {line}")).findings
+    assert (one.message, one.fix) == (message, fix)
+
+
 def test_a_field_the_output_schema_does_not_have_is_found():
     result = compiled(FLAGSHIP.replace('output.markdown }}"}\n', 'output.markdwon }}"}\n', 1))
     assert [(one.rule, one.fix) for one in result.findings] == [("unknown-field", "Did you mean markdown?")]

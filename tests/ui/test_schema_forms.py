@@ -71,7 +71,7 @@ def test_what_was_left_empty_is_absent():
         ("share", "9" * 5000, "Write a number"),
         ("size", "huge", "Choose one of those offered."),
         ("numbers", "1\nx", "Line 2: Write a number"),
-        ("rows", "[1]", "0: This is to be of type object."),
+        ("rows", "[1]", "0: This must be an object: names with values."),
         ("rows", "[", "Line 1, column 2 is no JSON"),
         ("rows", "[" * 100_000, "This is no JSON."),
         ("rows", "[NaN]", "This is no JSON."),

@@ -44,7 +44,7 @@ def test_a_broken_pattern_is_told_in_words(schema, words):
     ("schema", "value", "words"),
     [
         ({"minimum": 0}, -3, "At least 0."),
-        ({"type": ["string", "null"]}, 7, "This is to be of type string or null."),
+        ({"type": ["string", "null"]}, 7, "This must be text or nothing."),
         ({"pattern": "^[a-z]{3}$", "examples": ["abc"]}, "7", "This must look like abc."),
         ({"propertyNames": {"pattern": "^[a-z]$"}}, {"AB": 1}, "This does not have the form that is asked for."),
         (
@@ -52,7 +52,10 @@ def test_a_broken_pattern_is_told_in_words(schema, words):
             {"y": 1},
             "It has a member whose name does not have the form that is asked for.",
         ),
-        ({"required": ["{}"]}, {}, "'{}' is a required property."),
+        ({"required": ["{}"]}, {}, "It needs '{}'."),
+        ({"properties": {"a": {}}, "additionalProperties": False}, {"a": 1, "b": 2}, "It may not have 'b'."),
+        ({"enum": ["a", 2]}, "c", "This must be one of a, 2."),
+        ({"anyOf": [{"type": "string"}, {"minimum": 7}]}, 1, "This has none of the forms that are asked for."),
     ],
 )
 def test_what_a_schema_refuses_is_told_in_words(schema, value, words):

@@ -74,7 +74,7 @@ def test_an_operator_says_what_became_of_a_step(operator, begin, outcome, output
 @pytest.mark.parametrize(
     ("sent", "words"),
     [
-        ({"outcome": "completed", "output": '{"no": 1}', "reason": "r"}, "required property"),
+        ({"outcome": "completed", "output": '{"no": 1}', "reason": "r"}, "It needs"),
         ({"outcome": "completed", "output": "{", "reason": "r"}, "is no JSON"),
         ({"outcome": "failed", "output": "1", "reason": "r"}, "There is no output with failed"),
         ({"outcome": "maybe", "reason": "r"}, "Select a valid choice"),
