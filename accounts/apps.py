@@ -7,6 +7,7 @@ from ui import shell
 
 class AccountsConfig(AppConfig):
     name = "accounts"
+    verbose_name = "People"  # "Accounts" is allauth's
 
     def ready(self) -> None:
         register(sign_in_services)

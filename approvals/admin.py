@@ -30,6 +30,7 @@ from approvals.models import CONTINUE, Decision, Policy, Request
 from approvals.sheets import Sheet, changes_between
 from approvals.views import choice_of, decided, is_answer_of, shown, words_of_choice
 from ui.addresses import LARGEST_KEY, whole_number
+from ui.templatetags.ui import at
 
 MOST_AT_ONCE = 100
 LARGEST_PREVIEW = 5_000  # signs of JSON shown of each among many
@@ -114,7 +115,7 @@ class RequestAdmin(StaffReadOnlyAdmin):
 
     @display(description="Deadline")
     def deadline(self, row: Request) -> str:
-        return "" if row.deadline_at is None else f"{row.deadline_at:%Y-%m-%d %H:%M %Z}, then {row.deadline_choice}"
+        return format_html("{}, then {}", at(row.deadline_at), row.deadline_choice) if row.deadline_at else ""
 
     @display(description="Run")
     def run(self, row: Request) -> SafeString | str:

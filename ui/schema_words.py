@@ -105,6 +105,7 @@ def words_of(schema: Any) -> str:
 def words_of_error(error: SchemaError) -> str:
     """What is wrong with a value at its place, for people: no regular expression, and not the value once more."""
     rule: Any = error.validator_value
+    value: Any = error.instance
     match error.validator:
         case "type":
             kinds = [rule] if isinstance(rule, str) else rule
@@ -121,7 +122,7 @@ def words_of_error(error: SchemaError) -> str:
             words = "It has a member whose name does not have the form that is asked for."
         case "additionalProperties":
             known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
-            words = f"It may not have {', '.join(repr(key) for key in error.instance if key not in known)}."
+            words = f"It may not have {', '.join(repr(key) for key in value if key not in known)}."
         case _:
             said = WORDS_OF_RULES.get(str(error.validator))
             words = said.format(rule) if said else f"{error.message}."

@@ -84,7 +84,7 @@ function checker(box) {
       return null;
     }
     list.innerHTML = answer.html;
-    if (answer.graph) drawGraph(document.querySelector("[data-graph]"), answer.graph);
+    showGraph(document.querySelector("[data-graph]"), answer);
     count.textContent = answer.findings.length;
     count.hidden = !answer.findings.length;
     const words = answer.findings.length === 1 ? "1 finding" : `${answer.findings.length} findings`;
@@ -93,11 +93,15 @@ function checker(box) {
   };
 }
 
-// The graph as the server laid it out, in the width there is; with errors in the text the last one stays.
-function drawGraph(card, html) {
-  card.innerHTML = html;
-  card.hidden = false;
-  placeGraph(card);
+// The graph as the server laid it out, in the width there is; with errors in the text the last one stays, and says so.
+function showGraph(card, { graph, findings }) {
+  if (!card) return;
+  const isOld = findings.some(({ severity }) => severity === "error");
+  card.querySelector("[data-graph-old]").hidden = !isOld;
+  if (isOld) return;
+  card.hidden = !graph;
+  card.querySelector("[data-graph-drawn]").innerHTML = graph;
+  if (graph) placeGraph(card);
 }
 
 function placeGraph(card) {

@@ -274,4 +274,5 @@ def test_theme_and_density_are_chosen_where_one_is(client, members):
         "/settings/preference/", {"density": "compact", "theme": "odd"}, headers={"Referer": "https://evil.example/"}
     )
     assert (answer.headers["Location"], answer.cookies["density"].value) == ("/settings/", "compact")
+    assert "optional" not in client.get("/settings/").content.decode()
     assert "theme" not in answer.cookies

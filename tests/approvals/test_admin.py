@@ -9,6 +9,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from approvals.models import Policy, Request
+from config.skin import PLACES
 from tests.approvals.looks import PAYLOAD, SCHEMA, as_it_is, browser, colleague, form_of, words
 from tests.factories import MemberFactory, PolicyFactory, ask
 
@@ -182,6 +183,14 @@ def test_every_table_wears_the_skin_and_state_cannot_be_changed(rf, policy):
             rights = place.has_add_permission(request), place.has_change_permission(request)
             assert (*rights, place.has_delete_permission(request)) == (False, False, False), model
     assert {model.__name__ for model in admin.site._registry} >= STATE
+
+
+def test_the_first_page_lists_every_table_once_by_the_names_of_the_sidebar(root):
+    html = root.get("/admin/").content.decode()
+    assert re.findall(r'class="section"[^>]*>\s*([^<]+?)\s*<', html) == list(PLACES)
+    places = {name for group in PLACES.values() for _, name, _ in group}
+    assert places == {model._meta.label_lower for model in admin.site._registry}
+    assert all(html.count(f'href="/admin/{name.replace(".", "/")}/"') >= 2 for name in places)
 
 
 def test_every_list_and_form_opens(figures, root, ada, begin):
