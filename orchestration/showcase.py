@@ -58,7 +58,7 @@ def sample() -> dict[str, Any]:
             for hour in hours
         ],
         "first_steps": [
-            {**dict(zip(STEP_KEYS, step, strict=True)), "is_done": n == 0, "is_yours": n < 2}
+            {**dict(zip(STEP_KEYS, step, strict=True)), "is_done": n == 0, "is_yours": n < 3}
             for n, step in enumerate(FIRST_STEPS)
         ],
         "status": "waiting",
