@@ -106,7 +106,7 @@ CACHES = {"default": {"BACKEND": "config.cache.ForgivingRedisCache", "LOCATION":
 
 # --- Celery: runs the worker processes; the engine in them finds its own work
 WORKER_QUEUES = env.list("WORKER_QUEUES", default=["default", "context", "tool", "orchestrator"])
-WORKER_THREADS = env.int("WORKER_THREADS", default=48)
+WORKER_THREADS = env.int("WORKER_THREADS", default=64)
 WORKER_LEASE_SECONDS = env.float("WORKER_LEASE_SECONDS", default=15.0)
 WORKER_HEARTBEAT_SECONDS = env.float("WORKER_HEARTBEAT_SECONDS", default=3.0)
 WORKER_DRAIN_SECONDS = env.float("WORKER_DRAIN_SECONDS", default=20.0)

@@ -2,15 +2,16 @@
 
 import datetime
 import email.utils
-import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Condition
 from typing import Any, cast
 
 import httpx2
 import openai
+from cachetools import LRUCache, cached
 from django.conf import settings
 from openai.types.chat import ChatCompletion
 
@@ -119,7 +120,7 @@ def _request(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> bytes:
     return bytes(body)
 
 
-@functools.lru_cache(maxsize=32)
+@cached(LRUCache(32), condition=Condition())  # a client's certificates are a megabyte, and 50 milliseconds of work
 def _client(base_url: str, key: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)  # the engine retries, and counts
 

@@ -1,8 +1,13 @@
-"""What definition and agent versions say, compiled once in a process: both never change."""
+"""What definition and agent versions say, compiled once in a process: both never change.
+
+Many walkers ask for the same one at the same time. The first compiles it and the others wait for it.
+"""
 
 from collections.abc import Mapping
-from functools import lru_cache
+from threading import Condition
 from typing import Any
+
+from cachetools import LRUCache, cached
 
 from agents.models import AgentVersion
 from agents.runners import Runner, runner_for
@@ -86,12 +91,12 @@ class AgentFacts:
         return self._output
 
 
-@lru_cache(maxsize=512)
+@cached(LRUCache(512), condition=Condition())
 def plan_of(version: int) -> Plan:
     return Plan(DefinitionVersion.objects.get(pk=version))
 
 
-@lru_cache(maxsize=512)
+@cached(LRUCache(512), condition=Condition())
 def agent_of(version: int) -> AgentFacts:
     return AgentFacts(AgentVersion.objects.select_related("agent").get(pk=version))
 
