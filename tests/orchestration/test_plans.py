@@ -2,6 +2,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from agents.gateways.model import _client
+from orchestration.engine.connection import returned_connection
 from orchestration.engine.plans import plan_of
 
 
@@ -11,7 +12,8 @@ def at_once(ask):
 
     def one(_):
         barrier.wait()
-        return ask()
+        with returned_connection():
+            return ask()
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(one, range(threads)))
