@@ -205,7 +205,7 @@ def fill(model: int, count: int) -> int:
         with transaction.atomic():
             rows(
                 _COPY_RUNS.format(columns=", ".join(_columns("orchestration_run", "id", "public_id"))),
-                [done, part, model],
+                [done, done + part, model],
             )
             for table in ("orchestration_step", "orchestration_event"):
                 rows(_COPY_PARTS.format(table=table, columns=", ".join(_columns(table, "run_id"))), [model])
@@ -220,7 +220,7 @@ create temp table copied on commit drop as
 with made as (
     insert into orchestration_run (public_id, {columns})
     select 'run_copy' || n, {columns}
-    from orchestration_run r cross join generate_series(%s + 1, %s + %s) n where r.id = %s returning id)
+    from orchestration_run r cross join generate_series(%s + 1, %s) n where r.id = %s returning id)
 select id from made
 """
 _COPY_PARTS = """
