@@ -26,6 +26,7 @@ FLUSH = "select * from engine_flush_v2(%s, %s::bigint[], %s::jsonb, %s::jsonb, %
 LOCK_WORKER = "select from orchestration_worker where id = %s and dead_at is null for key share"
 LOCK_RUN = "select id from orchestration_run where id = %s for no key update"
 LOCK_FREE_RUN = f"{LOCK_RUN} skip locked"
+HELD = "select key from orchestration_step where run_id = %s and key = %s and fence = %s and status = 'running'"
 LARGEST_BATCH = 100
 PATIENCE_SECONDS = (
     0.05  # an item whose run is locked elsewhere goes into the next batches for so long, then waits alone
@@ -181,11 +182,12 @@ class Recorder(threading.Thread):
                 if not rows(LOCK_RUN if patient else LOCK_FREE_RUN, [ended.claim.run]):
                     found = [(ended.number, "busy")]
                     raise _TakenBack
-                failpoints.reach("preparing")
-                ended.item = encode(ended.claim.place, "running", ended.outcome, **_prepared(prepare))  # type: ignore[arg-type]
-                failpoints.reach("prepared")
+                if rows(HELD, ended.claim.place):  # one that comes late may not even be possible to prepare
+                    failpoints.reach("preparing")
+                    ended.item = encode(ended.claim.place, "running", ended.outcome, **_prepared(prepare))  # type: ignore[arg-type]
+                    failpoints.reach("prepared")
                 found = self._call(batch, 0, patient)
-                if any(row[1] in ("late", "canceled", "busy") for row in found):
+                if any(row[1] in ("canceled", "busy") for row in found):
                     raise _TakenBack
                 failpoints.reach("flushed")
         except _TakenBack:

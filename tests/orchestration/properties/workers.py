@@ -198,7 +198,7 @@ class Workers(RuleBasedStateMachine):
         if hand.outcome is None:
             return
         if not hand.is_current:
-            run.told["step.late_result"] += hand.outcome.prepare is None
+            run.told["step.late_result"] += 1
             return
         becomes = hand.expected["becomes"]
         if becomes == "back":
