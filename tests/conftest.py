@@ -3,9 +3,14 @@ processes, a database with real commits, an engine in this process, and worker p
 
 import itertools
 import json
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx2
@@ -19,11 +24,14 @@ from agents import tools
 from agents.models import Agent
 from agents.seeding import seed_agents
 from approvals.seeding import seed_policies
+from config.up.processes import Account
+from config.up.services import away_folder, socket_folder
 from orchestration import sources
 from orchestration.engine import starts
 from orchestration.models import Run
 from tests.factories import MemberFactory, OrganizationFactory
 from tests.harness import ROOT, EngineHere, Hold, WorkerProcess, assert_sound, until
+from tests.launcher import Up
 
 # The same examples each time; others, and more of them, by hand: `bin/test PATH --hypothesis-profile long`.
 hypothesis.settings.register_profile("short", derandomize=True, deadline=None, database=None)
@@ -195,6 +203,33 @@ def simulators_process():
     process.kill()  # it may be in the middle of a slow answer
     process.wait(timeout=10)
     process.stdout.close()
+
+
+@pytest.fixture
+def data():
+    """A data directory another user may pass through, as root needs it; pytest's own tmp_path lets nobody in."""
+    folder = Path(tempfile.mkdtemp(prefix="countersign-up-", dir="/tmp"))
+    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    (folder / "log").mkdir(mode=0o700)
+    yield folder
+    for path in (socket_folder(folder, Account.choose()), away_folder(folder), folder):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def up(data):
+    """Start `bin/up`: `up("--no-demo", NAME="value")`."""
+    started = []
+
+    def start(*options, **named) -> Up:
+        started.append(Up(data, *options, **named))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.end(signal.SIGTERM)
+        one.process.stdout.close()
 
 
 class Simulator:

@@ -1,16 +1,11 @@
-import os
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
 from django.core.management import call_command
 from django.db import connection, connections
 from rest_framework.test import APIClient
 
 from accounts.models import ApiToken
-from config.up.processes import Account, kill_group
-from config.up.services import away_folder, services_of, socket_folder, wait_until_ready
+from config.up.processes import kill_group
+from config.up.services import services_of, wait_until_ready
 from tests.cutting import Cutter
 from tests.harness import forget_versions
 
@@ -50,11 +45,8 @@ def cutter(committed):
 
 
 @pytest.fixture
-def servers(django_db_setup, django_db_blocker):
+def servers(django_db_setup, django_db_blocker, data):
     """A PostgreSQL and a Valkey of this test's own, which Django talks to instead of the usual ones."""
-    data = Path(tempfile.mkdtemp(prefix="countersign-crash-", dir="/tmp"))
-    data.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    (data / "log").mkdir(mode=0o700)
     # What a killed process has written, the kernel still has: only a machine that loses its power needs fsync.
     postgres, valkey = services_of(data, data / "log", {"fsync": "off"})
     usual = dict(connection.settings_dict)
@@ -78,5 +70,3 @@ def servers(django_db_setup, django_db_blocker):
             if service.process is not None:
                 kill_group(service.process)
                 service.process.wait(timeout=10)
-        for path in (socket_folder(data, Account.choose()), away_folder(data), data):
-            shutil.rmtree(path, ignore_errors=True)

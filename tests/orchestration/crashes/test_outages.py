@@ -6,31 +6,19 @@ import signal
 import subprocess
 
 import pytest
+from django.db import DatabaseError, connections
 
 from config.up.processes import Account
+from config.up.services import wait_until_ready
 from orchestration.engine.connection import rows
 from orchestration.models import Run, Step
-from tests.harness import Nursery, assert_all_sound, until
-from tests.orchestration.crashes.looks import crash, start_again
+from tests.harness import assert_all_sound, until
+from tests.orchestration.crashes.looks import crash, running, start_again
 
 COMMITS = [
     *[("flush", 3), ("payloads", 1), ("preparing", 1), ("prepared", 3), ("flushed", 1), ("recorded", 4)],
     *[("answer", 2), ("round", 1), ("told", 1), ("lease", 2)],
 ]
-
-
-@pytest.fixture
-def crew(servers, committed, simulators_process):
-    """A nursery on servers of its own."""
-    postgres, valkey = servers
-    nursery = Nursery(
-        DATABASE_URL=postgres.url,
-        REDIS_URL=valkey.url,
-        OPENAI_BASE_URL=f"{simulators_process}/v1",
-        OPENAI_API_KEY="any",
-    )
-    yield nursery
-    nursery.close()
 
 
 def test_a_crash_of_postgresql_at_each_commit_repeats_no_finished_step(servers, crew, order, at_rest):
@@ -85,41 +73,88 @@ def test_a_worker_whose_clock_is_an_hour_off_does_nothing_else_than_others(nurse
     at_rest(*crew)
 
 
-@pytest.fixture
-def small_disk(servers, committed):
-    """The newest events lie on a disk of 1 MB, which is full; gives what makes room again."""
-    postgres, _ = servers
-    disk = postgres.cluster.parent / "small"
-    disk.mkdir(mode=0o700)
-    account = Account.choose()
-    owner = f"uid={account.uid},gid={account.gid},mode=0700"
-    mount = ["mount", "-t", "tmpfs", "-o", f"size=1m,{owner}", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("NOT TESTED: a full disk. It needs the right to mount one.")
-    ballast = disk / "ballast"
+class Disk:
+    """A disk of its own for PostgreSQL's user, of so many megabytes."""
 
-    def fill():
-        rows(f"create tablespace small location '{disk}'")
-        rows("alter table orchestration_event_0 set tablespace small")
-        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+    def __init__(self, path, size):
+        path.mkdir(mode=0o700)
+        account = Account.choose()
+        options = f"size={size}m,uid={account.uid},gid={account.gid},mode=0700"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            pytest.skip("NOT TESTED: a full disk. It needs the right to mount one.")
+        self.path = path
+        self.ballast = path / "ballast"
+
+    def fill(self):
+        with contextlib.suppress(OSError), self.ballast.open("wb", buffering=0) as file:
             while file.write(bytes(4096)):
                 pass
 
-    yield fill, ballast.unlink
+    def make_room(self):
+        self.ballast.unlink()
+
+    def unmount(self):
+        subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+
+
+@pytest.fixture
+def small_disk(servers, committed):
+    """The newest events lie on a disk of 1 MB."""
+    postgres, _ = servers
+    disk = Disk(postgres.cluster.parent / "small", 1)
+    rows(f"create tablespace small location '{disk.path}'")
+    rows("alter table orchestration_event_0 set tablespace small")
+    yield disk
     rows("alter table orchestration_event_0 set tablespace pg_default")
     rows("drop tablespace small")
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    disk.unmount()
 
 
 def test_a_full_disk_fails_no_step_and_what_waits_goes_on_when_there_is_room(small_disk, crew, begin, at_rest):
-    fill, make_room = small_disk
     steps = "".join(f"  s{n}: {{agent: echo, needs: [s{n - 1}]}}\n" for n in range(1, 9))
     runs = [begin("  s0: {agent: echo}\n" + steps) for _ in range(20)]
-    fill()
+    small_disk.fill()
     worker = crew.worker()
     until(lambda: "No space left on device" in worker.words())
     assert not Step.objects.filter(status="failed").exists()
-    make_room()
+    small_disk.make_room()
     until(lambda: not Run.objects.filter(ended_at=None).exists())
     assert {run.status for run in assert_all_sound([run.pk for run in runs])} == {"completed"}
+    at_rest(worker)
+
+
+@pytest.fixture
+def cluster_disk(servers):
+    """All of PostgreSQL's files lie on one disk."""
+    postgres, _ = servers
+    postgres.stop()
+    disk = Disk(postgres.cluster.parent / "disk", 256)
+    subprocess.run(["cp", "-a", f"{postgres.cluster}/.", disk.path], check=True)
+    disk.path.chmod(0o700)
+    postgres.cluster = disk.path
+    connections.close_all()
+    start_again(postgres)
+    yield disk
+    disk.unmount()
+
+
+def test_a_full_disk_of_the_log_stops_postgresql_and_no_run(cluster_disk, servers, committed, crew, order, at_rest):
+    """It panics when it can write no more of it, and comes up when there is room."""
+    postgres, _ = servers
+    run = order.begin("slow", 1.0)
+    worker = crew.worker()
+    running(run, "a")
+    cluster_disk.fill()
+    with contextlib.suppress(DatabaseError):
+        while True:
+            rows("select pg_switch_wal(), pg_logical_emit_message(true, 'test', 'x')")
+    until(lambda: "PANIC" in postgres.log.read_text())
+    until(lambda: "connection_lost" in worker.words())
+    cluster_disk.make_room()
+    connections.close_all()
+    if postgres.process.poll() is not None:  # it has tried to recover on the full disk, and the supervisor tries again
+        start_again(postgres)
+    wait_until_ready([postgres])
+    order.check(run, {})
     at_rest(worker)

@@ -1,9 +1,11 @@
-"""PostgreSQL and Valkey are killed between and within steps, and come back."""
+"""PostgreSQL and Valkey are killed between and within steps, and come back; the site goes on while Valkey hangs."""
 
 import contextlib
+import os
 import signal
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from accounts.models import ApiToken
 from approvals.models import Request
@@ -151,3 +153,47 @@ def test_kpi_tracking_survives_the_kill_of_a_server_between_its_steps(
         request = Request.objects.get(context__run=run.public_id)
         decisions = list(request.decisions.values_list("member", "late"))
         assert (request.status, decisions) == ("decided", [(members.approver.pk, False)]), point
+
+
+def test_people_and_machines_work_on_while_valkey_hangs(servers, crew, site, save, members, at_rest):
+    _, valkey = servers
+    save("name: asks\nsteps:\n  check: {approval: {title: t}}\n  b: {agent: echo, needs: [check]}\n")
+    worker = crew.worker()
+    site.wait_until_ready()
+    os.killpg(valkey.process.pid, signal.SIGSTOP)
+    try:
+        with site.client() as browser:
+            sign_in(browser, members.approver)
+            run = Run.objects.get(public_id=post(site, members.operator, "/api/v1/runs/", {"definition": "asks"})["id"])
+            request = pending(run)
+            question = f"/approvals/{request.public_id}/"
+            for page in (
+                "/",
+                "/runs/",
+                f"/runs/{run.public_id}/",
+                f"/runs/{run.public_id}/log/",
+                "/approvals/",
+                question,
+            ):
+                assert browser.get(page).status_code == 200, page
+            answer = {**csrf(browser), "choice": "continue", "digest": request.digest}
+            assert browser.post(question, data=answer).status_code == 302
+            assert ended(run).status == "completed"
+            events = browser.get(f"/api/v1/runs/{run.public_id}/events", headers={"Accept": "text/event-stream"})
+            assert "event: run.completed" in events.text
+            assert browser.get("/readyz").json()["valkey"] != "ok"
+        at_rest(worker)
+    finally:
+        os.killpg(valkey.process.pid, signal.SIGCONT)
+
+
+def sign_in(browser, member):
+    member.user.password = PBKDF2PasswordHasher().encode("open sesame", "salt", 1)
+    member.user.save()
+    browser.get("/accounts/login/").raise_for_status()
+    words = {**csrf(browser), "login": member.user.username, "password": "open sesame"}
+    assert browser.post("/accounts/login/", data=words).headers["Location"] == "/"
+
+
+def csrf(browser):
+    return {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
