@@ -19,8 +19,6 @@ from accounts.permissions import roles
 from approvals.models import Request as Question
 from orchestration.api.words import AnyJSON, Strict
 from orchestration.engine import answers
-from orchestration.engine.plans import agent_of
-from orchestration.exceptions import InvalidInput, NotUncertain
 from orchestration.idempotency import start_once
 from orchestration.models import Event, Payload, Run, Step
 
@@ -227,22 +225,8 @@ class ResolveView(APIView):
         run = visible_run(request, public_id)
         step = next((step for step in run.newest_steps() if step.name == name), None)
         step = get_object_or_404(Step, run=run, key=step.key if step else -1)
-        if step.status != Step.Status.UNCERTAIN:
-            raise NotUncertain(name, step.status)
-        errors = content_errors(step, **words.validated_data)
-        if errors:
-            raise InvalidInput(errors)
         answers.resolve(run, step, by=member_of(request), **words.validated_data)
         return Response(detail_of(visible_run(request, public_id)))
-
-
-def content_errors(step: Step, *, outcome: str, output: Any, reason: str) -> list[dict[str, str]]:
-    if outcome != "completed":
-        return [] if output is None else [{"pointer": "/output", "message": f"There is no output with {outcome}."}]
-    if step.agent_version_id is None:
-        return []
-    given = stored(step.input, step.input_digest, payloads_of([step.input_digest]))
-    return agent_of(step.agent_version_id).output_errors(given, output)
 
 
 class EventOutput(serializers.Serializer[Any]):

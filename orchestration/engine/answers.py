@@ -1,12 +1,14 @@
 """Takes up what people and children said: one guarded move of a waiting step each, so that twice does nothing."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from accounts import audit
 from accounts.models import Member
@@ -17,7 +19,7 @@ from orchestration.engine.execution import Execution, RunFacts, listed
 from orchestration.engine.hints import hint_after_commit, hints
 from orchestration.engine.outcomes import Claim, Outcome, encode, failed, load_payload, store_payloads
 from orchestration.engine.plans import agent_of, plan_of
-from orchestration.exceptions import NotUncertain, RunEnded
+from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded
 from orchestration.language.expressions import ExpressionError, TypingError
 from orchestration.models import Run, Step
 
@@ -48,24 +50,41 @@ def settle(step: tuple[int, int, int], was: str, outcome: Outcome) -> bool:
     return verdicts.isdisjoint({"late", "busy"})
 
 
+def each(rows: QuerySet[Any], act: Callable[[int], None]) -> int:
+    """`act` on these rows by their keys, a sweep's worth; how many it worked for.
+
+    One that fails, be it only to be read, comes again with the next sweep; those behind it have their turn in this one.
+    """
+    done, keys = 0, [0]
+    while keys and done < LARGEST_SWEEP:
+        keys = list(rows.filter(pk__gt=keys[-1]).order_by("pk").values_list("pk", flat=True)[:LARGEST_SWEEP])
+        for key in keys:
+            connection.ensure_connection()  # fails if the database is gone: then so would all the others
+            try:
+                act(key)
+                done += 1
+            except Exception:  # whatever is wrong with this one is not the others'
+                log.exception("not_taken_up", act=act.__name__, key=key)
+                connection.close_if_unusable_or_obsolete()
+    return done
+
+
 # --- people
 
 
 def take_up_decisions() -> int:
     """Apply decided and expired requests to the steps that wait for them; how many."""
-    taken = 0
-    for request in Request.objects.unacknowledged().for_inbox().order_by("pk")[:LARGEST_SWEEP]:
-        try:
-            _take_up(request)
-            failpoints.reach("answer")
-            request.acknowledge()
-            taken += 1
-        except Exception:  # at the top of the sweep: this one comes again, the others go on
-            log.exception("answer_not_taken_up", request=request.public_id)
-    return taken
+    return each(Request.objects.unacknowledged(), _take_up)
 
 
-def _take_up(request: Request) -> None:
+def _take_up(key: int) -> None:
+    request = Request.objects.for_inbox().get(pk=key)
+    _answer(request)
+    failpoints.reach("answer")
+    request.acknowledge()
+
+
+def _answer(request: Request) -> None:
     asked = request.context
     step = (asked["run_id"], asked["key"], asked["fence"])
     by = request.decided_by.name if request.decided_by else None
@@ -89,21 +108,24 @@ def _take_up(request: Request) -> None:
 
 
 def _with_deliverable(step: tuple[int, int, int], outcome: Outcome) -> Outcome:
-    """A completion that a person or a child brought about is held to the agent's schema, and makes the step's
-    deliverable, as any other."""
+    """A completion that a person or a child brought about makes the step's deliverable, as any other."""
     found = rows(CLAIM, step)
     if not found or outcome.becomes != "completed":
         return outcome  # if it has moved on, settling it will find the same
     claim = Claim.of(found[0])
-    if claim.agent_version is not None:
-        agent = agent_of(claim.agent_version)
-        if errors := agent.output_errors(None, outcome.output):
-            return failed("permanent", f"{agent.slug} answered against its schema: {listed(errors)}")
     try:
         deliverable = Execution(claim, RunFacts(claim), bool).deliverable(outcome.output)
     except (ExpressionError, TypingError) as exc:
         return failed("expression", str(exc), **outcome.fields)
     return replace(outcome, fields={**outcome.fields, **deliverable})
+
+
+def _output_errors(step: Step, output: Any) -> list[dict[str, str]]:
+    """Why this is nothing that the step's agent may answer to the input that was stored with the step."""
+    if step.agent_version_id is None:
+        return []
+    given = step.input if step.input_digest is None else load_payload(bytes(step.input_digest))
+    return agent_of(step.agent_version_id).output_errors(given, output)
 
 
 def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str, Any]) -> None:
@@ -156,17 +178,11 @@ def tidy_up() -> int:
 
     How many.
     """
-    tidied = 0
-    for run in Run.objects.filter(tidy=True)[:LARGEST_SWEEP]:
-        try:
-            _tidy_up(run)
-            tidied += 1
-        except Exception:  # this one comes again with the next sweep; the others, and who cancels another run, go on
-            log.exception("run_not_tidied_up", run=run.public_id)
-    return tidied
+    return each(Run.objects.filter(tidy=True), _tidy_up)
 
 
-def _tidy_up(run: Run) -> None:
+def _tidy_up(key: int) -> None:
+    run = Run.objects.only("seq").get(pk=key)
     gates = Step.objects.filter(run=run, kind="approval")
     asking = gates.exclude(status__in=Step.ENDED).values("name")  # in a newer round, under the same subject
     steps = gates.filter(status=Step.Status.CANCELED).exclude(name__in=asking).values_list("name", flat=True)
@@ -186,8 +202,16 @@ def _tidy_up(run: Run) -> None:
 def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reason: str) -> None:
     """A person says what became of an uncertain step: completed, failed, or again (it did not happen; run it again).
 
-    Raises NotUncertain.
+    Raises NotUncertain; InvalidInput, if `output` is not what the step's agent may answer.
     """
+    if step.status != Step.Status.UNCERTAIN:
+        raise NotUncertain(step.name, step.status)
+    if outcome == "completed":
+        errors = _output_errors(step, output)
+    else:
+        errors = [] if output is None else [{"pointer": "/output", "message": f"There is no output with {outcome}."}]
+    if errors:
+        raise InvalidInput(errors)
     note = {"reason": reason, "by": by.name}
     found = {
         "completed": Outcome("completed", output=output, fields={"note": note}),
@@ -220,31 +244,30 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
 
 def tell_parents() -> int:
     """Give ended children's outcomes to the steps that wait for them: a child's own end never locks its parent."""
-    told = 0
-    ended = Run.objects.filter(told_at=None, parent_run_id__gt=0, ended_at__isnull=False)
-    for child in ended[:LARGEST_SWEEP]:
-        try:
-            _tell_parent(child)
-            told += 1
-        except Exception:  # at the top of the sweep: this one comes again, the others go on
-            log.exception("parent_not_told", child=child.public_id)
-    return told
+    return each(Run.objects.filter(told_at=None, parent_run_id__gt=0, ended_at__isnull=False), _tell_parent)
 
 
-def _tell_parent(child: Run) -> None:
-    for run, key, fence in rows(
-        "select run_id, key, fence from orchestration_step where run_id = %s and key = %s",
-        [child.parent_run_id, child.parent_key],
-    ):
-        settle((run, key, fence), "waiting", _with_deliverable((run, key, fence), _of_child(child)))
+def _tell_parent(key: int) -> None:
+    child = Run.objects.defer("input").get(pk=key)
+    parent = (
+        Step.objects.filter(run_id=child.parent_run_id or 0, key=child.parent_key or 0)
+        .only("fence", "agent_version_id", "input", "input_digest")
+        .first()
+    )
+    if parent is not None:
+        place = (parent.run_id, parent.key, parent.fence)
+        settle(place, "waiting", _with_deliverable(place, _of_child(child, parent)))
     failpoints.reach("told")
     rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
 
 
-def _of_child(child: Run) -> Outcome:
+def _of_child(child: Run, parent: Step) -> Outcome:
     note = {"child": child.public_id}
     if child.status == Run.Status.COMPLETED:
         output = child.output if child.output_digest is None else load_payload(bytes(child.output_digest))
+        if errors := _output_errors(parent, output):
+            agent = agent_of(parent.agent_version_id or 0).slug
+            return failed("permanent", f"{agent} answered against its schema: {listed(errors)}", note=note)
         return Outcome("completed", output=output, fields={"note": note})
     message = (child.error or {}).get("message") or f"Its run {child.public_id} is {child.status}."
     return Outcome(

@@ -15,10 +15,9 @@ from accounts.json_values import unstorable
 from accounts.models import Role
 from accounts.permissions import page
 from approvals.models import Request
-from orchestration.api.runs import content_errors
 from orchestration.curl import commands_of
 from orchestration.engine import answers
-from orchestration.exceptions import NotUncertain, RunEnded
+from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded
 from orchestration.explain import explain
 from orchestration.models import Event, Run, Step
 from orchestration.relatives import moved_relatives
@@ -290,14 +289,11 @@ def resolve(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
     if form.is_valid():
         words = form.cleaned_data
         try:
-            if step.status != Step.Status.UNCERTAIN:
-                raise NotUncertain(name, step.status)
-            errors = content_errors(step, **words)
-            if not errors:
-                answers.resolve(rows.run, step, by=member_of(request), **words)
-                messages.success(request, f"{name}: taken up.")
-                return redirect(f"{reverse('pages:run', args=[public_id])}?{urlencode({'step': name})}")
-            for error in errors:
+            answers.resolve(rows.run, step, by=member_of(request), **words)
+            messages.success(request, f"{name}: taken up.")
+            return redirect(f"{reverse('pages:run', args=[public_id])}?{urlencode({'step': name})}")
+        except InvalidInput as exc:
+            for error in exc.errors:
                 form.add_error("output", f"{error['pointer'].removeprefix('/output')} {error['message']}".strip())
         except NotUncertain as exc:
             refused = exc.status

@@ -257,6 +257,27 @@ def test_what_is_said_of_an_uncertain_step_is_checked(operator, viewer, uncertai
     assert uncertain.steps.get().status == "uncertain"
 
 
+def test_what_a_person_says_is_checked_once_and_by_the_operation_that_was_called(operator, begin, save_agent):
+    reads = {
+        "sql": "select 1",
+        "parameters": {"type": "object", "additionalProperties": False},
+        "output": {"type": "object", "required": ["month"]},
+    }
+    save_agent(
+        name="figures",
+        kind="tool",
+        repeatable=False,
+        output={"type": "object", "required": ["rows"]},
+        configuration={"connection": "supabase", "operations": {"read": reads}},
+    )
+    run = begin("  s: {agent: figures, with: {operation: read}}\n")
+    claim(run)
+    answers.settle((run.pk, 1, 1), "running", answers.Outcome("uncertain", input={"operation": "read"}))
+    assert pointers(resolve(operator, run, outcome="completed", output={"rows": []})) == ["/output"]
+    done = resolve(operator, run, outcome="completed", output={"month": "2026-10"})
+    assert (done.status_code, done.json()["status"]) == (200, "completed")
+
+
 def test_events_are_pages_from_a_number_on(operator, uncertain):
     address = f"{API}{uncertain.public_id}/events"
     for path in (address, address + "/"):

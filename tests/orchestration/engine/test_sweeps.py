@@ -6,8 +6,9 @@ from accounts.clock import ClockTimestamp
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.connection import rows, value
+from orchestration.engine.starts import start_version
 from orchestration.models import Run
-from tests.harness import until
+from tests.harness import claim, end, make_worker, until
 from tests.orchestration.engine.looks import CHILD, PARENT, decide, pending
 
 REFUSE = "raise exception using errcode = 'data_exception'"
@@ -81,15 +82,31 @@ def test_a_deadline_that_fails_in_each_sweep_stops_nothing_else(
     assert finished(run).status == "rejected"
 
 
-def test_a_run_that_cannot_be_tidied_up_stops_nothing_else(begin, engine, finished, refuse, assert_it_sweeps):
+@pytest.mark.parametrize("what", [REFUSE, DISCONNECT])
+def test_a_run_that_cannot_be_tidied_up_stops_nothing_else(begin, engine, finished, refuse, assert_it_sweeps, what):
     run = finished(begin("  a: {agent: echo}\n"))
-    refusal = refuse("orchestration_run", f"old.id = {run.pk} and old.tidy and not new.tidy", REFUSE)
+    refusal = refuse("orchestration_run", f"old.id = {run.pk} and old.tidy and not new.tidy", what)
     Run.objects.filter(pk=run.pk).update(tidy=True)
     until(lambda: refusal.tries() > 1)
     assert_it_sweeps()
     until(lambda: list(Run.objects.filter(tidy=True)) == [run])  # who canceled another was not told of it
     refusal.end()
     until(lambda: not Run.objects.filter(tidy=True).exists())
+
+
+def test_so_many_that_fail_hide_none_behind_them(begin, committed, boss, save):
+    version = save(CHILD)
+    run, worker = begin("  call: {agent: boss}\n"), make_worker()
+    (place,) = claim(worker)
+    children = [
+        start_version(version.pk, run.organization_id, {}, by=None, parent=place[:2], depth=1)
+        for _ in range(answers.LARGEST_SWEEP + 1)
+    ]
+    end(worker, place, "waiting", waits_for="child", child=children[-1])
+    Run.objects.filter(pk__in=children).update(status="failed", ended_at=ClockTimestamp(), error=["broken"])
+    Run.objects.filter(pk=children[-1]).update(error=None)
+    assert answers.tell_parents() == 1
+    assert Run.objects.get(pk=run.pk).error["class"] == "child_failed"
 
 
 def test_answers_that_cannot_be_read_stop_nothing_else(begin, engine_later, members, finished, assert_it_sweeps):
@@ -103,6 +120,7 @@ def test_answers_that_cannot_be_read_stop_nothing_else(begin, engine_later, memb
     rows(beyond_python, [requests[0].pk])
     engine_later()
     assert_it_sweeps()
-    assert Request.objects.unacknowledged().count() == 2  # those that can be read are asked for with those that cannot
+    assert finished(runs[1]).status == "completed"
+    assert Request.objects.unacknowledged().values_list("pk", flat=True).get() == requests[0].pk
     Request.objects.filter(pk=requests[0].pk).update(payload=requests[0].payload)
     assert {finished(run).status for run in runs} == {"completed"}
