@@ -130,6 +130,7 @@ class Simulators:
         line = {
             "path": request.path,
             "idempotency_key": request.headers.get("idempotency-key"),
+            "project": request.headers.get("openai-project"),
             "model": asked.get("model"),
             "messages": asked.get("messages"),
             "response_format": asked.get("response_format"),
@@ -149,7 +150,7 @@ class Simulators:
 
     def _note(self, line: dict[str, Any]) -> None:
         if self._file:
-            told = {"at": time.time(), "idempotency_key": line["idempotency_key"], "answered": line["answered"]}
+            told = {"at": time.time(), **{name: line[name] for name in ("idempotency_key", "project", "answered")}}
             self._file.write(json.dumps(told) + "\n")
 
     async def _answer_completion(self, asked: dict[str, Any], fault: Fault, answer: "Answer") -> None:

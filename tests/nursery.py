@@ -7,18 +7,16 @@ import json
 import os
 import signal
 import sys
-import time
-from datetime import UTC, datetime
 
 import django
 
 django.setup()
 
 from django.conf import settings  # noqa: E402
-from django.utils import timezone  # noqa: E402
 
 from accounts.models import Member  # noqa: E402
 from approvals.models import Request  # noqa: E402
+from config.chaos.askew import set_askew  # noqa: E402
 from orchestration.engine import answers, process  # noqa: E402
 from orchestration.models import Run  # noqa: E402
 from tests import failures  # noqa: E402
@@ -26,10 +24,7 @@ from tests import failures  # noqa: E402
 
 def work(clock=0.0):
     """As a worker does, without Celery. `clock`: by how many seconds its own is wrong."""
-    right = time.time
-    time.time = lambda: right() + clock
-    time.time_ns = lambda: int(time.time() * 1e9)
-    timezone.now = lambda: datetime.fromtimestamp(time.time(), UTC)
+    set_askew(lambda: clock)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     process.start_process()
     signal.sigwait({signal.SIGTERM})

@@ -1,7 +1,9 @@
 """What must be true at the end: each function gives what is wrong, a line each."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from config.chaos.crowd import Journal, Promise
@@ -10,16 +12,16 @@ from orchestration.doctor import examine
 
 Rows = list[tuple[Any, ...]]
 Query = Callable[..., Rows]
-WOKEN_SECONDS = 10.0  # for so long a frozen worker, woken, may send what it had in hand
+WOKEN_SECONDS = 2.0  # for so long a worker that was frozen, woken, may send a call that it had begun
 STEPS = """
-select r.public_id, s.name, s.round, s.status, s.repeatable, extract(epoch from s.ended_at)::float8,
-       s.error ->> 'class', (
-           select count(*) from orchestration_event e
-           where e.run_id = s.run_id and e.key = s.key and e.type = 'step.ready' and e.data ? 'by')
+select r.public_id, s.run_id, s.key, s.name, s.round, s.status, s.repeatable, extract(epoch from s.ended_at)::float8,
+       count(*) filter (where e.type = 'step.started'), count(*) filter (where e.type = 'step.ready' and e.data ? 'by')
 from orchestration_step s join orchestration_run r on r.id = s.run_id
 join agents_agentversion v on v.id = s.agent_version_id join agents_agent a on a.id = v.agent_id
-where a.kind = 'context'
+left join orchestration_event e on e.run_id = s.run_id and e.key = s.key
+where a.kind = 'context' group by r.id, s.run_id, s.key
 """
+CLAIMS = "select run_id, key, pid, extract(epoch from at)::float8 from drill_claim order by run_id, key, fence"
 # Failures that nothing in the load and nothing that was done to it can explain.
 UNEXPLAINED = """
 select r.public_id, s.name, s.error from orchestration_step s join orchestration_run r on r.id = s.run_id
@@ -57,28 +59,63 @@ class Effects:
     """Steps that call the simulated model, and what reached it."""
 
     steps: int
+    claims: int
     calls: int
     late: int  # calls by workers that were frozen before they sent them; their outcome was not taken
 
 
-def effects(query: Query, journal: Journal, woken: Iterable[float], wrong: list[str]) -> Effects:
-    woken, late = list(woken), 0
-    found = query(STEPS)
-    for run, name, number, status, repeatable, ended_at, error, agains in found:
+@dataclass
+class Claim:
+    """A worker's right to call a step once, until the step is ended or somebody else's."""
+
+    who: str
+    since: float
+    until: float
+    is_used: bool = False
+
+
+def effects(query: Query, journal: Journal, house: House, wrong: list[str]) -> Effects:
+    claims: dict[tuple[int, int], list[tuple[str, float]]] = defaultdict(list)
+    for run_id, step_key, pid, at in query(CLAIMS):
+        claims[run_id, step_key].append((house.names.get(pid, "a stranger"), at))
+    found, late = query(STEPS), 0
+    for run, run_id, step_key, name, number, status, repeatable, ended_at, starts, agains in found:
         key = f"{run}:{name}:{number}"
-        asked = journal.asked.get(key, [])
+        asked, held = journal.asked.get(key, []), claims[run_id, step_key]
         if status == "completed" and key not in journal.answered and repeatable:
             wrong.append(f"{key} is completed, and its call was never answered")
         if status == "completed" and not asked:
             wrong.append(f"{key} is completed, and was never called")
         if not repeatable and len(asked) > 1 + agains:
             wrong.append(f"{key} may not be repeated: {len(asked)} calls, {agains} times a person said again")
-        for at in asked if ended_at is not None and error != "timeout" else ():
-            if at > ended_at and any(0 <= at - since < WOKEN_SECONDS for since in woken):
-                late += 1
-            elif at > ended_at:
-                wrong.append(f"{key} was called {at - ended_at:.3f} s after it was {status}")
-    return Effects(len(found), sum(len(times) for times in journal.asked.values()), late)
+        if starts != len(held):
+            wrong.append(f"{key} was claimed {len(held)} times, and has {starts} events of it")
+        ends = [*(at for _, at in held[1:]), inf if ended_at is None else ended_at]
+        late += _late(key, asked, [Claim(*held[n], ends[n]) for n in range(len(held))], house, wrong)
+    return Effects(len(found), sum(map(len, claims.values())), sum(map(len, journal.asked.values())), late)
+
+
+def _late(key: str, asked: list[tuple[float, str]], claims: list[Claim], house: House, wrong: list[str]) -> int:
+    """Each call needs a claim of the worker that made it. How many came when it was over: only a worker that was frozen
+    or killed with it in hand may have sent such a one."""
+    late = 0
+    for at, who in asked:
+        claim = next((c for c in reversed(claims) if c.who == who and c.since <= at and not c.is_used), None)
+        if claim is None:
+            wrong.append(f"{key} was called by {who} more often than {who} had claimed it: {asked}, {claims}")
+            continue
+        claim.is_used = True
+        if at <= claim.until:
+            continue
+        if any(
+            since >= claim.since and since <= claim.until and at < to + WOKEN_SECONDS for since, to in house.hurt[who]
+        ):
+            late += 1
+        else:
+            wrong.append(
+                f"{key} was called by {who} {at - claim.until:.3f} s after it was not {who}'s any more: {claims}"
+            )
+    return late
 
 
 def rows(query: Query) -> Iterator[str]:

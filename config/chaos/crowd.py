@@ -45,7 +45,7 @@ class Journal:
     def __init__(self, house: House) -> None:
         self.path = house.journal
         self._position = 0
-        self.asked: dict[str, list[float]] = {}  # by idempotency key, when each call came
+        self.asked: dict[str, list[tuple[float, str]]] = {}  # by idempotency key: when each call came, from whom
         self.answered: set[str] = set()
 
     def read(self) -> "Journal":
@@ -58,7 +58,7 @@ class Journal:
                 if told["answered"]:
                     self.answered.add(key)
                 else:
-                    self.asked.setdefault(key, []).append(told["at"])
+                    self.asked.setdefault(key, []).append((told["at"], told["project"]))
         return self
 
 

@@ -12,6 +12,18 @@ from approvals.seeding import seed_policies
 from config.up.services import ROLE, Postgres
 
 LIBRARY = Path(__file__).parent / "library"
+# Who claimed what, and when: a step's row forgets it. For the audit alone.
+LEDGER = """
+create table drill_claim (run_id bigint, key int, fence bigint, pid int, at timestamptz);
+create function drill_claim() returns trigger language plpgsql as $$
+begin
+    insert into drill_claim select new.run_id, new.key, new.fence, w.pid, clock_timestamp()
+    from orchestration_worker w where w.id = new.owner;
+    return null;
+end $$;
+create trigger drill_claim after update of fence on orchestration_step
+for each row when (new.status = 'running' and new.fence <> old.fence) execute function drill_claim();
+"""
 PEOPLE = (Role.VIEWER, Role.OPERATOR, Role.APPROVER)
 
 
@@ -21,6 +33,8 @@ def prepare(postgres: Postgres) -> dict[str, str]:
     connection.settings_dict["OPTIONS"].pop("pool")  # nothing of it is to stay open
     try:
         call_command("migrate", verbosity=0, interactive=False)
+        with connection.cursor() as cursor:
+            cursor.execute(LEDGER)
         organization = Organization.objects.create(slug="global", name="Global")
         seed_policies(organization)
         agents.seed_agents(organization)

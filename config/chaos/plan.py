@@ -6,6 +6,7 @@ from dataclasses import dataclass
 FIRST_SECONDS = 3.0
 BETWEEN_SECONDS = (1.5, 5.0)
 CREW = "the crew"  # all workers, one after the other
+SITE = "the site"  # everything, at once
 LOCKED = ("orchestration_run", "orchestration_step", "approvals_request", "orchestration_worker")
 # How often in one shuffled bag. Every kind comes before any comes again more often than it says here.
 BAG = {
@@ -17,10 +18,22 @@ BAG = {
     "kill postgres": 2,
     "crash backend": 1,
     "kill valkey": 2,
+    "kill site": 1,
+    "empty valkey": 1,
     "freeze valkey": 1,
-    "cut backends": 3,
-    "lock rows": 3,
+    "freeze web": 1,
+    "freeze postgres": 1,
+    "fill disk": 1,
+    "early worker": 1,
+    "late worker": 1,
+    "cut backends": 2,
+    "cut before": 1,
+    "cut after": 2,
+    "lock rows": 2,
 }
+HOUR_SECONDS = 3600.0
+# What the messages say that a connection is cut at.
+COMMITS = {"an outcome": b'"outcome":', "a commit": b"COMMIT"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class Act:
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.at:7.1f} s  {self.kind:<14} {self.target}" + (f", {self.seconds:.1f} s" if self.seconds else "")
+        return f"{self.at:7.1f} s  {self.kind:<15} {self.target}" + (f", {self.seconds:.1f} s" if self.seconds else "")
 
 
 def plan_of(seed: int, seconds: float, workers: int, lease: float) -> list[Act]:
@@ -48,8 +61,8 @@ def plan_of(seed: int, seconds: float, workers: int, lease: float) -> list[Act]:
         bag = bag or dice.sample(list(BAG), counts=list(BAG.values()), k=sum(BAG.values()))
         for kind in bag:
             act = _act(dice, kind, at, crew, lease)
-            targets = crew if act.target == CREW else [act.target]
-            if at + act.seconds < seconds and all(free.get(target, 0.0) <= at for target in targets):
+            targets = touched(act, crew)
+            if act.at + act.seconds < seconds and all(free.get(target, 0.0) <= at for target in targets):
                 plan.append(act)
                 bag.remove(kind)
                 free.update(dict.fromkeys(targets, at + act.seconds + 1.0))
@@ -58,17 +71,40 @@ def plan_of(seed: int, seconds: float, workers: int, lease: float) -> list[Act]:
     return plan
 
 
+def touched(act: Act, crew: list[str]) -> list[str]:
+    """What nothing else is to happen to meanwhile."""
+    if act.target == CREW:
+        return crew
+    if act.kind == "kill site":
+        return [*crew, "web", "beat", "valkey", "postgres", *LOCKED, *COMMITS]
+    if act.kind == "freeze postgres":  # whose locks and cuts would outlast it
+        return ["postgres", *LOCKED, *COMMITS]
+    return [act.target]
+
+
 def _act(dice: random.Random, kind: str, at: float, crew: list[str], lease: float) -> Act:
     verb, _, what = kind.partition(" ")
-    target, seconds = what, dice.choice([0.1, dice.uniform(0.2, 3.0), dice.uniform(1.0, 1.5 * lease)])
-    if what == "worker":
-        target = dice.choice(crew)
-    if verb == "freeze":
-        seconds = lease * dice.uniform(1.2, 2.0)
-    elif kind == "restart crew":
-        target, seconds = CREW, 10.0 * len(crew)
-    elif kind == "lock rows":
-        target, seconds = dice.choice(LOCKED), dice.choice([dice.uniform(0.5, 3.0), dice.uniform(4.0, 12.0)])
-    elif what in ("backend", "backends"):
-        target, seconds = "postgres", 0.0
+    seconds = dice.choice([0.1, dice.uniform(0.2, 3.0), dice.uniform(1.0, 1.5 * lease)])
+    target = dice.choice(crew) if what == "worker" else what
+    match verb, what:
+        case "freeze", "postgres":
+            seconds = dice.choice([dice.uniform(0.5, 3.0), lease * dice.uniform(1.2, 2.0)])
+        case "freeze", _:
+            seconds = lease * dice.uniform(1.2, 2.0)
+        case "kill", "site":
+            target, seconds = SITE, dice.uniform(0.1, 3.0)
+        case "restart", _:
+            target, seconds = CREW, 10.0 * len(crew)
+        case (("early" | "late"), _):
+            seconds = dice.uniform(2.0, 8.0)
+        case "fill", _:
+            target, seconds = "postgres", dice.uniform(2.0, 8.0)
+        case "empty", _:
+            seconds = 0.0
+        case _, "backend" | "backends":
+            target, seconds = "postgres", 0.0
+        case "cut", _:
+            target, seconds = dice.choice(list(COMMITS)), dice.uniform(1.0, 3.0)
+        case "lock", _:
+            target, seconds = dice.choice(LOCKED), dice.choice([dice.uniform(0.5, 3.0), dice.uniform(4.0, 12.0)])
     return Act(round(at, 1), kind, target, round(seconds, 1))

@@ -4,9 +4,9 @@ from django.db import connection, connections
 from rest_framework.test import APIClient
 
 from accounts.models import ApiToken
+from config.chaos.cutting import Cutter
 from config.up.processes import kill_group
 from config.up.services import services_of, wait_until_ready
-from tests.cutting import Cutter
 from tests.harness import forget_versions
 
 

@@ -2,8 +2,8 @@
 
 from django.db import connections, transaction
 
+from config.chaos.cutting import PORT
 from orchestration.engine.connection import rows, value
-from tests.cutting import PORT
 from tests.harness import claim, flush, make_worker, race
 
 COMMITS = "select count(distinct xmin::text) from orchestration_event where run_id = any(%s)"

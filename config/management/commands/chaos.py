@@ -34,7 +34,7 @@ class Command(BaseCommand):
         seed = random.SystemRandom().randrange(10**6) if seed is None else seed
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         data = folder(keep)
-        drill = Drill(minutes, seed, workers, data, self.say)
+        drill = Drill(minutes, seed, workers, data, self.say, keep=keep is not None)
         self.say(f"The plan of --minutes {minutes:g} --seed {seed} --workers {workers}:")
         for act in drill.plan:
             self.say(f"  {act}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cutting import PORT
+from config.chaos.cutting import PORT
 from tests.harness import until
 
 # What the message says; and what the one that is meant says, on the same connection after it.

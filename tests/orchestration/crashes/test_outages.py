@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from django.db import DatabaseError, connections
 
-from config.up.processes import Account
+from config.chaos.disk import Disk, NoDisk
 from config.up.services import wait_until_ready
 from orchestration.engine.connection import rows
 from orchestration.models import Run, Step
@@ -73,36 +73,18 @@ def test_a_worker_whose_clock_is_an_hour_off_does_nothing_else_than_others(nurse
     at_rest(*crew)
 
 
-class Disk:
-    """A disk of its own for PostgreSQL's user, of so many megabytes."""
-
-    def __init__(self, path, size):
-        path.mkdir(mode=0o700)
-        account = Account.choose()
-        options = f"size={size}m,uid={account.uid},gid={account.gid},mode=0700"
-        mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
-        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-            pytest.skip("NOT TESTED: a full disk. It needs the right to mount one.")
-        self.path = path
-        self.ballast = path / "ballast"
-
-    def fill(self):
-        with contextlib.suppress(OSError), self.ballast.open("wb", buffering=0) as file:
-            while file.write(bytes(4096)):
-                pass
-
-    def make_room(self):
-        self.ballast.unlink()
-
-    def unmount(self):
-        subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+def disk_at(path, megabytes):
+    try:
+        return Disk(path, megabytes)
+    except NoDisk:
+        pytest.skip("NOT TESTED: a full disk. It needs the right to mount one.")
 
 
 @pytest.fixture
 def small_disk(servers, committed):
     """The newest events lie on a disk of 1 MB."""
     postgres, _ = servers
-    disk = Disk(postgres.cluster.parent / "small", 1)
+    disk = disk_at(postgres.cluster.parent / "small", 1)
     rows(f"create tablespace small location '{disk.path}'")
     rows("alter table orchestration_event_0 set tablespace small")
     yield disk
@@ -129,7 +111,7 @@ def cluster_disk(servers):
     """All of PostgreSQL's files lie on one disk."""
     postgres, _ = servers
     postgres.stop()
-    disk = Disk(postgres.cluster.parent / "disk", 256)
+    disk = disk_at(postgres.cluster.parent / "disk", 256)
     subprocess.run(["cp", "-a", f"{postgres.cluster}/.", disk.path], check=True)
     disk.path.chmod(0o700)
     postgres.cluster = disk.path
