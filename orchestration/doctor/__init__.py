@@ -12,7 +12,7 @@ from django.db import connection
 
 from accounts.models import Organization
 from orchestration.doctor.cures import cure_of
-from orchestration.engine.process import pid_space
+from orchestration.engine.lease import pid_space
 from orchestration.engine.sweeper import is_gone
 
 SHOWN = 20  # of each kind

@@ -19,7 +19,9 @@ from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import Claim, Item, NotRecordable, Outcome, encode, failed, store_payloads
 
 if TYPE_CHECKING:
-    from orchestration.engine.process import InHand, Process
+    from orchestration.engine.hands import InHand
+    from orchestration.engine.lease import Life
+    from orchestration.engine.process import Process
 
 log = structlog.get_logger(__name__)
 FLUSH = "select * from engine_flush_v2(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s)"
@@ -87,7 +89,7 @@ class Recorder(threading.Thread):
             except NotRecordable as exc:
                 outcome = failed("permanent", str(exc))
                 item = encode(hand.claim.place, "running", outcome)
-        self.process.handed_in(hand)
+        self.process.hands.handed_in(hand)
         self.inbox.put(Ended(next(self._numbers), hand, outcome, follow, item, time.monotonic()))
 
     def look(self) -> None:
@@ -128,9 +130,9 @@ class Recorder(threading.Thread):
         return batch + [ended for ended in came if ended is not None]
 
     def _wanted(self) -> int:
-        if not self.more or self.process.draining.is_set() or not self.process.lease.may_begin():
+        if not self.more or self.process.draining.is_set() or not self.process.lease.life.may_begin():
             return 0
-        return self.process.free_walkers()
+        return self.process.hands.free()
 
     def _record(self, batch: list[Ended]) -> None:
         alone = [ended for ended in batch if ended.outcome is not None and ended.outcome.prepare is not None]
@@ -169,16 +171,16 @@ class Recorder(threading.Thread):
         if payloads:
             store_payloads(payloads)
             failpoints.reach("payloads")
-        wanted, hint = (0 if patient else self._wanted()), self._hint
+        wanted, hint, life = (0 if patient else self._wanted()), self._hint, self.process.lease.life
         prepare = batch[0].outcome.prepare if len(batch) == 1 and batch[0].outcome else None
         if prepare is None:
-            self._dispatch(batch, self._call(batch, wanted, patient), wanted, hint)
+            self._dispatch(batch, self._call(batch, life, wanted, patient), life, wanted, hint)
             return
         (ended,) = batch
         try:
             with transaction.atomic():
                 # The locks of a flush come first, as everywhere: what is prepared takes others behind them.
-                rows(LOCK_WORKER, [self.process.worker_id])
+                rows(LOCK_WORKER, [life.id])
                 if not rows(LOCK_RUN if patient else LOCK_FREE_RUN, [ended.claim.run]):
                     found = [(ended.number, "busy")]
                     raise _TakenBack
@@ -186,7 +188,7 @@ class Recorder(threading.Thread):
                     failpoints.reach("preparing")
                     ended.item = encode(ended.claim.place, "running", ended.outcome, **_prepared(prepare))  # type: ignore[arg-type]
                     failpoints.reach("prepared")
-                found = self._call(batch, 0, patient)
+                found = self._call(batch, life, 0, patient)
                 if any(row[1] in ("canceled", "busy") for row in found):
                     raise _TakenBack
                 failpoints.reach("flushed")
@@ -197,17 +199,19 @@ class Recorder(threading.Thread):
                 ended.item = encode(ended.claim.place, "running", ended.outcome)
                 self.inbox.put(ended)
                 return
-        self._dispatch(batch, found, 0, hint)
+        self._dispatch(batch, found, life, 0, hint)
 
-    def _call(self, batch: list[Ended], wanted: int, patient: bool) -> list[tuple[Any, ...]]:
+    def _call(self, batch: list[Ended], life: "Life", wanted: int, patient: bool) -> list[tuple[Any, ...]]:
         items = "[" + ",".join(ended.text for ended in batch) + "]"
         runs = sorted({ended.claim.run for ended in batch})
         follow = json.dumps(Counter(ended.claim.run for ended in batch if ended.follow))
         # The patient recorder claims nothing, so it needs no worker: what it ended is for the other to go on with.
-        worker = None if patient else self.process.worker_id
+        worker = None if patient else life.id
         return rows(FLUSH, [worker, runs, items, follow, wanted, settings.WORKER_QUEUES, patient])
 
-    def _dispatch(self, batch: list[Ended], found: list[tuple[Any, ...]], wanted: int, hint: object) -> None:
+    def _dispatch(
+        self, batch: list[Ended], found: list[tuple[Any, ...]], life: "Life", wanted: int, hint: object
+    ) -> None:
         """What was claimed goes to the walkers; what was recorded is in hand no longer."""
         if batch:
             failpoints.reach("recorded")
@@ -226,12 +230,12 @@ class Recorder(threading.Thread):
         done = [ended for ended in batch if ended.number not in busy]
         going_on: dict[int, list[InHand]] = {}
         for ended in done:
-            self.process.recorded(ended.claim)
+            self.process.hands.recorded(ended.claim)
             if ended.follow:
                 going_on.setdefault(ended.claim.run, []).append(ended.hand)
         for claim in claims:
             hands = going_on.get(claim.run)
-            self.process.begin(claim, after=hands.pop() if hands else None)
+            self.process.begin(claim, life, after=hands.pop() if hands else None)
         self.freed(done)
         if wanted:
             self._elsewhere = any(row[1] == "elsewhere" for row in found)
@@ -249,17 +253,17 @@ class Recorder(threading.Thread):
         """Steps became ready here and were left to the queues: for the free walkers here, and for other workers."""
         self.more = True
         for name, count in left.items():
-            if count > 1 or self.process.draining.is_set() or not self.process.free_walkers():
+            if count > 1 or self.process.draining.is_set() or not self.process.hands.free():
                 hints.work(name, messages=min(4, 1 + count // settings.WORKER_THREADS))
 
     def _settled(self, batch: list[Ended]) -> None:
         for ended in batch:
-            self.process.recorded(ended.claim)
+            self.process.hands.recorded(ended.claim)
         self.freed(batch)
 
     def freed(self, batch: list[Ended]) -> None:
         for ended in batch:
-            self.process.finish(ended.hand)
+            self.process.hands.finish(ended.hand)
             if ended.outcome is not None and not ended.follow:
                 self.more = True
 
@@ -297,20 +301,22 @@ class Recorder(threading.Thread):
     def _recovered(self, batch: list[Ended]) -> list[Ended]:
         """What of a batch is still to be written, after a commit whose outcome is not known.
 
-        Taking the worker's row FOR UPDATE waits for a flush that the server is still working on; only then the rows
-        tell what was ended. A claim whose answer was lost is handed back. Raises while the rows cannot be read.
+        Taking the worker's rows FOR UPDATE (one a life) waits for a flush that the server is still working on; only
+        then the steps' rows tell what was ended. A claim whose answer was lost is handed back. Raises while the rows
+        cannot be read.
         """
         connection.close()
+        lives = list(self.process.lease.ids)
         with transaction.atomic():
-            rows("select from orchestration_worker where id = %s for update", [self.process.worker_id])
+            rows("select from orchestration_worker where id = any(%s) order by id for update", [lives])
             owned = set(
                 rows(
-                    "select run_id, key, fence from orchestration_step where owner = %s and status = 'running'",
-                    [self.process.worker_id],
+                    "select run_id, key, fence from orchestration_step where owner = any(%s) and status = 'running'",
+                    [lives],
                 )
             )
         if threading.current_thread() is self:  # what the other claims, it alone can miss
-            self.hand_back(owned - self.process.owed(), begun=False)
+            self.hand_back(owned - self.process.hands.owed(), begun=False)
         self._settled([ended for ended in batch if ended.claim.place not in owned])
         self.more = True
         return [ended for ended in batch if ended.claim.place in owned]

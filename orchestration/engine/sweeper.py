@@ -143,11 +143,12 @@ class Sweeper(threading.Thread):
             self.wake_within(0.0)
 
     def _stop_canceled(self) -> None:
-        runs = self.process.runs_in_hand()
+        runs = self.process.hands.runs()
         if runs:
             canceling = rows("select id from orchestration_run where id = any(%s) and status = 'canceling'", [runs])
             if canceling:
-                self.process.ask_to_stop({run for (run,) in canceling})
+                stopping = {run for (run,) in canceling}
+                self.process.hands.ask_to_stop(lambda hand: hand.claim.run in stopping)
 
     def _keep_house(self) -> None:
         if time.monotonic() >= self._housekeeping_at:

@@ -10,7 +10,8 @@ from orchestration.engine.lines import LineWriter
 from orchestration.engine.outcomes import Claim, Outcome, failed
 
 if TYPE_CHECKING:
-    from orchestration.engine.process import InHand, Process
+    from orchestration.engine.hands import InHand
+    from orchestration.engine.process import Process
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +24,7 @@ class Walker(threading.Thread):
         self.process = process
 
     def run(self) -> None:
-        while (hand := self.process.shelf.get()) is not None:
+        while (hand := self.process.hands.shelf.get()) is not None:
             voice = Voice(self.process.lines, hand.claim)
             outcome = self._outcome(hand, voice)
             voice.tell_failure(outcome)
@@ -37,7 +38,7 @@ class Walker(threading.Thread):
             if hand.facts is None:
                 with returned_connection():
                     hand.facts = RunFacts(claim)
-            return Execution(claim, hand.facts, hand.canceled.is_set, voice, self.process.lease.may_begin).outcome()
+            return Execution(claim, hand.facts, hand.canceled.is_set, voice, hand.begins).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
             return Outcome("ready", fields={"unlost": True})

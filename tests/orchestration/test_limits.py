@@ -6,8 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from agents import tools
-from orchestration.engine import answers
-from orchestration.engine import process as engine_process
+from orchestration.engine import answers, hands
 from orchestration.engine.connection import rows
 from orchestration.models import Deliverable, Event, Run, Step
 from tests.harness import Hold, assert_sound, claim, end, end_lease, make_worker, sweep, until
@@ -106,7 +105,7 @@ def test_a_childs_output_is_held_to_the_agents_schema(begin, engine, boss, save,
 
 
 def test_a_hung_call_is_tried_again_as_retry_says(begin, engine, hold, finished, monkeypatch):
-    monkeypatch.setattr(engine_process, "HUNG_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(hands, "HUNG_GRACE_SECONDS", 0.1)
     hold.deaf = True
     run = begin("  a: {agent: hold, timeout: 100ms, retry: {attempts: 2, backoff: 1ms}}\n")
     engine.look()
@@ -115,11 +114,11 @@ def test_a_hung_call_is_tried_again_as_retry_says(begin, engine, hold, finished,
     assert len(hold.calls) == 2
     hold.go.set()
     until(lambda: Event.objects.filter(run_id=run.pk, type="step.late_result").count() == 2)
-    until(lambda: engine.process.free_walkers() == 8)
+    until(lambda: engine.process.hands.free() == 8)
 
 
 def test_a_hung_call_that_may_not_be_repeated_is_uncertain(begin, engine, hold, monkeypatch):
-    monkeypatch.setattr(engine_process, "HUNG_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(hands, "HUNG_GRACE_SECONDS", 0.1)
     hold.deaf = True
     run = begin("  a: {agent: once, timeout: 100ms, retry: {attempts: 2, backoff: 1ms}}\n")
     engine.look()
@@ -127,10 +126,47 @@ def test_a_hung_call_that_may_not_be_repeated_is_uncertain(begin, engine, hold, 
     assert len(hold.calls) == 1
 
 
+@pytest.fixture
+def locked_table():
+    """Lock a table from another connection; what it gives lets go."""
+    others = []
+
+    def lock(name):
+        others.append(connection.copy())
+        others[-1].cursor().execute(f"begin; lock table {name} in access exclusive mode")
+        return others[-1].close
+
+    yield lock
+    for other in others:
+        other.close()
+
+
+def test_a_step_that_cannot_come_to_its_call_is_handed_back(
+    begin, engine, hold, members, finished, locked_table, monkeypatch
+):
+    monkeypatch.setattr(hands, "HUNG_GRACE_SECONDS", 0.1)
+    hold.go.set()
+    steps = """
+  a: {agent: echo, with: {value: "${{ input.big }}"}}
+  g: {needs: [a], approval: {title: t}}
+  b: {agent: once, needs: [a, g], with: {value: "${{ steps.a.output.value }}"}, timeout: 100ms}
+"""
+    run = begin(steps, {"big": "x" * 5000})
+    engine.look()
+    request = until(lambda: answers.Request.objects.pending().first())
+    let_go = locked_table("orchestration_payload")
+    request.decide(by=members.approver, choice="continue", digest=request.digest)
+    engine.look()
+    until(lambda: Event.objects.filter(run_id=run.pk, type="step.ready").exists())
+    let_go()
+    run = finished(run)
+    assert (run.status, hold.calls, step(run, "b").attempt) == ("completed", [f"{run.public_id}:b:1"], 1)
+
+
 def test_an_outcome_that_waits_to_be_written_is_no_hung_call(
     begin, engine, hold, stuck, held_lock, finished, monkeypatch
 ):
-    monkeypatch.setattr(engine_process, "HUNG_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(hands, "HUNG_GRACE_SECONDS", 0.05)
     run = begin("  a: {agent: once, timeout: 1s}\n  b: {agent: echo, needs: [a]}\n")
     engine.look()
     until(lambda: hold.calls)

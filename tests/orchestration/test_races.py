@@ -7,6 +7,7 @@ from approvals.exceptions import AlreadyEnded
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.connection import decoded, rows
+from orchestration.engine.lease import Life, boot_clock
 from orchestration.engine.process import Process
 from orchestration.engine.starts import start_version
 from orchestration.models import Event, Run, Step, Worker
@@ -169,7 +170,7 @@ def test_decide_against_the_deadline(gates, members):
 def test_heartbeat_against_finish_and_sweep(start_many):
     runs = start_many("name: one\nsteps: {a: {agent: echo}}")
     process = Process()
-    process.worker_id = make_worker(5)
+    process.lease.life = Life(make_worker(5), boot_clock())
     sweeper = make_worker()
     claims = {step[0]: step for step in claim(process.worker_id, ROUNDS)}
     own = process.worker_id

@@ -3,7 +3,7 @@
 import pytest
 
 from agents.exceptions import Temporary
-from orchestration.engine import process as engine_process
+from orchestration.engine import hands
 from orchestration.models import Event
 from tests.harness import assert_sound, until
 from tests.orchestration.engine.looks import step, types, waiting
@@ -81,7 +81,7 @@ def test_a_step_past_its_timeout_fails_as_timeout(begin, engine, finished):
 
 
 def test_a_hung_call_is_given_up_and_what_it_brings_later_is_late(begin, engine, hold, finished, monkeypatch):
-    monkeypatch.setattr(engine_process, "HUNG_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(hands, "HUNG_GRACE_SECONDS", 0.1)
     hold.deaf = True
     run = begin("  a: {agent: hold, timeout: 100ms}\n")
     engine.look()
@@ -90,4 +90,4 @@ def test_a_hung_call_is_given_up_and_what_it_brings_later_is_late(begin, engine,
     hold.go.set()
     until(lambda: types(run)[-1] == "step.late_result")
     assert assert_sound(run.pk).status == "failed"
-    until(lambda: engine.process.free_walkers() == 8)
+    until(lambda: engine.process.hands.free() == 8)

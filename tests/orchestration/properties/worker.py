@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.calls import Result
+from orchestration.engine.hands import InHand
 from orchestration.engine.outcomes import Outcome
-from orchestration.engine.process import InHand, Process
+from orchestration.engine.process import Process
 from tests.orchestration.properties.model import Row
 
 
@@ -52,7 +53,7 @@ class Worker:
         self.process = Process()
         self.process.lease.take()
         self.id = self.process.worker_id
-        self.process._walkers = walkers  # as if their threads had begun
+        self.process.hands.walkers = walkers  # as if their threads had begun
         self.is_dead = self.is_over = False
 
     def record(self, ended, *, look):
@@ -63,6 +64,6 @@ class Worker:
         while not recorder.inbox.empty():
             recorder._record(recorder._gather())
         got = []
-        while not self.process.shelf.empty():
-            got.append(self.process.shelf.get())
+        while not self.process.hands.shelf.empty():
+            got.append(self.process.hands.shelf.get())
         return got

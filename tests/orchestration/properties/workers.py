@@ -88,7 +88,7 @@ class Workers(RuleBasedStateMachine):
 
     def record(self, worker, ended, *, look):
         claimable = 0 if worker.is_dead else len([r for r in self.rows() if r.status == "ready"])
-        free = worker.process.free_walkers()
+        free = worker.process.hands.free()
         got = worker.record(ended, look=look)
         for in_hand in got:
             claim = in_hand.claim
@@ -297,7 +297,7 @@ class Workers(RuleBasedStateMachine):
     def drain(self, number):
         worker = self.workers.pop(number % len(self.workers))
         process = worker.process
-        owed = process.owed()
+        owed = process.hands.owed()
         for hand in [hand for hand in self.hands if hand.worker is worker and hand.claim.place in owed]:
             if hand.is_current:
                 hand.row.run.hand_back(hand.row, begun=True)

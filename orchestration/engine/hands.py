@@ -1,0 +1,166 @@
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from orchestration.engine.lease import Life
+from orchestration.engine.outcomes import Claim, Outcome
+from orchestration.engine.plans import agent_of, plan_of
+from orchestration.engine.retries import call_seconds, timed_out
+
+if TYPE_CHECKING:
+    from orchestration.engine.execution import RunFacts
+
+HUNG_GRACE_SECONDS = 5.0  # after a call's own deadline, before it is given up
+
+
+@dataclass(slots=True, eq=False)
+class InHand:
+    """A claim that a walker is at work on, from its commit until its outcome is recorded. `canceled` asks this call to
+    stop, and no other."""
+
+    claim: Claim
+    life: Life
+    since: float = field(default_factory=time.monotonic)
+    facts: "RunFacts | None" = None  # known, if the step before it was done here
+    canceled: threading.Event = field(default_factory=threading.Event)
+    called_at: float | None = None
+    is_given_up: bool = False
+    is_over: bool = False  # the outcome is handed in; it waits to be recorded
+    in_a_row: int = 1  # steps of the run that were done here one after the other, this one included
+    row_since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.row_since = self.row_since or self.since
+
+    def next(self, claim: Claim, life: Life) -> "InHand":
+        """The step of the same run that is done after this one."""
+        return InHand(claim, life, facts=self.facts, in_a_row=self.in_a_row + 1, row_since=self.row_since)
+
+    def begins(self) -> bool:
+        """Whether the call may begin, asked right before it: the process may have stood still until now, so that
+        another has the step."""
+        self.called_at = time.monotonic()  # first: see `Hands.give_up`
+        if self.life.may_begin() and not self.is_given_up:
+            return True
+        self.called_at = None
+        return False
+
+    @property
+    def seconds(self) -> float:
+        """What the call may take."""
+        if self.claim.kind != "agent":
+            return float(settings.AGENT_CALL_TIMEOUT_SECONDS)
+        return float(call_seconds(plan_of(self.claim.definition_version).steps[self.claim.position]))
+
+
+class Hands:
+    """What the walkers of a process are at work on."""
+
+    def __init__(self) -> None:
+        # One shelf for all walkers: one that is quick takes the next claim without another thread's waking up for it.
+        self.shelf: queue.SimpleQueue[InHand | None] = queue.SimpleQueue()
+        self.walkers = 0
+        self._lock = threading.Lock()
+        self._in_hand: set[InHand] = set()
+        self._hung: set[InHand] = set()  # given up; their threads come back, or never
+        self._owed: set[tuple[int, int, int]] = set()  # given to a walker, and not recorded yet
+        self._empty = threading.Event()
+        self._empty.set()
+
+    def free(self) -> int:
+        """How many walkers could begin something."""
+        return max(0, int(settings.WORKER_THREADS) - len(self._in_hand))
+
+    def __contains__(self, hand: InHand) -> bool:
+        return hand in self._in_hand
+
+    def wait_until_empty(self, seconds: float) -> None:
+        self._empty.wait(seconds)
+
+    # --- from claim to record
+
+    def begin(self, claim: Claim, life: Life, after: InHand | None = None) -> bool:
+        """Put a claim on the shelf; whether one more walker is needed. `after`: the recorded step whose place it takes.
+
+        Reads nothing: what the recorder has claimed must reach a walker even if the database is gone by now.
+        """
+        hand = after.next(claim, life) if after else InHand(claim, life)
+        with self._lock:
+            if after:
+                self._in_hand.discard(after)
+            self._in_hand.add(hand)
+            self._owed.add(hand.claim.place)
+            self._empty.clear()
+            another = self.walkers < len(self._in_hand) + len(self._hung)
+            self.walkers += another
+        self.shelf.put(hand)
+        return another
+
+    def handed_in(self, hand: InHand) -> None:
+        """From here on only the recorder is waited for: the call cannot hang any more."""
+        with self._lock:
+            hand.is_over = True
+            self._hung.discard(hand)
+
+    def recorded(self, claim: Claim) -> None:
+        with self._lock:
+            self._owed.discard(claim.place)
+
+    def finish(self, hand: InHand) -> None:
+        """The outcome is recorded, and no next step of the run is done here."""
+        with self._lock:
+            self._in_hand.discard(hand)
+            if not self._in_hand:
+                self._empty.set()
+
+    def owed(self) -> set[tuple[int, int, int]]:
+        """Places of the steps whose outcome this process still has to record, or to find."""
+        with self._lock:
+            return set(self._owed)
+
+    # --- calls that must stop
+
+    def runs(self) -> list[int]:
+        with self._lock:
+            return sorted({hand.claim.run for hand in self._in_hand})
+
+    def ask_to_stop(self, which: Callable[[InHand], bool] = lambda hand: True) -> None:
+        with self._lock:
+            for hand in self._in_hand:
+                if which(hand):
+                    hand.canceled.set()
+
+    def give_up_hung(self) -> Iterator[tuple[InHand, Outcome]]:
+        """What has taken too long, and what becomes of it: a call long past its deadline has timed out; a step that did
+        not come to its call (a database that does not answer) is handed back. What its thread brings later is late."""
+        now = time.monotonic()
+        with self._lock:
+            begun = [(hand, hand.called_at) for hand in self._in_hand if not hand.is_over]
+        for hand, called_at in begun:
+            if now - (called_at or hand.since) > hand.seconds + HUNG_GRACE_SECONDS:
+                outcome = of_hung(hand) if called_at else Outcome("ready", fields={"unlost": True})
+                if self._give_up(hand, called_at):
+                    yield hand, outcome
+
+    def _give_up(self, hand: InHand, called_at: float | None) -> bool:
+        with self._lock:
+            hand.is_given_up = True
+            # Now its thread sees that, or has written when its call began: then it has not hung for long.
+            if hand.is_over or hand not in self._in_hand or hand.called_at != called_at:
+                hand.is_given_up = False
+                return False
+            self._in_hand.discard(hand)
+            self._hung.add(hand)
+        hand.canceled.set()
+        return True
+
+
+def of_hung(hand: InHand) -> Outcome:
+    claim = hand.claim
+    agent = agent_of(claim.agent_version).slug if claim.agent_version else claim.kind
+    return timed_out(claim, f"{agent} did not answer within {hand.seconds:g} s, nor stop.")

@@ -1,0 +1,112 @@
+import math
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from django.conf import settings
+from django.db import Error, connection
+
+from orchestration.engine import failpoints
+from orchestration.engine.connection import rows, use_own_connection, value
+
+if TYPE_CHECKING:
+    from orchestration.engine.process import Process
+
+log = structlog.get_logger(__name__)
+
+
+def boot_clock() -> float:
+    """Seconds that go on while the machine sleeps, where there is such a clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def pid_space() -> str:
+    """What a pid counts in: the host, and where there are such, the namespace (two containers may share a name)."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()[:200]
+    return f"{socket.gethostname()[:100]} {boot} {namespace}"
+
+
+@dataclass(slots=True, eq=False)
+class Life:
+    """What the process does under one worker row, until that row is declared dead. A claim belongs to the life that
+    made it: whatever lives the process has later, the call is not theirs to begin."""
+
+    id: int
+    renewed_at: float  # by the boot clock, before the last heartbeat was sent
+    is_over: bool = False
+
+    def may_begin(self) -> bool:
+        """Whether a third of the lease is left."""
+        return not self.is_over and boot_clock() - self.renewed_at < settings.WORKER_LEASE_SECONDS * 2 / 3
+
+
+class Lease(threading.Thread):
+    """Renews the process's lease, one update a heartbeat. A life declared dead is over: the next takes a new row."""
+
+    def __init__(self, process: "Process") -> None:
+        super().__init__(name="lease", daemon=True)
+        self.process = process
+        self.life = Life(0, -math.inf)
+        self.ids: list[int] = []  # of all lives
+        self._late_at = -math.inf
+
+    def may_declare(self) -> bool:
+        """Whether others may be declared dead: not for one lease after own heartbeats were late. What kept them may
+        have kept everybody's: a database that was away, and took longer than a lease to recover."""
+        return bool(boot_clock() - self._late_at > settings.WORKER_LEASE_SECONDS)
+
+    def take(self) -> None:
+        sent = boot_clock()
+        worker = value(
+            "insert into orchestration_worker (host, pid, started_at, lease_until)"
+            " values (%s, %s, clock_timestamp(), clock_timestamp() + make_interval(secs => %s)) returning id",
+            [pid_space(), os.getpid(), settings.WORKER_LEASE_SECONDS],
+        )
+        self.ids.append(worker)
+        self.life = Life(worker, sent)
+
+    def run(self) -> None:
+        use_own_connection()
+        while not self.process.stopped.wait(settings.WORKER_HEARTBEAT_SECONDS):
+            failpoints.reach("lease")
+            try:
+                self.renew()
+            except Error as exc:
+                self._late_at = boot_clock()
+                log.warning("heartbeat_failed", error=str(exc).strip())
+                connection.close()
+        connection.close()
+
+    def renew(self) -> None:
+        life = self.life
+        sent = boot_clock()
+        alive = rows(
+            "update orchestration_worker set lease_until = clock_timestamp() + make_interval(secs => %s)"
+            " where id = %s and dead_at is null returning id",
+            [settings.WORKER_LEASE_SECONDS, life.id],
+        )
+        if boot_clock() - life.renewed_at > settings.WORKER_LEASE_SECONDS / 2:
+            self._late_at = boot_clock()
+        if alive:
+            life.renewed_at = sent
+            return
+        life.is_over = True
+        log.warning("declared_dead", worker=life.id)
+        self.process.hands.ask_to_stop(lambda hand: hand.life is life)
+        if not self.process.stopped.is_set():
+            self.take()
+
+    def give_up(self) -> None:
+        rows(
+            "update orchestration_worker set dead_at = clock_timestamp() where id = %s and dead_at is null",
+            [self.life.id],
+        )
