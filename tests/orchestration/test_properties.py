@@ -121,10 +121,11 @@ class Runs(Workers):
         uncertain = [row for row in self.rows() if row.status == "uncertain"]
         row = uncertain[number % len(uncertain)]
         step = Step.objects.get(run_id=row.place[0], key=row.place[1])
-        words = {"by": self.world.members.operator, "outcome": outcome, "output": "seen", "reason": "r"}
+        output = "seen" if outcome == "completed" else None
+        words = {"by": self.world.members.operator, "outcome": outcome, "output": output, "reason": "r"}
         run = Run.objects.get(pk=row.place[0])
         answers.resolve(run, step, **words)
-        row.run.end(row, "ready" if outcome == "again" else outcome, output="seen" if outcome == "completed" else None)
+        row.run.end(row, "ready" if outcome == "again" else outcome, output=output)
         with pytest.raises(NotUncertain):
             answers.resolve(run, step, **words)
 
