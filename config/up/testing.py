@@ -98,7 +98,7 @@ def static_checks(environment: Mapping[str, str]) -> Iterable[Check]:
 
 
 def tests(environment: Mapping[str, str], given: list[str]) -> Check:
-    command = [sys.executable, "-m", "pytest", "-n", "2"]
+    command = [sys.executable, "-m", "pytest", "-n", "2", "-rs"]  # says what was skipped, and why
     # Without the browsers' plugin, which empties its folder of pictures at every start.
     command += given or [f"--ignore={BROWSER_TESTS}", "-p", "no:playwright"]
     return Check("pytest", command, for_pytest(environment), live=True)

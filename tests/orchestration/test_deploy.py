@@ -1,8 +1,13 @@
 """One release after the other: all workers restarted in turn under load, and two releases on one database."""
 
+import io
 import json
 import os
+import subprocess
+import tarfile
 import threading
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,17 +21,19 @@ from orchestration.models import Run, Step, Worker
 from tests.harness import WorkerProcess, assert_sound, make_worker, until
 
 HERE = Path(__file__).resolve().parent
-PREVIOUS = os.environ.get("COUNTERSIGN_PREVIOUS")
+RELEASED = "86829590007dccbba650bae8c7a9bebab2c47daf"  # the commit that released.json was made from
 PATIENT = {"WORKER_LEASE_SECONDS": "600", "WORKER_HEARTBEAT_SECONDS": "1", "WORKER_SWEEP_SECONDS": "1"}
 APPS = ("accounts", "agents", "approvals", "orchestration")
+IN_FLIGHT = 6
+STEP_SECONDS = 0.05
+# What a machine that has nothing else to do makes of the load in a second, while one run of it stands still.
+STEPS_A_SECOND = (IN_FLIGHT - 1) / STEP_SECONDS
 CHAIN = "".join(
-    f"  s{n}: {{agent: echo, {f'needs: [s{n - 1}], ' if n else ''}with: {{value: {n}, seconds: 0.05}}}}\n"
+    f"  s{n}: {{agent: echo, {f'needs: [s{n - 1}], ' if n else ''}with: {{value: {n}, seconds: {STEP_SECONDS}}}}}\n"
     for n in range(10)
 )
-GAP = """
-select coalesce(max(gap), 0) from (
-    select extract(epoch from at - lag(at) over (partition by run_id order by seq)) as gap
-    from orchestration_event where run_id = any(%s)) g
+EVENTS = """
+select run_id, at, type = 'step.completed' from orchestration_event where run_id = any(%s) order by run_id, seq
 """
 
 
@@ -44,7 +51,7 @@ def load(committed, save, organization, members):
                 runs.append(start_version(version.pk, organization.pk, {}, by=members.operator.pk))
         connection.close()
 
-    thread = threading.Thread(target=keep, args=(6,))
+    thread = threading.Thread(target=keep, args=(IN_FLIGHT,))
 
     class Load:
         begun = runs
@@ -77,7 +84,16 @@ def no_worker_was_lost():
     assert not rows("select from orchestration_step where lost > 0")
 
 
-def test_a_rolling_restart_under_load_loses_nothing_and_stalls_no_run(load, workers, record_property):
+def most_overtaken(runs):
+    """How many steps ended between two events of a run, at the most: how long it stood still, by a clock that goes as
+    slowly as the machine."""
+    told = rows(EVENTS, [runs])
+    ends = sorted(at for _, at, is_end in told if is_end)
+    pairs = [(one[1], other[1]) for one, other in pairwise(told) if one[0] == other[0]]
+    return max(bisect_left(ends, after) - bisect_right(ends, before) for before, after in pairs)
+
+
+def test_a_rolling_restart_under_load_loses_nothing_and_stalls_no_run(load, workers):
     old = [worker.wait_for_lease() for worker in workers(2, **PATIENT)]
     load.start()
     goes_on(load)
@@ -94,10 +110,9 @@ def test_a_rolling_restart_under_load_loses_nothing_and_stalls_no_run(load, work
     assert rows(
         "select count(*), count(distinct (run_id, key)) from orchestration_event where type = 'step.started'"
     ) == [(10 * len(load.begun),) * 2]
-    gap = float(value(GAP, [load.begun]))
-    print(f"{len(load.begun)} runs; the longest time between two events of one was {gap:.2f} s")  # noqa: T201
-    record_property("longest_gap_seconds", gap)
-    assert gap < 10  # a run that waits for a lease waits for 600
+    overtaken = most_overtaken(load.begun)
+    print(f"{len(load.begun)} runs; while one of them stood still, {overtaken} steps ended")  # noqa: T201
+    assert overtaken < STEPS_A_SECOND
 
 
 # --- two releases on one database
@@ -129,13 +144,24 @@ def test_the_sweep_answers_the_previous_release_as_it_did(committed):
     assert set(found) >= {"swept", "wake", "deadline", "neighbors", "ready", "answers", "untold", "untidy"}
 
 
-@pytest.mark.skipif(not PREVIOUS, reason="COUNTERSIGN_PREVIOUS names no checkout of the previous release")
+@pytest.fixture
+def released(tmp_path):
+    """A checkout of the previous release."""
+    if named := os.environ.get("COUNTERSIGN_PREVIOUS"):
+        return Path(named).resolve()
+    found = subprocess.run(["git", "archive", RELEASED], cwd=HERE.parents[1], capture_output=True, check=False)
+    if found.returncode != 0:
+        pytest.skip(f"NOT TESTED: the drill with the previous release. Its commit {RELEASED} is not in this checkout.")
+    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
+        archive.extractall(tmp_path / "released", filter="data")
+    return tmp_path / "released"
+
+
 def test_the_previous_releases_worker_goes_on_beside_this_one_and_after_a_downgrade(
-    load, begin, members, workers, tmp_path
+    load, begin, members, workers, released, tmp_path
 ):
-    root = Path(PREVIOUS or "").resolve()
     (new,) = workers(1, **PATIENT)
-    old = WorkerProcess(tmp_path / "previous.log", PATIENT, root=root)
+    old = WorkerProcess(tmp_path / "previous.log", PATIENT, root=released)
     try:
         new.wait_for_lease(60)
         old.wait_for_lease(60)
@@ -146,7 +172,7 @@ def test_the_previous_releases_worker_goes_on_beside_this_one_and_after_a_downgr
         request = until(lambda: Request.objects.pending().first())
         assert new.terminate(30) == 0
         for app in APPS:
-            names = sorted(path.stem for path in (root / app / "migrations").glob("0*.py"))
+            names = sorted(path.stem for path in (released / app / "migrations").glob("0*.py"))
             call_command("migrate", app, names[-1], verbosity=0)
         load.begun.append(gate.pk)
         goes_on(load)
