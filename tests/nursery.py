@@ -18,7 +18,7 @@ from accounts.models import Member  # noqa: E402
 from approvals.models import Request  # noqa: E402
 from config.chaos.askew import set_askew  # noqa: E402
 from orchestration.engine import answers, process  # noqa: E402
-from orchestration.models import Run  # noqa: E402
+from orchestration.models import Run, Step  # noqa: E402
 from tests import failures  # noqa: E402
 
 
@@ -40,7 +40,12 @@ def decide(request, by, choice):
     row.decide(by=Member.objects.get(pk=by), choice=choice, digest=row.digest)
 
 
-DEEDS = {"work": work, "cancel": cancel, "decide": decide}
+def resolve(step, by):
+    row = Step.objects.select_related("run").get(pk=step)
+    answers.resolve(row.run, row, by=Member.objects.get(pk=by), outcome="again", output=None, reason="test")
+
+
+DEEDS = {"work": work, "cancel": cancel, "decide": decide, "resolve": resolve}
 
 
 def grow_up(wish):

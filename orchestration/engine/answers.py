@@ -237,6 +237,7 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
             target=run.public_id,
             data={"step": step.name, "outcome": outcome, **note},
         )
+        failpoints.reach("resolving")
 
 
 # --- children

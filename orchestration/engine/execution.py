@@ -303,6 +303,7 @@ class Execution:
                 "select engine_reopen_v1(%s, %s, null, %s, null, %s::jsonb, null, %s, %s)",
                 [self.claim.run, read["k"], [gate], dump(note), self.claim.key, self.claim.fence],
             )
+        failpoints.reach("reopened")
         return bool(opened)
 
 

@@ -11,13 +11,21 @@ POINTS = (
     "prepared",  # after they are made
     "flushed",  # in the same transaction, before it commits
     "recorded",  # a batch is committed, nobody here knows what it gave
+    "patient",  # before what waits alone for its run is written
+    "recovering",  # the rows told what a lost commit has done, what its claims lost is not handed back
+    "handed_back",  # after a recovery, or by a drain
+    "reopened",  # a walker opened a gate again, and does not know it
     "sweep",  # before a sweep
     "swept",  # the sweep's rows are committed, what else there is to do is not done
+    "gone",  # neighbours are declared dead, their steps are not handed on
+    "expired",  # deadlines have answered, the answers are not taken up
     "answer",  # an answer moved its step, and is not acknowledged
     "round",  # in the transaction that opens a round, before it commits
     "told",  # a child's end moved its parent's step, and is not marked as told
     "tidied",  # questions are withdrawn and children canceled, and the run still says that it is untidy
     "canceled",  # a run's cancel is committed, its questions are not withdrawn
+    "resolving",  # in the transaction in which a person says what became of a step, before it commits
+    "taken",  # a new life has its row, and does not know it
     "lease",  # before the lease is renewed
     "drain",  # asked to stop, still with work in hand
     "drained",  # all is handed back, the lease is not given up

@@ -71,6 +71,7 @@ class Lease(threading.Thread):
             " values (%s, %s, clock_timestamp(), clock_timestamp() + make_interval(secs => %s)) returning id",
             [pid_space(), os.getpid(), settings.WORKER_LEASE_SECONDS],
         )
+        failpoints.reach("taken")
         self.ids.append(worker)
         self.life = Life(worker, sent)
 

@@ -315,6 +315,7 @@ class Recorder(threading.Thread):
                     [lives],
                 )
             )
+        failpoints.reach("recovering")
         if threading.current_thread() is self:  # what the other claims, it alone can miss
             self.hand_back(owned - self.process.hands.owed(), begun=False)
         self._settled([ended for ended in batch if ended.claim.place not in owned])
@@ -327,6 +328,7 @@ class Recorder(threading.Thread):
         if items:
             runs = sorted({run for run, _, _ in steps})
             rows(FLUSH, [self.process.worker_id, runs, f"[{','.join(items)}]", "{}", 0, settings.WORKER_QUEUES, True])
+            failpoints.reach("handed_back")
             for name in settings.WORKER_QUEUES:
                 hints.work(name)
 
@@ -342,6 +344,7 @@ class PatientRecorder(threading.Thread):
     def run(self) -> None:
         use_own_connection()
         while (ended := self.waiting.get()) is not None:
+            failpoints.reach("patient")
             self.recorder.flush_or_recover([ended], patient=True)
             if self.recorder.more:
                 self.recorder.inbox.put(None)  # it may sleep, and what became ready here is for it to claim

@@ -83,6 +83,7 @@ class Sweeper(threading.Thread):
         due = found["deadline"] is not None and found["deadline"] <= 0
         if due:
             told.append(self._guarded("deadlines", Request.expire_due))
+            failpoints.reach("expired")
         if found["answers"] or due:
             told.append(self._guarded("answers", answers.take_up_decisions))
         if found["untold"]:
@@ -140,6 +141,7 @@ class Sweeper(threading.Thread):
                 " orchestration_worker where id = any(%s) and dead_at is null for update skip locked)",
                 [gone],
             )
+            failpoints.reach("gone")
             self.wake_within(0.0)
 
     def _stop_canceled(self) -> None:
