@@ -5,6 +5,7 @@ from orchestration.feeds.views import events
 
 urlpatterns = [
     path("runs/", runs.RunsView.as_view(), name="runs"),
+    path("runs/batch/", runs.BatchView.as_view(), name="runs-batch"),
     path("runs/<str:public_id>/", runs.RunView.as_view(), name="run"),
     path("runs/<str:public_id>/cancel/", runs.CancelView.as_view(), name="cancel"),
     path("runs/<str:public_id>/logs/", logs.LogsView.as_view(), name="run-logs"),

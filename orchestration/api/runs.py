@@ -19,11 +19,17 @@ from accounts.permissions import roles
 from approvals.models import Request as Question
 from orchestration.api.words import AnyJSON, Strict
 from orchestration.engine import answers
-from orchestration.idempotency import start_once
+from orchestration.idempotency import start_many_once, start_once
 from orchestration.models import Event, Payload, Run, Step
 
 PROBLEM = OpenApiResponse(description="errors: [{pointer, message}]")
 NEWEST_SEQ = 2**31 - 1
+MOST_AT_ONCE = 1_000  # runs begun by one request
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    location="header",
+    description="The same key of the same member within a day gives what it began the first time.",
+)
 
 
 class DefinitionOfRun(serializers.Serializer[Any]):
@@ -161,13 +167,7 @@ class RunsView(generics.ListAPIView[Run]):
     @extend_schema(
         request=Input,
         responses={201: RunDetail, 400: PROBLEM},
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                location="header",
-                description="The same key of the same member within a day gives the run that it began.",
-            )
-        ],
+        parameters=[KEY],
     )
     def post(self, request: Request) -> Response:
         """Start a run of a definition's current version."""
@@ -181,6 +181,31 @@ class RunsView(generics.ListAPIView[Run]):
         )
         body = detail_of(Run.objects.for_list().get(pk=run.pk))
         return Response(body, status=status.HTTP_201_CREATED, headers={"Location": request.path + f"{run.public_id}/"})
+
+
+class BatchView(APIView):
+    permission_classes = [roles(Role.OPERATOR)]
+
+    class Input(Strict):
+        definition = serializers.CharField(max_length=100)
+        inputs = serializers.ListField(child=AnyJSON(), min_length=1, max_length=MOST_AT_ONCE)
+
+    class Output(serializers.Serializer[Any]):
+        results = RunOutput(many=True)
+
+    @extend_schema(request=Input, responses={201: Output, 400: PROBLEM}, parameters=[KEY])
+    def post(self, request: Request) -> Response:
+        """Start a run of a definition's current version for each of the inputs: all of them, or none."""
+        words = self.Input(data=request.data)
+        words.is_valid(raise_exception=True)
+        runs = start_many_once(
+            definition=words.validated_data["definition"],
+            inputs=words.validated_data["inputs"],
+            by=member_of(request),
+            key=request.headers.get("Idempotency-Key", ""),
+        )
+        begun = Run.objects.for_list().in_bulk(runs)
+        return Response({"results": RunOutput([begun[run] for run in runs], many=True).data}, status.HTTP_201_CREATED)
 
 
 class RunView(APIView):

@@ -24,7 +24,7 @@ from orchestration.language.expressions import ExpressionError, TypingError
 from orchestration.models import Run, Step
 
 log = structlog.get_logger(__name__)
-FLUSH = "select verdict from engine_flush_v2(null, array[%s]::bigint[], %s::jsonb, '{}', 0, null, true)"
+FLUSH = "select verdict, n from engine_flush_v2(null, array[%s]::bigint[], %s::jsonb, '{}', 0, null, true)"
 # A step as `engine_flush` gives a claimed one.
 CLAIM = """
 select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind,
@@ -44,10 +44,10 @@ def settle(step: tuple[int, int, int], was: str, outcome: Outcome) -> bool:
     item = encode(step, was, outcome)
     if item.payloads:
         store_payloads(list(item.payloads))
-    verdicts = {verdict for (verdict,) in rows(FLUSH, [step[0], f'[{{"n":1,{item.text}}}]'])}
-    queues = [verdict.removeprefix("ready:") for verdict in verdicts if verdict.startswith("ready:")]
-    hint_after_commit(queues, [step[0]])
-    return verdicts.isdisjoint({"late", "busy"})
+    verdicts = dict(rows(FLUSH, [step[0], f'[{{"n":1,{item.text}}}]']))
+    ready = {verdict.removeprefix("ready:"): n for verdict, n in verdicts.items() if verdict.startswith("ready:")}
+    hint_after_commit(ready, [step[0]])
+    return verdicts.keys().isdisjoint({"late", "busy"})
 
 
 def each(rows: QuerySet[Any], act: Callable[[int], None]) -> int:

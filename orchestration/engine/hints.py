@@ -4,7 +4,7 @@ import atexit
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import redis
@@ -17,6 +17,7 @@ CHANGED = "countersign:changed"  # channel: JSON list of run ids with new events
 LOGGED = "countersign:logged"  # and of those with new lines in their logs
 PAUSE_SECONDS = 0.01  # gathers what comes together into one message
 MOST_WAITING, KEPT_SECONDS = 64, 60  # hints that no worker takes do not pile up
+STEPS_EACH, MOST_WOKEN = 16, 8  # one worker is woken for so many ready steps; and at most so many at once
 
 
 def work_key(queue: str) -> str:
@@ -43,10 +44,10 @@ class Hints:
         self._logs: set[int] = set()
         self._thread: threading.Thread | None = None
 
-    def work(self, queue: str, messages: int = 1) -> None:
-        """There is work in this queue, for about so many workers."""
+    def work(self, queue: str, steps: int = 1) -> None:
+        """So many steps became ready in this queue."""
         with self._ready():
-            self._queues[queue] = max(self._queues.get(queue, 0), messages)
+            self._queues[queue] = self._queues.get(queue, 0) + steps
 
     def changed(self, runs: Iterable[int]) -> None:
         """These runs have new events."""
@@ -89,9 +90,9 @@ class Hints:
                     client.publish(CHANGED, json.dumps(sorted(runs)))
                 if logs:
                     client.publish(LOGGED, json.dumps(sorted(logs)))
-                for queue, messages in sorted(queues.items()):
+                for queue, steps in sorted(queues.items()):
                     with client.pipeline() as pipeline:
-                        pipeline.rpush(work_key(queue), *["1"] * messages)
+                        pipeline.rpush(work_key(queue), *["1"] * min(MOST_WOKEN, -(-steps // STEPS_EACH)))
                         pipeline.ltrim(work_key(queue), -MOST_WAITING, -1)
                         pipeline.expire(work_key(queue), KEPT_SECONDS)
                         pipeline.execute()
@@ -103,12 +104,12 @@ class Hints:
 hints = Hints()
 
 
-def hint_after_commit(queues: Iterable[str], runs: Iterable[int] = ()) -> None:
-    """Say it when the transaction at hand has committed."""
+def hint_after_commit(queues: Mapping[str, int], runs: Iterable[int]) -> None:
+    """Say it when the transaction at hand has committed. `queues`: how many steps became ready in which."""
 
     def say() -> None:
         hints.changed(runs)
-        for queue in queues:
-            hints.work(queue)
+        for queue, steps in queues.items():
+            hints.work(queue, steps)
 
     transaction.on_commit(say, robust=True)

@@ -30,6 +30,7 @@ LOCK_RUN = "select id from orchestration_run where id = %s for no key update"
 LOCK_FREE_RUN = f"{LOCK_RUN} skip locked"
 HELD = "select key from orchestration_step where run_id = %s and key = %s and fence = %s and status = 'running'"
 LARGEST_BATCH = 100
+FIRST_CLAIM = 16  # and twice as many each time that there was as much: what comes at once is shared with other workers
 PATIENCE_SECONDS = (
     0.05  # an item whose run is locked elsewhere goes into the next batches for so long, then waits alone
 )
@@ -74,6 +75,7 @@ class Recorder(threading.Thread):
         self._hint = object()  # another one with each hint
         self._numbers = itertools.count(1)
         self._locked: list[Ended] = []
+        self._stride = FIRST_CLAIM
         self._elsewhere = False  # what is ready belongs to runs that another process has locked at this moment
         self._patient = PatientRecorder(self)
 
@@ -132,7 +134,7 @@ class Recorder(threading.Thread):
     def _wanted(self) -> int:
         if not self.more or self.process.draining.is_set() or not self.process.lease.life.may_begin():
             return 0
-        return self.process.hands.free()
+        return min(self._stride, self.process.hands.free())
 
     def _record(self, batch: list[Ended]) -> None:
         alone = [ended for ended in batch if ended.outcome is not None and ended.outcome.prepare is not None]
@@ -233,13 +235,16 @@ class Recorder(threading.Thread):
             self.process.hands.recorded(ended.claim)
             if ended.follow:
                 going_on.setdefault(ended.claim.run, []).append(ended.hand)
+        taken = 0  # from the queues
         for claim in claims:
             hands = going_on.get(claim.run)
+            taken += not hands
             self.process.begin(claim, life, after=hands.pop() if hands else None)
         self.freed(done)
         if wanted:
             self._elsewhere = any(row[1] == "elsewhere" for row in found)
-            self.more = self._elsewhere or len(claims) >= wanted
+            self.more = self._elsewhere or taken >= wanted
+            self._stride = min(2 * self._stride, settings.WORKER_THREADS) if self.more else FIRST_CLAIM
             if self._hint is not hint:  # what became ready during the claim may have come too late for it
                 self.more = True
         if left:
@@ -254,7 +259,7 @@ class Recorder(threading.Thread):
         self.more = True
         for name, count in left.items():
             if count > 1 or self.process.draining.is_set() or not self.process.hands.free():
-                hints.work(name, messages=min(4, 1 + count // settings.WORKER_THREADS))
+                hints.work(name, count)
 
     def _settled(self, batch: list[Ended]) -> None:
         for ended in batch:

@@ -12,36 +12,71 @@ from orchestration.engine.plans import plan_of
 from orchestration.exceptions import InvalidInput, UnknownDefinition
 from orchestration.models import Definition, Run
 
-START = "select run, queues from engine_start_v1(%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
+START = "select runs, queues, ready from engine_start_v2(%s, %s, %s::text[], %s::jsonb[], %s, %s, %s, %s)"
 
 
 def start(*, organization: Organization, definition: str, given: Any, by: Member) -> Run:
     """Start a run of the definition's current version. Raises UnknownDefinition, InvalidInput."""
+    version = _current_version(organization, definition)
+    with transaction.atomic():
+        run = start_version(version, organization.pk, given, by=by.pk)
+    return Run.objects.get(pk=run)
+
+
+def start_many(*, organization: Organization, definition: str, inputs: Sequence[Any], by: Member) -> list[int]:
+    """Start a run for each of the inputs, or none: the new runs' ids, in that order. Raises as `start` does; pointers
+    into bad inputs begin with `/inputs/N`."""
+    version = _current_version(organization, definition)
+    with transaction.atomic():
+        return start_versions(version, organization.pk, inputs, by=by.pk)
+
+
+def _current_version(organization: Organization, definition: str) -> int:
     found = Definition.objects.filter(organization=organization, slug=definition, current_version__isnull=False).first()
     if found is None or found.current_version_id is None:
         raise UnknownDefinition(definition)
-    with transaction.atomic():
-        run = start_version(found.current_version_id, organization.pk, given, by=by.pk)
-    return Run.objects.get(pk=run)
+    return found.current_version_id
 
 
 def start_version(
     version: int, organization: int, given: Any, *, by: int | None, parent: Sequence[int] = (), depth: int = 0
 ) -> int:
-    """The new run's id. `parent` is (run, key) of the step that waits for it. Raises InvalidInput.
+    """The new run's id. `parent` is (run, key) of the step that waits for it. Raises InvalidInput."""
+    text, errors = _checked(version, given)
+    if errors:
+        raise InvalidInput(errors)
+    (run,) = _begin(version, organization, [text], by, parent, depth)
+    return run
 
-    One statement; hints follow the commit.
-    """
+
+def start_versions(version: int, organization: int, inputs: Sequence[Any], *, by: int | None) -> list[int]:
+    """The new runs' ids, in the order of their inputs. Raises InvalidInput."""
+    checked = [_checked(version, given) for given in inputs]
+    errors = [
+        {**error, "pointer": f"/inputs/{number}{error['pointer'].removeprefix('/input')}"}
+        for number, (_, errors) in enumerate(checked)
+        for error in errors
+    ]
+    if errors:
+        raise InvalidInput(errors)
+    return _begin(version, organization, [text for text, _ in checked], by, (), 0) if checked else []
+
+
+def _checked(version: int, given: Any) -> tuple[str, list[dict[str, str]]]:
     try:
         text = dump(given)
     except NotRecordable as exc:
-        raise InvalidInput([{"pointer": "", "message": str(exc)}]) from exc
-    errors = plan_of(version).input_errors(given)
-    if errors:
-        raise InvalidInput(errors)
-    parent_run, parent_key = parent or (None, None)
-    ((run, queues),) = rows(
-        START, [version, organization, new_public_id("run"), text, by, parent_run, parent_key, depth]
+        return "", [{"pointer": "", "message": str(exc)}]
+    return text, plan_of(version).input_errors(given)
+
+
+def _begin(
+    version: int, organization: int, inputs: list[str], by: int | None, parent: Sequence[int], depth: int
+) -> list[int]:
+    """One statement, however many; hints follow the commit."""
+    publics = [new_public_id("run") for _ in inputs]
+    ((runs, queues, ready),) = rows(
+        START, [version, organization, publics, inputs, by, *(parent or (None, None)), depth]
     )
-    hint_after_commit(queues, [run])
-    return int(run)
+    hint_after_commit(dict(zip(queues, ready, strict=True)), runs)
+    return list(runs)

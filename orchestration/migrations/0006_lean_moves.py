@@ -16,6 +16,14 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
+            "create index fairshare_clock on orchestration_fairshare (queue, rank desc)", "drop index fairshare_clock"
+        ),
+        migrations.RunSQL(
+            source("fair_v1"),
+            "drop function engine_share_v1(text[], text[], bigint[]); drop function engine_fair_v1(text, text);"
+            " drop function engine_clock_v1(text)",
+        ),
+        migrations.RunSQL(
             source("settle_v2"),
             "drop function engine_settle_v2(bigint, jsonb, jsonb, jsonb, text[]); drop type engine_told_v2",
         ),

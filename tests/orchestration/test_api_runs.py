@@ -172,6 +172,46 @@ def test_a_refused_start_leaves_its_key_free(operator, echoes):
     assert not StartKey.objects.exists()
 
 
+def batch(client, **body):
+    return client.post(f"{API}batch/", {"definition": "echoes", "inputs": [{"n": 1}, {"n": 2}]} | body, format="json")
+
+
+def test_many_runs_start_in_the_order_of_their_inputs(operator, echoes):
+    answer = batch(operator)
+    assert answer.status_code == 201
+    started = answer.json()["results"]
+    shown = [operator.get(f"{API}{run['id']}/").json() for run in started]
+    assert [run["input"] for run in shown] == [{"n": 1}, {"n": 2}]
+    assert [{name: run[name] for name in started[0]} for run in shown] == started
+    assert {step["status"] for run in shown for step in run["steps"]} == {"ready", "blocked"}
+
+
+def test_many_runs_start_together_or_not_at_all(operator, viewer, echoes):
+    assert pointers(batch(operator, inputs=[{"n": 1}, {"n": "two"}, {}])) == ["/inputs/1/n", "/inputs/2"]
+    assert pointers(batch(operator, inputs=[{"n": 1}], definition="nothing")) == ["/definition"]
+    for wrong in ([], {}, [{"n": 1}] * 1_001):
+        assert batch(operator, inputs=wrong).status_code == 400
+    assert batch(viewer).status_code == 403
+    assert not Run.objects.exists()
+
+
+def test_the_same_key_starts_a_batch_once(operator, echoes):
+    def again(**body):
+        body = {"definition": "echoes", "inputs": [{"n": 1}, {"n": 2}]} | body
+        return operator.post(f"{API}batch/", body, format="json", HTTP_IDEMPOTENCY_KEY="b1")
+
+    first = again().json()["results"]
+    assert again().json()["results"] == first
+    assert again(inputs=[{"n": 1}]).status_code == 422
+    assert (
+        operator.post(
+            API, {"definition": "echoes", "input": {"n": 1}}, format="json", HTTP_IDEMPOTENCY_KEY="b1"
+        ).status_code
+        == 422
+    )
+    assert Run.objects.count() == 2
+
+
 def test_lists_are_pages_with_filters(operator, echoes, save):
     save(ECHO.replace("name: echoes", "name: others"))
     made = [start(operator).json()["id"] for _ in range(5)]

@@ -5,6 +5,7 @@ import pytest
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.connection import rows
+from orchestration.engine.starts import start_version
 from orchestration.models import Run
 from tests.harness import assert_all_sound, until
 
@@ -53,12 +54,22 @@ def test_an_answer_that_can_never_be_taken_up_holds_up_no_other(begin, engine, m
     assert {run.status for run in assert_all_sound([run.pk for run in runs])} == {"completed"}
 
 
+MOVES_ITS_PARENT = """
+create function move_parent() returns trigger language plpgsql as $$ begin
+    update orchestration_run set seq = seq + 1 where id = new.parent_run_id;
+    return null;
+end $$;
+create trigger moves after update of status on orchestration_run
+for each row when (new.parent_run_id is not null) execute function move_parent()
+"""
+
+
 def test_a_run_that_moves_while_it_is_tidied_up_is_tidied_up_again(db, begin):
-    run = begin("  g: {approval: {title: t}}\n")
+    run = begin("  a: {agent: echo}\n")
+    start_version(run.definition_version_id, run.organization_id, {}, by=None, parent=(run.pk, 1), depth=1)
+    rows("update orchestration_step set status = 'canceled' where run_id = %s", [run.pk])
     rows("update orchestration_run set tidy = true where id = %s", [run.pk])
-    run.refresh_from_db()
-    rows("update orchestration_run set seq = seq + 1 where id = %s", [run.pk])  # and something more to tidy up
-    answers._tidy_up(run)
-    assert Run.objects.get(pk=run.pk).tidy
-    answers.tidy_up()
-    assert not Run.objects.get(pk=run.pk).tidy
+    rows(MOVES_ITS_PARENT)
+    for still in (True, False):
+        assert answers.tidy_up() == 1
+        assert Run.objects.get(pk=run.pk).tidy is still

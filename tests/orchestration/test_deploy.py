@@ -14,6 +14,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from accounts.public_ids import new_public_id
 from approvals.models import Request
 from orchestration.engine.connection import rows, use_own_connection, value
 from orchestration.engine.starts import start_version
@@ -32,6 +33,7 @@ CHAIN = "".join(
     f"  s{n}: {{agent: echo, {f'needs: [s{n - 1}], ' if n else ''}with: {{value: {n}, seconds: {STEP_SECONDS}}}}}\n"
     for n in range(10)
 )
+STARTED_BEFORE = "select run from engine_start_v1(%s, %s, %s, '{}', %s)"  # as the previous release's web does
 EVENTS = """
 select run_id, at, type = 'step.completed' from orchestration_event where run_id = any(%s) order by run_id, seq
 """
@@ -44,27 +46,34 @@ def load(committed, save, organization, members):
     over = threading.Event()
     runs = []
 
-    def keep(count):
+    def begin():
+        return start_version(version.pk, organization.pk, {}, by=members.operator.pk)
+
+    def begin_as_before():
+        return value(STARTED_BEFORE, [version.pk, organization.pk, new_public_id("run"), members.operator.pk])
+
+    def keep(begin):
         use_own_connection()
         while not over.wait(0.05):
-            while len(runs) - Run.objects.filter(pk__in=runs, ended_at__isnull=False).count() < count:
-                runs.append(start_version(version.pk, organization.pk, {}, by=members.operator.pk))
+            while len(runs) - Run.objects.filter(pk__in=runs, ended_at__isnull=False).count() < IN_FLIGHT:
+                runs.append(begin())
         connection.close()
 
-    thread = threading.Thread(target=keep, args=(IN_FLIGHT,))
+    threads = []
 
     class Load:
         begun = runs
 
         @staticmethod
-        def start():
-            thread.start()
+        def start(*, as_before=False):
+            threads.append(threading.Thread(target=keep, args=(begin_as_before if as_before else begin,)))
+            threads[0].start()
 
         @staticmethod
         def stop():
             over.set()
-            thread.join(30)
-            assert not thread.is_alive()
+            threads[0].join(30)
+            assert not threads[0].is_alive()
             until(lambda: not Run.objects.filter(pk__in=runs, ended_at=None).exists(), 60)
             return [assert_sound(run) for run in runs]
 
@@ -166,7 +175,7 @@ def test_the_previous_releases_worker_goes_on_beside_this_one_and_after_a_downgr
         new.wait_for_lease(60)
         old.wait_for_lease(60)
         gate = begin("  a: {agent: echo}\n  g: {needs: [a], approval: {title: t}}\n  b: {agent: echo, needs: [g]}\n")
-        load.start()
+        load.start(as_before=True)
         for worker in (old, new):
             until(lambda at=worker: Step.objects.filter(status="running", owner=at.id).exists(), 60)
         request = until(lambda: Request.objects.pending().first())

@@ -34,6 +34,7 @@ declare
     e_runs bigint[];  -- runs with nothing open
     some_failed boolean;
     ranks bigint[];
+    s_queues text[]; s_keys text[]; s_ranks bigint[];  -- what the fair shares have become
     x record;
 begin
     if moves <> '[]' then
@@ -63,6 +64,7 @@ begin
                 attempt = s.attempt - (g.was in ('running', 'uncertain') and g.becomes = 'ready')::int,
                 lost = case when g.becomes = 'ready' and g.was = 'running' and not coalesce(g.unlost, false) then s.lost + 1
                             when g.was = 'running' and g.becomes <> 'ready' then 0 else s.lost end,
+                rank = case when g.becomes = 'ready' then greatest(s.rank, engine_clock_v1(s.queue)) else s.rank end,
                 ended_at = case when g.becomes = any (ended) then clock_timestamp() end,
                 input = coalesce(g.input, s.input),
                 input_digest = coalesce(decode(g.input_digest, 'hex'), s.input_digest),
@@ -153,23 +155,18 @@ begin
 
         ranks := null;
         if x.some_ready then
-            -- Start-time fair queuing: behind the key's last one, never behind the queue's clock, which is its first ready step's
-            -- rank. Both are read without a lock: a rank only orders, and two batches that read the same do no harm.
             with poised as (
                 select p.* from unnest(x.runs, x.keys, x.becomes, x.queues, x.fair_keys) with ordinality as p(run_id, key, becomes, queue, fair_key, ord)
+            ), fair as materialized (
+                select q.queue, q.fair_key, engine_fair_v1(q.queue, q.fair_key) as rank
+                from (select distinct p.queue, p.fair_key from poised p where p.becomes = 'ready') q
             ), ranked as materialized (
-                select p.ord, p.queue, p.fair_key,
-                       row_number() over (partition by p.queue, p.fair_key order by p.run_id, p.key)
-                       + greatest((select f.rank from orchestration_fairshare f where f.queue = p.queue and f.fair_key = p.fair_key),
-                                  (select min(c.rank) from (select s.rank from orchestration_step s where s.status = 'ready' and s.queue = p.queue
-                                                            order by s.priority desc, s.rank limit 1) c), 0) as rank
-                from poised p where p.becomes = 'ready'
-            ), shared as (
-                insert into orchestration_fairshare as f (queue, fair_key, rank)
-                select queue, fair_key, max(rank) from ranked group by 1, 2 order by 1, 2
-                on conflict (queue, fair_key) do update set rank = greatest(f.rank, excluded.rank)
+                select p.ord, f.queue, f.fair_key, f.rank + row_number() over (partition by f.queue, f.fair_key order by p.run_id, p.key) as rank
+                from poised p join fair f on f.queue = p.queue and f.fair_key = p.fair_key where p.becomes = 'ready'
             )
-            select array_agg(k.rank order by p.ord) into ranks from poised p left join ranked k on k.ord = p.ord;
+            select array_agg(k.rank order by p.ord), s_queues || array_agg(k.queue) filter (where k.queue is not null),
+                   s_keys || array_agg(k.fair_key) filter (where k.queue is not null), s_ranks || array_agg(k.rank) filter (where k.queue is not null)
+            into ranks, s_queues, s_keys, s_ranks from poised p left join ranked k on k.ord = p.ord;
         end if;
 
         with moved as (
@@ -203,6 +200,10 @@ begin
         told := told || x.told;
         c_runs := c_runs || x.c_runs; c_keys := c_keys || x.c_keys; r_queues := r_queues || x.r_queues;
         f_runs := x.f_runs; f_bad := x.f_bad; f_dependants := x.f_dependants;
+        if f_runs is not null and x.c_runs is not null then  -- these threads are taken
+            select jsonb_object_agg(f.run, f.n::int - (select count(*) from unnest(x.c_runs) c where c = f.run::bigint)) into follow
+            from jsonb_each_text(follow) f(run, n);
+        end if;
         later := later + 1e6;
     end loop;
 
@@ -210,6 +211,9 @@ begin
         select v_n || array_agg(z.n), v_verdict || array_agg(z.verdict), v_runs || array_agg(null::bigint), v_keys || array_agg(null::int)
         into v_n, v_verdict, v_runs, v_keys
         from (select count(*)::int as n, 'ready:' || q as verdict from unnest(r_queues) q group by q) z;
+    end if;
+    if s_ranks is not null then
+        perform engine_share_v1(s_queues, s_keys, s_ranks);
     end if;
 
     -- 3. The runs' counters and status, and the events, numbered on from the run's last.
