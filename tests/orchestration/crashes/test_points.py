@@ -61,19 +61,19 @@ def test_a_kill_at_this_point_repeats_no_finished_step(nursery, order, at_rest, 
 
 
 @pytest.mark.parametrize(("point", "nth"), FROZEN_AT)
-def test_a_worker_frozen_at_this_point_changes_nothing_when_it_wakes_up(nursery, order, at_rest, point, nth):
+def test_a_worker_frozen_at_this_point_changes_nothing_when_it_wakes_up(nursery, order, simulator, at_rest, point, nth):
     short = {"WORKER_LEASE_SECONDS": 1.0, "WORKER_HEARTBEAT_SECONDS": 0.2}
     run = order.begin()
     victim = nursery.worker(at=point, nth=nth, what="freeze", **short)
     until(lambda: victim.reached or order.drive(run))
     before = order.done(run)
     heir = nursery.worker(**short)
-    ended = order.check(run, before)
+    ended, calls = order.check(run, before), simulator.keys()
     until(lambda: Worker.objects.filter(pid=victim.pid, dead_at__isnull=False).exists())
     victim.go_on()
     until(lambda: Worker.objects.filter(pid=victim.pid, dead_at=None).exists())  # another life
-    assert order.check(run, before).output == ended.output
     at_rest(heir, victim)
+    assert (order.check(run, before).output, simulator.keys()) == (ended.output, calls)
 
 
 @pytest.fixture

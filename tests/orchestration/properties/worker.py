@@ -11,6 +11,9 @@ from orchestration.engine.process import Process
 from tests.orchestration.properties.model import Row
 
 
+ENOUGH = 1_000  # walkers, those that hang included
+
+
 class Script:
     """The agents' tool: it does what the plan says next."""
 
@@ -49,12 +52,17 @@ class Hand:
 class Worker:
     """A worker process without its threads."""
 
-    def __init__(self, walkers):
+    def __init__(self):
         self.process = Process()
         self.process.lease.take()
         self.id = self.process.worker_id
-        self.process.hands.walkers = walkers  # as if their threads had begun
+        self.process.hands.walkers = ENOUGH  # as if their threads had begun
         self.is_dead = self.is_over = False
+
+    def give_up(self):
+        """What has hung for long, as it is handed in."""
+        self.process.give_up_hung()
+        return self.process.recorder._gather()
 
     def record(self, ended, *, look):
         """Hand these in, and claim for the walkers that are free; what lies on the walkers' shelf."""

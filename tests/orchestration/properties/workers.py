@@ -3,8 +3,10 @@
 import json
 import random
 import sys
+import time
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -62,7 +64,7 @@ class Workers(RuleBasedStateMachine):
         self.random = random.Random(seed)
         sources = [Source(f"{each['name']}.yaml", json.dumps(each)) for each in (child, text)]
         self.child, self.version = apply(sources, organization=self.world.organization, by=None)
-        self.workers = [Worker(self.world.walkers)]
+        self.workers = [Worker()]
         self.start()
 
     # --- workers
@@ -77,7 +79,7 @@ class Workers(RuleBasedStateMachine):
     @precondition(lambda self: len(self.workers) < 4)
     @rule()
     def begin_worker(self):
-        self.workers.append(Worker(self.world.walkers))
+        self.workers.append(Worker())
 
     def worker(self, number):
         return self.workers[number % len(self.workers)]
@@ -97,6 +99,7 @@ class Workers(RuleBasedStateMachine):
             self.hands.append(Hand(worker, in_hand, row))
         if not ended:
             assert len(got) == min(free, claimable)
+        assert len(worker.process.hands._in_hand) <= settings.WORKER_THREADS
 
     def rows(self):
         return [row for run in self.runs.values() for row in run.rows]
@@ -243,6 +246,31 @@ class Workers(RuleBasedStateMachine):
         self.apply(hand)
         self.record(hand.worker, [self.as_ended(hand)], look=False)
 
+    def calling(self):
+        return [hand for hand in self.hands if not hand.is_called and hand.row.spec["agent"] == "scripted"]
+
+    @precondition(lambda self: self.calling())
+    @rule(number=index, has_begun=st.booleans())
+    def hang(self, number, has_begun):
+        """A call, or what comes before it, takes too long: it is given up. What its thread brings then is late."""
+        calling = self.calling()
+        hand = calling[number % len(calling)]
+        row, long_ago = hand.row, time.monotonic() - 1e6
+        hand.in_hand.since, hand.in_hand.called_at = long_ago, long_ago if has_begun else None
+        hand.is_called, hand.outcome = True, Outcome("completed", output={"value": None})
+        if not has_begun:
+            hand.expected = {"becomes": "ready"}
+        elif not row.spec["repeatable"]:
+            hand.expected = {"becomes": "uncertain"}
+        elif row.attempt < row.spec["attempts"]:
+            hand.expected = {"becomes": "waiting", "for": "retry"}
+        else:
+            hand.expected = {"becomes": "failed"}
+        self.hands.remove(hand)
+        self.over.append(hand)
+        self.apply(hand)
+        self.record(hand.worker, hand.worker.give_up(), look=False)
+
     @rule(number=index)
     def lease_ends(self, number):
         worker = self.worker(number)
@@ -255,7 +283,7 @@ class Workers(RuleBasedStateMachine):
         """The worker of a step in hand is declared dead and another takes its steps; what it brings later is late."""
         frozen = self.hands[number % len(self.hands)].worker
         self.lease_ends(self.workers.index(frozen))
-        self.workers.append(Worker(self.world.walkers))
+        self.workers.append(Worker())
         self.sweep(len(self.workers) - 1)
         self.look(len(self.workers) - 1)
 
