@@ -10,7 +10,6 @@ from orchestration.engine.outcomes import Outcome
 from orchestration.engine.process import Process
 from tests.orchestration.properties.model import Row
 
-
 ENOUGH = 1_000  # walkers, those that hang included
 
 
