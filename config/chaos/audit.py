@@ -1,7 +1,7 @@
 """What must be true at the end: each function gives what is wrong, a line each."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -91,11 +91,17 @@ def effects(query: Query, journal: Journal, house: House, wrong: list[str]) -> E
         if starts != len(held):
             wrong.append(f"{key} was claimed {len(held)} times, and has {starts} events of it")
         ends = [*(at for _, at in held[1:]), inf if ended_at is None else ended_at]
-        late += _late(key, asked, [Claim(*held[n], ends[n]) for n in range(len(held))], house, wrong)
+        late += late_calls(key, asked, [Claim(*held[n], ends[n]) for n in range(len(held))], house.hurt, wrong)
     return Effects(len(found), sum(map(len, claims.values())), sum(map(len, journal.asked.values())), late)
 
 
-def _late(key: str, asked: list[tuple[float, str]], claims: list[Claim], house: House, wrong: list[str]) -> int:
+def late_calls(
+    key: str,
+    asked: list[tuple[float, str]],
+    claims: list[Claim],
+    hurt: Mapping[str, list[tuple[float, float]]],
+    wrong: list[str],
+) -> int:
     """Each call needs a claim of the worker that made it. How many came when it was over: only a worker that was frozen
     or killed with it in hand may have sent such a one."""
     late = 0
@@ -107,14 +113,10 @@ def _late(key: str, asked: list[tuple[float, str]], claims: list[Claim], house: 
         claim.is_used = True
         if at <= claim.until:
             continue
-        if any(
-            since >= claim.since and since <= claim.until and at < to + WOKEN_SECONDS for since, to in house.hurt[who]
-        ):
+        if any(claim.since <= since <= claim.until and at < to + WOKEN_SECONDS for since, to in hurt.get(who, [])):
             late += 1
         else:
-            wrong.append(
-                f"{key} was called by {who} {at - claim.until:.3f} s after it was not {who}'s any more: {claims}"
-            )
+            wrong.append(f"{key} was called by {who} {at - claim.until:.3f} s after {who} had lost it: {claims}")
     return late
 
 
