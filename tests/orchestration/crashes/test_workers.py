@@ -26,7 +26,7 @@ def slow_figures(agents, save_agent):
 
 
 def test_kpi_tracking_survives_a_kill_in_the_middle_of_each_step(
-    kpi, slow_figures, month, workers, simulator, organization, members
+    kpi, slow_figures, month, workers, simulator, organization, members, at_rest
 ):
     simulator.slow_once(30)
     crew = workers(2)
@@ -57,10 +57,11 @@ def test_kpi_tracking_survives_a_kill_in_the_middle_of_each_step(
     ]
     assert Deliverable.objects.filter(run_id=run.pk).count() == 1
     assert "12" in run.output["report"]
+    at_rest(*[worker for worker in crew if worker.process.poll() is None])
 
 
 def test_a_step_that_may_not_be_repeated_is_uncertain_after_a_kill(
-    committed, begin, save_agent, workers, simulator, members
+    committed, begin, save_agent, workers, simulator, members, at_rest
 ):
     save_agent(name="writer", repeatable=False, **WRITER)
     simulator.slow_once(30)
@@ -69,16 +70,18 @@ def test_a_step_that_may_not_be_repeated_is_uncertain_after_a_kill(
         worker.wait_for_lease()
     run = begin("  a: {agent: writer, with: {text: hello}}\n  b: {agent: writer, needs: [a], with: {text: world}}\n")
     until(simulator.keys)
-    owner_of(running(run, "a"), crew).kill()
+    victim = owner_of(running(run, "a"), crew)
+    victim.kill()
     step = until(lambda: Step.objects.filter(run_id=run.pk, name="a", status="uncertain").first(), 30)
     assert assert_sound(run.pk).status == "waiting"
     answers.resolve(run, step, by=members.operator, outcome="completed", output={"text": "it was sent"}, reason="seen")
     assert ended(run).status == "completed"
     assert simulator.keys() == {f"{run.public_id}:a:1": 1, f"{run.public_id}:b:1": 1}
+    at_rest(*[worker for worker in crew if worker is not victim])
 
 
 def test_a_frozen_worker_is_declared_dead_and_what_it_says_later_changes_nothing(
-    committed, begin, save_agent, workers, simulator
+    committed, begin, save_agent, workers, simulator, at_rest
 ):
     save_agent(name="writer", **WRITER)
     simulator.slow_once(2.5)
@@ -98,9 +101,12 @@ def test_a_frozen_worker_is_declared_dead_and_what_it_says_later_changes_nothing
     assert Step.objects.get(run_id=run.pk).output == output
     first = frozen.id
     assert frozen.wait_for_lease().id != first  # another life
+    at_rest(*crew)
 
 
-def test_sigterm_in_mid_run_loses_nothing_and_waits_for_no_lease(committed, begin, save_agent, workers, simulator):
+def test_sigterm_in_mid_run_loses_nothing_and_waits_for_no_lease(
+    committed, begin, save_agent, workers, simulator, at_rest
+):
     save_agent(name="writer", **WRITER)
     simulator.slow_once(1.0)
     crew = workers(2, WORKER_LEASE_SECONDS="600", WORKER_HEARTBEAT_SECONDS="10")
@@ -114,9 +120,12 @@ def test_sigterm_in_mid_run_loses_nothing_and_waits_for_no_lease(committed, begi
     run = ended(run)  # long before the lease
     assert run.status == "completed"
     assert simulator.keys() == {f"{run.public_id}:s{n}:1": 1 for n in range(6)}
+    at_rest(*[worker for worker in crew if worker is not leaving])
 
 
-def test_sigterm_hands_back_a_call_that_outlasts_the_grace_time(committed, begin, save_agent, workers, simulator):
+def test_sigterm_hands_back_a_call_that_outlasts_the_grace_time(
+    committed, begin, save_agent, workers, simulator, at_rest
+):
     save_agent(name="writer", **WRITER)
     simulator.slow_once(30)
     (leaving,) = workers(1, WORKER_LEASE_SECONDS="600", WORKER_HEARTBEAT_SECONDS="10", WORKER_DRAIN_SECONDS="0.2")
@@ -129,3 +138,5 @@ def test_sigterm_hands_back_a_call_that_outlasts_the_grace_time(committed, begin
     run = ended(run)  # long before the lease
     assert (run.status, simulator.keys()) == ("completed", {f"{run.public_id}:a:1": 2})
     assert Step.objects.get(run_id=run.pk).attempt == 1
+    assert leaving.process.wait(20) == 0
+    at_rest(heir)
