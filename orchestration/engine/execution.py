@@ -19,7 +19,7 @@ from orchestration.engine import failpoints
 from orchestration.engine.connection import decoded, returned_connection, rows, value
 from orchestration.engine.outcomes import Claim, Outcome, dump, failed, load_payload
 from orchestration.engine.plans import AgentFacts, Plan, StepPlan, agent_of, plan_of
-from orchestration.engine.retries import call_seconds, timed_out, try_again
+from orchestration.engine.retries import call_seconds, database_lost, timed_out, try_again
 from orchestration.engine.starts import start_version
 from orchestration.language.expressions import ExpressionError, TypingError, as_text
 from orchestration.models import Definition, Step
@@ -125,15 +125,19 @@ class Execution:
         failpoints.reach("call")
         try:
             result = agent.runner(call)
-        except (agent_errors.Canceled, OperationalError, InterfaceError):
+        except agent_errors.Canceled as exc:
+            if not self.canceled():
+                return failed("permanent", f"{agent.slug} stopped, and was not asked to: {exc}", given=given)
             # Of a run that is canceling the step is canceled; else this process drains, and another goes on.
             return Outcome("ready", input=given, fields={"unlost": True, "begun": True})
+        except (OperationalError, InterfaceError) as exc:
+            return database_lost(self.claim, str(exc).strip(), given=given)
         except agent_errors.Permanent as exc:
             return failed("permanent", str(exc), given=given)
         except agent_errors.TimedOut as exc:
             return timed_out(self.claim, str(exc), given=given)
         except agent_errors.Temporary as exc:
-            return try_again(self.claim, step, failed("temporary", str(exc), given=given), exc.retry_after)
+            return try_again(self.claim, step.retry, failed("temporary", str(exc), given=given), exc.retry_after)
         failpoints.reach("called")
         if isinstance(result, Delegated):
             return self._start_child(result, given)

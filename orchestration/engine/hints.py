@@ -31,10 +31,10 @@ class Hints:
     ANSWERS = "default"  # the queue in which answers are hinted: whoever gets the message sweeps
 
     def __init__(self) -> None:
-        self._start()
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)  # the parent's thread is not there
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._some = threading.Event()
         self._idle = threading.Event()
@@ -46,39 +46,41 @@ class Hints:
 
     def work(self, queue: str, steps: int = 1) -> None:
         """So many steps became ready in this queue."""
-        with self._ready():
+        with self._lock:
             self._queues[queue] = self._queues.get(queue, 0) + steps
+            self._wake()
 
     def changed(self, runs: Iterable[int]) -> None:
         """These runs have new events."""
-        with self._ready():
+        with self._lock:
             self._runs.update(runs)
+            self._wake()
 
     def logged(self, runs: Iterable[int]) -> None:
         """These runs have new lines in their logs."""
-        with self._ready():
+        with self._lock:
             self._logs.update(runs)
+            self._wake()
 
     def drain(self, seconds: float) -> None:
         """Wait until all is said, at most so long."""
         self._idle.wait(seconds)
 
-    def _ready(self) -> threading.Lock:
-        if self._pid != os.getpid():  # after a fork the parent's thread is not here
-            self._start()
+    def _wake(self) -> None:
+        """After the word is there, under the lock: the thread forgets first that it was woken, then it looks."""
+        self._idle.clear()
+        self._some.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
             self._thread.start()
             atexit.register(partial(self.drain, 1.0))
-        self._idle.clear()
-        self._some.set()
-        return self._lock
 
     def _run(self) -> None:
         client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
         while True:
-            if not self._queues and not self._runs and not self._logs:
-                self._idle.set()
+            with self._lock:
+                if not self._queues and not self._runs and not self._logs:
+                    self._idle.set()
             self._some.wait()
             self._some.clear()
             with self._lock:

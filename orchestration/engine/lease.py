@@ -1,7 +1,6 @@
 import math
 import os
 import socket
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ from django.conf import settings
 from django.db import Error, connection
 
 from orchestration.engine import failpoints
-from orchestration.engine.connection import rows, use_own_connection, value
+from orchestration.engine.connection import rows, value
+from orchestration.engine.recovery import OWNED
+from orchestration.engine.vital import Vital
 
 if TYPE_CHECKING:
     from orchestration.engine.process import Process
@@ -49,11 +50,11 @@ class Life:
         return not self.is_over and boot_clock() - self.renewed_at < settings.WORKER_LEASE_SECONDS * 2 / 3
 
 
-class Lease(threading.Thread):
+class Lease(Vital):
     """Renews the process's lease, one update a heartbeat. A life declared dead is over: the next takes a new row."""
 
     def __init__(self, process: "Process") -> None:
-        super().__init__(name="lease", daemon=True)
+        super().__init__("lease")
         self.process = process
         self.life = Life(0, -math.inf)
         self.ids: list[int] = []  # of all lives
@@ -75,17 +76,16 @@ class Lease(threading.Thread):
         self.ids.append(worker)
         self.life = Life(worker, sent)
 
-    def run(self) -> None:
-        use_own_connection()
+    def work(self) -> None:
         while not self.process.stopped.wait(settings.WORKER_HEARTBEAT_SECONDS):
             failpoints.reach("lease")
             try:
                 self.renew()
+                self._compare()
             except Error as exc:
                 self._late_at = boot_clock()
                 log.warning("heartbeat_failed", error=str(exc).strip())
                 connection.close()
-        connection.close()
 
     def renew(self) -> None:
         life = self.life
@@ -105,6 +105,13 @@ class Lease(threading.Thread):
         self.process.hands.ask_to_stop(lambda hand: hand.life is life)
         if not self.process.stopped.is_set():
             self.take()
+
+    def _compare(self) -> None:
+        """The server may have begun a claim after the recorder, its connection lost, had looked for it."""
+        known = self.process.hands.owed()  # first: what ends meanwhile is in the rows no more, or known
+        old = f"{OWNED} and started_at < clock_timestamp() - make_interval(secs => %s)"
+        if set(rows(old, [[self.life.id], settings.WORKER_HEARTBEAT_SECONDS])) - known:
+            self.process.recorder.look_for_lost_claims()
 
     def give_up(self) -> None:
         rows(

@@ -33,6 +33,9 @@ class Listener(threading.Thread):
             except (redis.RedisError, OSError) as exc:
                 log.warning("hints_not_heard", error=str(exc))
                 self.process.draining.wait(PAUSE_SECONDS)
+            except Exception:  # the top of the thread: the next question tries again
+                log.exception("listener_crashed")
+                self.process.draining.wait(PAUSE_SECONDS)
 
     def _listen(self, client: "redis.Redis", keys: dict[str, str]) -> None:
         while not self.process.draining.is_set():

@@ -87,6 +87,10 @@ class NotRecordable(ValueError):
     """A value that cannot be kept: a zero character, NaN, nested too deep, or what is no JSON at all."""
 
 
+class NotPrepared(Exception):
+    """The rows that belong to an outcome cannot be made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """An outcome as `engine_settle` takes it, `text`, without its number; and the large values, by digest."""

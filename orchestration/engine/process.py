@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from orchestration.engine import failpoints
-from orchestration.engine.connection import assert_isolation, use_own_connection
+from orchestration.engine.connection import assert_isolation, rows, use_own_connection
 from orchestration.engine.hands import Hands, InHand
 from orchestration.engine.hints import hints
 from orchestration.engine.lease import Lease, Life
@@ -14,11 +14,13 @@ from orchestration.engine.lines import LineWriter
 from orchestration.engine.listener import Listener
 from orchestration.engine.outcomes import Claim
 from orchestration.engine.recorder import Recorder
+from orchestration.engine.recovery import hand_back
 from orchestration.engine.sweeper import Sweeper
 from orchestration.engine.walker import Voice, Walker
 
 log = structlog.get_logger(__name__)
 STEPS_IN_A_ROW, SECONDS_IN_A_ROW = 50, 2.0  # then a walker gives its run back, if others wait
+JOIN_SECONDS = 5.0
 LINES_SECONDS = 2.0  # what is said last may take to be written, when the process stops
 
 
@@ -62,20 +64,31 @@ class Process:
         self.stopped.set()
         self.recorder.look()
         self.sweeper.wake_within(0.0)
-        self.recorder.join(5.0)
+        for thread in (self.recorder, self.recorder.patient, self.lease):  # a late heartbeat takes no new row
+            thread.join(JOIN_SECONDS)
         self.lines.stop(LINES_SECONDS)
-        try:
-            use_own_connection()
-            self.recorder.hand_back(self.hands.owed(), begun=True)
-            failpoints.reach("drained")
-            self.lease.give_up()
-            connection.close()
-        except Error as exc:
-            log.warning("lease_not_given_up", error=str(exc).strip())
+        self._give_back()
         for _ in range(self.hands.walkers):
             self.hands.shelf.put(None)
         hints.drain(1.0)
         log.info("engine_stopped", worker=self.worker_id)
+
+    def _give_back(self) -> None:
+        """What was not ended, and the lease. A step that cannot be handed back goes the way of a dead worker's."""
+        use_own_connection()
+        owed = self.hands.owed()
+        try:
+            rows("set lock_timeout = '1s'")
+            for run in sorted({run for run, _, _ in owed}):
+                try:
+                    hand_back(self, {place for place in owed if place[0] == run}, begun=True, patient=True)
+                except Error as exc:
+                    log.warning("not_handed_back", run=run, error=str(exc).strip())
+            failpoints.reach("drained")
+            self.lease.give_up()
+        except Error as exc:
+            log.warning("lease_not_given_up", error=str(exc).strip())
+        connection.close()
 
     def look(self, queue: str) -> None:
         """A hint came: claim; and sweep, if it may be an answer that came."""

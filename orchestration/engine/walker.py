@@ -8,6 +8,7 @@ from orchestration.engine.connection import returned_connection
 from orchestration.engine.execution import Execution, RunFacts
 from orchestration.engine.lines import LineWriter
 from orchestration.engine.outcomes import Claim, Outcome, failed
+from orchestration.engine.retries import pause_before_handing_back
 
 if TYPE_CHECKING:
     from orchestration.engine.hands import InHand
@@ -41,6 +42,7 @@ class Walker(threading.Thread):
             return Execution(claim, hand.facts, hand.canceled.is_set, voice, hand.begins).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
+            hand.canceled.wait(pause_before_handing_back(claim))
             return Outcome("ready", fields={"unlost": True})
         except Exception as exc:
             log.exception("step_crashed", run=claim.public_id, step=claim.name)

@@ -5,9 +5,11 @@ import pytest
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.connection import rows
+from orchestration.engine.execution import Execution, RunFacts
 from orchestration.engine.starts import start_version
 from orchestration.models import Run
 from tests.harness import assert_all_sound, until
+from tests.orchestration.properties.worker import Worker
 
 STEP = 'name: one\nsteps: {a: {agent: hold, with: {value: "${{ input.value }}"}}}'
 POISON = 'add constraint poison check (output is distinct from \'{"value": "poison"}\')'
@@ -35,6 +37,47 @@ def test_an_outcome_that_the_database_refuses_fails_its_step_and_none_of_fifty_b
     assert [run.status for run in ended] == ["completed"] * 25 + ["failed"] + ["completed"] * 25
     assert ended[25].error["message"] == "The outcome could not be recorded: IntegrityError"
     assert len(hold.calls) == len(set(hold.calls)) == 51
+
+
+@pytest.fixture
+def take_events(committed):
+    def take():
+        rows("alter table orchestration_event drop constraint if exists poison")
+
+    yield take
+    take()
+
+
+@pytest.fixture
+def refuse_events(take_events):
+    """The database refuses whatever a step does."""
+    return lambda: rows(
+        "alter table orchestration_event add constraint poison check (type not like 'step.%%') not valid"
+    )
+
+
+def test_an_outcome_that_the_database_refuses_in_any_words_is_kept_until_it_takes_it(
+    begin, engine, hold, finished, refuse_events, take_events, caplog
+):
+    run = begin("  a: {agent: once}\n")
+    engine.look()
+    until(lambda: hold.calls)
+    refuse_events()
+    hold.go.set()
+    until(lambda: caplog.text.count("not_recorded") > 2)  # as it came, as a failure, and that again
+    take_events()
+    assert (finished(run).status, len(hold.calls)) == ("failed", 1)
+
+
+def test_questions_are_made_one_by_one_between_the_batches(begin, db):
+    worker = Worker()
+    begin("".join(f"  g{n}: {{approval: {{title: t}}}}\n" for n in range(3)))
+    recorder = worker.process.recorder
+    for hand in worker.record([], look=True):
+        recorder.ended(hand, Execution(hand.claim, RunFacts(hand.claim), lambda: False).outcome())
+    for made in (1, 2, 3):
+        recorder._record(recorder._gather())
+        assert Request.objects.count() == made
 
 
 def test_an_answer_that_can_never_be_taken_up_holds_up_no_other(begin, engine, members):

@@ -1,14 +1,16 @@
 """Time-outs, queues and locks at their edges: what waits long, hangs, or is handed in while nothing can be written."""
 
+import socket
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from agents import tools
+from config.chaos.cutting import PORT
 from orchestration.engine import answers, hands
 from orchestration.engine.connection import rows
-from orchestration.models import Deliverable, Event, Run, Step
+from orchestration.models import Deliverable, Event, Run, Step, Worker
 from tests.harness import Hold, assert_sound, claim, end, end_lease, make_worker, sweep, until
 
 GATED = "name: child\nsteps: {a: {approval: {title: t}}}\noutput: 5"
@@ -179,6 +181,45 @@ def test_an_outcome_that_waits_to_be_written_is_no_hung_call(
     assert finished(run).status == "completed"
     assert len(hold.calls) == 1
     assert not Event.objects.filter(run_id=run.pk, type="step.late_result").exists()
+
+
+WAITING = "select query from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+
+def test_an_outcome_whose_connection_is_cut_while_it_waits_for_its_run_is_recorded_once(
+    begin, engine_later, cutter, hold, held_lock, finished, monkeypatch
+):
+    run = begin("  a: {agent: hold}\n")
+    for name, given in (("HOST", str(cutter.folder)), ("PORT", PORT)):
+        monkeypatch.setitem(connections.settings["default"], name, given)
+    engine_later()
+    until(lambda: hold.calls)
+    let_go = held_lock(run)
+    hold.go.set()
+    until(lambda: rows(WAITING))
+    patient = [line for line in cutter.lines if b"engine_flush" in line.head][-1]
+    patient.client.shutdown(socket.SHUT_RDWR)  # the server goes on waiting
+    until(lambda: len(rows(WAITING)) == 2)
+    let_go.set()
+    assert finished(run).status == "completed"
+    assert not Event.objects.filter(run_id=run.pk, type="step.late_result").exists()
+
+
+def test_a_run_that_is_locked_keeps_no_other_from_being_handed_back_nor_the_lease_from_its_end(
+    begin, engine, hold, held_lock, settings
+):
+    settings.WORKER_DRAIN_SECONDS = 0.1
+    hold.deaf = True
+    runs = [begin("  a: {agent: hold}\n") for _ in range(2)]
+    engine.look()
+    until(lambda: len(hold.calls) == 2)
+    let_go = held_lock(runs[0])
+    engine.stop()
+    assert [step(run, "a").status for run in runs] == ["running", "ready"]
+    assert not Worker.objects.filter(dead_at=None).exists()
+    let_go.set()
+    until(lambda: sweep(make_worker())["swept"])
+    assert step(runs[0], "a").status == "ready"
 
 
 def waiting_starts():

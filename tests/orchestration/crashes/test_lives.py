@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from orchestration.engine import answers
+from orchestration.engine.connection import rows
 from orchestration.models import Event, Step, Worker
 from tests.harness import until
 from tests.orchestration.crashes.looks import WRITER, ended
@@ -45,3 +46,15 @@ def test_what_was_claimed_in_one_life_is_not_called_in_the_next(
     until(lambda: Event.objects.filter(run_id=run.pk, type="step.late_result").exists())
     assert simulator.keys() == {f"{run.public_id}:a:1": 1}
     at_rest(heir, victim)
+
+
+def test_a_question_whose_transaction_was_ended_meanwhile_is_asked_again(nursery, order, at_rest):
+    """A recorder that stands still in it for a lease; the rest of the worker goes on, so no other takes its steps."""
+    sessions = "select from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
+    run = order.begin()
+    worker = nursery.worker(at="prepared", what="hold", **SHORT)
+    until(lambda: worker.reached)
+    until(lambda: not rows(sessions))
+    worker.go_on()
+    order.check(run)
+    at_rest(worker)

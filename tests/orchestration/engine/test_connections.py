@@ -1,11 +1,17 @@
 """Connections to the database: lost in mid-work, and not held during calls."""
 
-from django.db import transaction
+import pytest
+from django.db import connection, transaction
 
 from orchestration.engine.connection import rows, value
 from orchestration.models import Event, Run
-from tests.harness import assert_sound, until
+from tests.harness import assert_sound, claim, until
 from tests.orchestration.engine.looks import step, types
+
+END_SESSIONS = (
+    "select pg_terminate_backend(pid) from pg_stat_activity"
+    " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+)
 
 
 def test_a_connection_lost_before_the_call_hands_the_step_back(committed, begin, engine_later, hold, finished):
@@ -28,10 +34,7 @@ def test_connections_lost_again_and_again_lose_nothing(begin, engine, finished):
     for _ in range(12):
         before = Event.objects.count()
         until(lambda before=before: Event.objects.count() > before or not Run.objects.filter(ended_at=None).exists())
-        rows(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
-        )
+        rows(END_SESSIONS)
     assert {finished(run).status for run in runs} == {"completed"}
     assert Event.objects.filter(type="step.completed").count() == 12 * 9
 
@@ -44,3 +47,43 @@ def test_a_call_holds_no_connection(begin, engine, hold):
     until(lambda: len(hold.calls) == 8)
     until(lambda: value(sessions) <= 4)  # this test's, the recorder's, the sweeper's, the lease's
     assert_sound(run.pk)
+
+
+@pytest.fixture
+def read_only(committed):
+    """As after a failover: whoever connects now may only read. What it gives makes the database writable again."""
+    name = connection.settings_dict["NAME"]
+
+    def reset():
+        rows(f'alter database "{name}" reset default_transaction_read_only')
+        rows(END_SESSIONS)
+
+    def forbid():
+        rows(f'alter database "{name}" set default_transaction_read_only = on')
+        rows(END_SESSIONS)
+        return reset
+
+    yield forbid
+    reset()
+
+
+def test_a_database_that_is_read_only_for_a_while_loses_no_outcome(begin, engine, hold, finished, read_only, caplog):
+    run = begin("  a: {agent: once, with: {value: 7}}\n")
+    engine.look()
+    until(lambda: hold.calls)
+    make_writable = read_only()
+    hold.go.set()
+    until(lambda: any("connection_lost" in line and "read-only" in line for line in caplog.text.splitlines()))
+    make_writable()
+    run = finished(run)
+    assert (run.status, step(run, "a").output, len(hold.calls)) == ("completed", {"value": 7}, 1)
+
+
+def test_a_claim_that_its_worker_never_heard_of_is_handed_back(begin, engine_later, hold, settings):
+    """The server had begun it when the connection was lost, and it was committed after the worker had looked."""
+    settings.WORKER_QUEUES = ["default"]
+    engine = engine_later()
+    run = begin("  a: {agent: once}\n")
+    assert len(claim(engine.process.worker_id)) == 1
+    until(lambda: step(run, "a").status == "ready")
+    assert (assert_sound(run.pk).status, step(run, "a").attempt) == ("running", 0)

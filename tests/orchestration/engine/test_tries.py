@@ -1,9 +1,10 @@
 """How often a step is tried, how long each try may take, and what is between them."""
 
 import pytest
+from django.db import OperationalError
 
-from agents.exceptions import Temporary
-from orchestration.engine import hands
+from agents.exceptions import Canceled, Temporary
+from orchestration.engine import hands, retries
 from orchestration.models import Event
 from tests.harness import assert_sound, until
 from tests.orchestration.engine.looks import step, types, waiting
@@ -91,3 +92,34 @@ def test_a_hung_call_is_given_up_and_what_it_brings_later_is_late(begin, engine,
     until(lambda: types(run)[-1] == "step.late_result")
     assert assert_sound(run.pk).status == "failed"
     until(lambda: engine.process.hands.free() == 8)
+
+
+def test_a_call_in_which_the_database_always_fails_is_tried_again_only_so_often(
+    begin, engine, hold, finished, monkeypatch
+):
+    monkeypatch.setitem(retries.DATABASE_LOST, "backoff", 0.001)
+    hold.go.set()
+    hold.errors = [OperationalError("canceling statement due to lock timeout") for _ in range(99)]
+    run = begin("  a: {agent: hold}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"], len(hold.calls)) == ("failed", "temporary", 10)
+    assert types(run).count("step.retrying") == 9
+
+
+def test_a_call_in_which_the_database_failed_is_uncertain_if_it_may_not_be_repeated(begin, engine, hold):
+    hold.go.set()
+    hold.errors = [OperationalError("lost")]
+    run = begin("  a: {agent: once}\n")
+    engine.look()
+    run = waiting(run)
+    assert (step(run, "a").status, len(hold.calls)) == ("uncertain", 1)
+
+
+def test_a_call_that_stops_and_was_not_asked_to_fails(begin, engine, hold, finished):
+    hold.go.set()
+    hold.errors = [Canceled("I do not want to") for _ in range(99)]
+    run = begin("  a: {agent: hold}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.status, run.error["class"], len(hold.calls)) == ("failed", "permanent", 1)

@@ -68,7 +68,7 @@ class Worker:
         recorder = self.process.recorder
         recorder.more = look
         recorder._record(ended)
-        while not recorder.inbox.empty():
+        while recorder._alone or not recorder.inbox.empty():
             recorder._record(recorder._gather())
         got = []
         while not self.process.hands.shelf.empty():

@@ -17,6 +17,7 @@ from orchestration.engine.connection import rows
 from orchestration.engine.execution import Execution, RunFacts
 from orchestration.engine.outcomes import Outcome, encode
 from orchestration.engine.recorder import Ended
+from orchestration.engine.recovery import hand_back
 from orchestration.engine.starts import start_version
 from orchestration.sources import Source, apply
 from tests.harness import end_lease, sweep
@@ -128,7 +129,7 @@ class Workers(RuleBasedStateMachine):
             return
         current = hand.is_current
         facts = RunFacts(hand.claim)
-        hand.outcome = Execution(hand.claim, facts, lambda: False).outcome()
+        hand.outcome = Execution(hand.claim, facts, lambda: act == "canceled").outcome()
         shown = {name: row.reads[name].value for name in row.spec["shown"]} if current else None
         hand.expected = self.expected(run, row, act, shown, current)
         if "hold" in hand.expected:
@@ -332,5 +333,5 @@ class Workers(RuleBasedStateMachine):
             else:
                 hand.row.run.told["step.late_result"] += 1
         self.hands = [hand for hand in self.hands if hand.worker is not worker]
-        process.recorder.hand_back(owed, begun=True)
+        hand_back(process, owed, begun=True, patient=True)
         process.lease.give_up()

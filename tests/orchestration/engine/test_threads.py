@@ -1,0 +1,59 @@
+"""Threads that others rely on."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import redis
+from django.conf import settings
+
+from orchestration.engine.hints import Hints, work_key
+from orchestration.engine.lease import Lease
+from orchestration.engine.patient import PatientRecorder
+from orchestration.engine.recorder import Recorder
+from orchestration.engine.vital import Vital
+from tests.harness import ROOT
+
+BROKEN = """
+import threading
+import django
+django.setup()
+from orchestration.engine.vital import Vital
+
+class Broken(Vital):
+    def work(self):
+        raise KeyError("x")
+
+Broken("broken").start()
+threading.Event().wait()
+"""
+
+
+def test_a_process_ends_with_any_thread_without_which_its_lease_must_not_go_on():
+    assert all(issubclass(thread, Vital) for thread in (Lease, Recorder, PatientRecorder))
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    process = subprocess.run([sys.executable, "-c", BROKEN], cwd=ROOT, env=environment, timeout=60, check=False)
+    assert process.returncode == os.EX_SOFTWARE
+
+
+@pytest.fixture
+def list_of_work():
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        key = work_key("test-threads")
+        client.delete(key)
+        yield lambda: client.llen(key)
+        client.delete(key)
+
+
+def test_no_word_is_left_unsaid_because_the_thread_was_woken_before_it_was_there(list_of_work):
+    hints = Hints()
+    for number in range(50):
+        with hints._lock:  # one who speaks, and the thread, are both stopped at it
+            speaker = threading.Thread(target=hints.work, args=("test-threads",))
+            speaker.start()
+            speaker.join(0.005)
+        speaker.join()
+        hints.drain(10)
+        assert list_of_work() == number + 1
