@@ -10,7 +10,7 @@ from collections import deque
 from typing import NamedTuple
 
 import structlog
-from django.db import Error, InterfaceError, OperationalError, connection, transaction
+from django.db import DataError, Error, InterfaceError, InternalError, OperationalError, connection, transaction
 
 from agents.calls import LEVELS
 from orchestration.engine.connection import use_own_connection, value
@@ -159,7 +159,7 @@ class LineWriter(threading.Thread):
                 return
             except Error as exc:
                 connection.close()
-                if not isinstance(exc, OperationalError | InterfaceError):
+                if not isinstance(exc, OperationalError | InterfaceError | InternalError):
                     log.error("lines_not_written", error=str(exc).strip(), lines=len(batch))
                     return
                 log.warning("lines_wait", error=str(exc).strip(), lines=len(batch))
@@ -177,7 +177,11 @@ class LineWriter(threading.Thread):
         return str(value(WRITE, [list(column) for column in columns]))
 
     def _is_committed(self, transaction_id: str) -> bool:
-        """What became of a transaction whose commit got no answer; waits for one that is still at it."""
-        while (status := value("select pg_xact_status(%s::xid8)", [transaction_id])) == "in progress":
-            time.sleep(FIRST_PAUSE_SECONDS)
+        """What became of a transaction whose commit got no answer; waits for one that is still at it. A server that has
+        crashed may never have heard of it."""
+        try:
+            while (status := value("select pg_xact_status(%s::xid8)", [transaction_id])) == "in progress":
+                time.sleep(FIRST_PAUSE_SECONDS)
+        except DataError:  # its id is in the future
+            return False
         return bool(status == "committed")

@@ -7,7 +7,13 @@ from accounts.models import ApiToken
 from config.chaos.cutting import Cutter
 from config.up.processes import kill_group
 from config.up.services import services_of, wait_until_ready
+from orchestration.engine.connection import rows
 from tests.harness import forget_versions
+
+END_SESSIONS = (
+    "select pg_terminate_backend(pid) from pg_stat_activity"
+    " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+)
 
 
 @pytest.fixture
@@ -70,3 +76,21 @@ def servers(django_db_setup, django_db_blocker, data):
             if service.process is not None:
                 kill_group(service.process)
                 service.process.wait(timeout=10)
+
+
+@pytest.fixture
+def read_only(committed):
+    """As after a failover: whoever connects now may only read. What it gives makes the database writable again."""
+    name = connection.settings_dict["NAME"]
+
+    def reset():
+        rows(f'alter database "{name}" reset default_transaction_read_only')
+        rows(END_SESSIONS)
+
+    def forbid():
+        rows(f'alter database "{name}" set default_transaction_read_only = on')
+        rows(END_SESSIONS)
+        return reset
+
+    yield forbid
+    reset()

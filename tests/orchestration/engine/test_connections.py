@@ -1,17 +1,12 @@
 """Connections to the database: lost in mid-work, and not held during calls."""
 
-import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from orchestration.engine.connection import rows, value
 from orchestration.models import Event, Run
 from tests.harness import assert_sound, claim, until
+from tests.orchestration.conftest import END_SESSIONS
 from tests.orchestration.engine.looks import step, types
-
-END_SESSIONS = (
-    "select pg_terminate_backend(pid) from pg_stat_activity"
-    " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
-)
 
 
 def test_a_connection_lost_before_the_call_hands_the_step_back(committed, begin, engine_later, hold, finished):
@@ -47,24 +42,6 @@ def test_a_call_holds_no_connection(begin, engine, hold):
     until(lambda: len(hold.calls) == 8)
     until(lambda: value(sessions) <= 4)  # this test's, the recorder's, the sweeper's, the lease's
     assert_sound(run.pk)
-
-
-@pytest.fixture
-def read_only(committed):
-    """As after a failover: whoever connects now may only read. What it gives makes the database writable again."""
-    name = connection.settings_dict["NAME"]
-
-    def reset():
-        rows(f'alter database "{name}" reset default_transaction_read_only')
-        rows(END_SESSIONS)
-
-    def forbid():
-        rows(f'alter database "{name}" set default_transaction_read_only = on')
-        rows(END_SESSIONS)
-        return reset
-
-    yield forbid
-    reset()
 
 
 def test_a_database_that_is_read_only_for_a_while_loses_no_outcome(begin, engine, hold, finished, read_only, caplog):

@@ -255,3 +255,30 @@ def test_a_step_that_fails_after_many_lines_has_them_all(engine, begin, finished
     run = begin("  s: {agent: speaker}\n")
     finished(run)
     assert said(run, 5_001)[-1] == ("error", "Attempt 1 failed: permanent: and then it broke")
+
+
+def test_what_is_said_while_the_database_may_only_be_read_is_written_later(
+    engine, begin, finished, speak, read_only, caplog
+):
+    begun, go = threading.Event(), threading.Event()
+
+    def do(call):
+        begun.set()
+        go.wait(30)
+        call.log("hello")
+        return Result({"value": 1})
+
+    speak(do)
+    run = begin("  s: {agent: speaker}\n")
+    engine.look()
+    assert begun.wait(30)
+    make_writable = read_only()
+    go.set()
+    until(lambda: any("lines_wait" in line and "read-only" in line for line in caplog.text.splitlines()))
+    make_writable()
+    finished(run)
+    assert said(run, 1) == [("info", "hello")]
+
+
+def test_a_transaction_that_a_crashed_server_never_heard_of_is_not_committed(committed):
+    assert lines.LineWriter()._is_committed("999999999999") is False
