@@ -10,7 +10,7 @@ from django.db import DataError, Error, IntegrityError, InterfaceError, Operatio
 from orchestration.engine import failpoints
 from orchestration.engine.connection import rows
 from orchestration.engine.hints import hints
-from orchestration.engine.outcomes import NotPrepared, Outcome, encode, failed
+from orchestration.engine.outcomes import NotPrepared, NotRecordable, Outcome, encode, failed
 
 if TYPE_CHECKING:
     from orchestration.engine.process import Process
@@ -63,7 +63,7 @@ class Recovery:
                     return
                 self.flush(batch)
                 return
-            except (DataError, IntegrityError, NotPrepared) as exc:
+            except (DataError, IntegrityError, NotPrepared, NotRecordable) as exc:
                 self._one_by_one(batch, exc)
                 return
             except Error as exc:
