@@ -211,8 +211,8 @@ class Web:
 def make_worker(seconds=3600.0):
     """A worker's row; negative seconds: its lease is over."""
     ((pk,),) = rows(
-        "insert into orchestration_worker (host, pid, started_at, lease_until)"
-        " values ('test', 0, clock_timestamp(), clock_timestamp() + make_interval(secs => %s)) returning id",
+        "insert into orchestration_worker (host, pid, started_at, lease_until, fit_from) values"
+        " ('test', 0, clock_timestamp(), clock_timestamp() + make_interval(secs => %s), '-infinity') returning id",
         [seconds],
     )
     return pk
@@ -244,8 +244,8 @@ def end(worker, step, outcome="completed", **fields):
     return [row[1] for row in flush(worker, step, outcome, **fields)]
 
 
-def sweep(worker, lost_limit=3, lease=0.0):
-    return json.loads(value("select engine_sweep_v1(%s, %s, %s)", [worker, lease, lost_limit]))
+def sweep(worker, lost_limit=3, lease=0.0, skip=()):
+    return json.loads(value("select engine_sweep_v2(%s, %s, %s, %s)", [worker, lease, lost_limit, list(skip)]))
 
 
 def race(rounds, *actions):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import connection, transaction
 
 from approvals.models import Request
@@ -168,7 +169,7 @@ def waiting(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
     times = []
     for _ in range(20):
         start = time.perf_counter()
-        rows("select engine_sweep_v1(%s, null, 3)", [worker])
+        rows("select engine_sweep_v2(%s, %s, 3, '{}')", [worker, settings.WORKER_LEASE_SECONDS])
         times.append((time.perf_counter() - start) * 1000)
     busy = value("select count(*) from orchestration_step where status in ('running', 'ready')")
     return {

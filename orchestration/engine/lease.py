@@ -58,18 +58,13 @@ class Lease(Vital):
         self.process = process
         self.life = Life(0, -math.inf)
         self.ids: list[int] = []  # of all lives
-        self._late_at = -math.inf
-
-    def may_declare(self) -> bool:
-        """Whether others may be declared dead: not for one lease after own heartbeats were late. What kept them may
-        have kept everybody's: a database that was away, and took longer than a lease to recover."""
-        return bool(boot_clock() - self._late_at > settings.WORKER_LEASE_SECONDS)
 
     def take(self) -> None:
         sent = boot_clock()
         worker = value(
-            "insert into orchestration_worker (host, pid, started_at, lease_until)"
-            " values (%s, %s, clock_timestamp(), clock_timestamp() + make_interval(secs => %s)) returning id",
+            "insert into orchestration_worker (host, pid, started_at, lease_until, fit_from)"
+            " select %s, %s, now, now + lease, now + lease"
+            " from (select clock_timestamp() as now, make_interval(secs => %s) as lease) t returning id",
             [pid_space(), os.getpid(), settings.WORKER_LEASE_SECONDS],
         )
         failpoints.reach("taken")
@@ -83,20 +78,20 @@ class Lease(Vital):
                 self.renew()
                 self._compare()
             except Error as exc:
-                self._late_at = boot_clock()
                 log.warning("heartbeat_failed", error=str(exc).strip())
                 connection.close()
 
     def renew(self) -> None:
+        """After a late one nobody is declared dead for a lease: a database that was away kept everybody's."""
         life = self.life
         sent = boot_clock()
         alive = rows(
-            "update orchestration_worker set lease_until = clock_timestamp() + make_interval(secs => %s)"
+            "update orchestration_worker set lease_until = now + lease,"
+            " fit_from = case when lease_until < now + lease / 2 then now + lease else fit_from end"
+            " from (select clock_timestamp() as now, make_interval(secs => %s) as lease) t"
             " where id = %s and dead_at is null returning id",
             [settings.WORKER_LEASE_SECONDS, life.id],
         )
-        if boot_clock() - life.renewed_at > settings.WORKER_LEASE_SECONDS / 2:
-            self._late_at = boot_clock()
         if alive:
             life.renewed_at = sent
             return

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from orchestration.engine.process import Process
 
 log = structlog.get_logger(__name__)
-SWEEP = "select engine_sweep_v1(%s, %s, %s)"
+SWEEP = "select engine_sweep_v2(%s, %s, %s, %s)"
 HOUSEKEEPING_EVERY_SECONDS = 60.0
-UNKNOWN = {"deadline": 0.0, "wake": None, "neighbors": None} | dict.fromkeys(
-    ("swept", "ready", "answers", "untold", "untidy"), True
-)
+COME_BACK_SECONDS = 0.05  # for runs that were locked, or one too many for a sweep
+UNKNOWN: dict[str, Any] = {
+    "deadline": 0.0,
+    "wake": None,
+    "neighbors": None,
+    "failed": [],
+    "more": False,
+} | dict.fromkeys(("swept", "ready", "answers", "untold", "untidy"), True)
 
 
 def is_gone(pid: int) -> bool:
@@ -44,6 +49,7 @@ class Sweeper(threading.Thread):
         self._lock = threading.Lock()
         self._at = math.inf  # when to sweep, if somebody wishes so
         self._housekeeping_at = 0.0
+        self._failed: list[int] = []  # runs that could not be repaired
 
     def wake_within(self, seconds: float) -> None:
         """Sweep no later than that."""
@@ -98,6 +104,8 @@ class Sweeper(threading.Thread):
         if any(told):
             return 0.005  # what was told may end a run that is to be told in its turn
         timers = [found[name] for name in ("wake", "deadline") if found[name] is not None]
+        if found["more"]:
+            timers.append(COME_BACK_SECONDS)
         if due:  # locked by one who decides, or broken: not a reason to look again at once
             timers.remove(found["deadline"])
         return float(max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers])))
@@ -118,15 +126,20 @@ class Sweeper(threading.Thread):
 
     def _sweep_rows(self) -> dict[str, Any]:
         """What there is for a hand; all there may be, if the rows cannot tell. Raises when the database is lost."""
-        lease = settings.WORKER_LEASE_SECONDS if self.process.lease.may_declare() else None
+        given = [self.process.worker_id, settings.WORKER_LEASE_SECONDS, settings.WORKER_LOST_LIMIT, self._failed]
         try:
-            return dict(decoded(value(SWEEP, [self.process.worker_id, lease, settings.WORKER_LOST_LIMIT])))
+            found = dict(decoded(value(SWEEP, given)))
         except (OperationalError, InterfaceError):
             raise
         except Error:
             log.exception("sweep_failed", part="rows")
             connection.close()
             return UNKNOWN
+        for run, error in found["failed"]:
+            log.error("run_not_repaired", run=run, error=error)
+        # They are left out until a sweep finds no others that fail: so many of them hide none behind them.
+        self._failed = [*self._failed, *(run for run, _ in found["failed"])] if found["failed"] else []
+        return found
 
     def _declare_gone(self, neighbors: list[tuple[int, int]]) -> None:
         """A process of this host that is not there any more need not be waited for until its lease ends.

@@ -10,6 +10,7 @@ class Worker(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     lease_until = models.DateTimeField()
     dead_at = models.DateTimeField(null=True)
+    fit_from = models.DateTimeField(null=True)  # from then on it may declare others dead; null: never
 
     class Meta:
         indexes = (models.Index(fields=("lease_until",), name="worker_living", condition=models.Q(dead_at=None)),)

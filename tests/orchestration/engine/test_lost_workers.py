@@ -2,8 +2,11 @@
 
 import pytest
 
+from accounts.clock import ClockTimestamp
 from orchestration.engine import answers
+from orchestration.engine.process import Process
 from orchestration.exceptions import NotUncertain
+from orchestration.models import Worker
 from tests.harness import assert_sound, claim, end, end_lease, make_worker, sweep, until
 from tests.orchestration.engine.looks import statuses, step, types, waiting
 
@@ -43,9 +46,25 @@ def test_nobody_is_declared_dead_by_one_whose_own_lease_is_over(begin, committed
     claim(worker)
     end_lease(worker)
     assert sweep(late)["swept"] == 0
-    assert sweep(make_worker(), lease=None)["swept"] == 0  # the caller's heartbeats were late
-    assert sweep(make_worker(), lease=1e9)["swept"] == 0  # the server has just begun
+    assert sweep(make_worker(100), lease=300.0)["swept"] == 0  # its last heartbeat is longer ago than half a lease
+    assert sweep(make_worker(1e10), lease=1e9)["swept"] == 0  # the server has just begun
     assert step(run, "a").status == "running"
+
+
+def test_nobody_is_declared_dead_by_one_that_has_just_come_or_come_back(begin, committed):
+    begin("  a: {agent: echo}\n")
+    worker, process = make_worker(), Process()
+    claim(worker)
+    end_lease(worker)
+    process.lease.take()
+    assert sweep(process.worker_id)["swept"] == 0
+    Worker.objects.filter(pk=process.worker_id).update(fit_from=ClockTimestamp())
+    end_lease(process.worker_id)
+    process.lease.renew()
+    assert sweep(process.worker_id)["swept"] == 0
+    Worker.objects.filter(pk=process.worker_id).update(fit_from=ClockTimestamp())
+    process.lease.renew()
+    assert sweep(process.worker_id)["swept"] == 1
 
 
 def test_a_dead_worker_claims_nothing_and_its_result_is_late(begin, committed):

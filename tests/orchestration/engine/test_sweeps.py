@@ -8,7 +8,7 @@ from orchestration.engine import answers
 from orchestration.engine.connection import rows, value
 from orchestration.engine.starts import start_version
 from orchestration.models import Run
-from tests.harness import claim, end, make_worker, until
+from tests.harness import assert_sound, claim, end, end_lease, make_worker, sweep, until
 from tests.orchestration.engine.looks import CHILD, PARENT, decide, pending
 
 REFUSE = "raise exception using errcode = 'data_exception'"
@@ -92,6 +92,23 @@ def test_a_run_that_cannot_be_tidied_up_stops_nothing_else(begin, engine, finish
     until(lambda: list(Run.objects.filter(tidy=True)) == [run])  # who canceled another was not told of it
     refusal.end()
     until(lambda: not Run.objects.filter(tidy=True).exists())
+
+
+@pytest.mark.parametrize("what", ["is lost with its worker", "has its time come"])
+def test_a_run_that_cannot_be_repaired_holds_up_no_other(begin, committed, refuse, what):
+    runs, worker, dying = [begin("  a: {agent: echo}\n") for _ in range(3)], make_worker(), make_worker()
+    for place in claim(dying, 3):
+        if what == "has its time come":
+            end(dying, place, "waiting", waits_for="retry", wake=-1)
+    end_lease(dying)
+    refusal = refuse("orchestration_step", f"old.run_id = {runs[0].pk}", REFUSE)
+    found = sweep(worker)
+    assert (found["swept"], found["failed"]) == (2, [[runs[0].pk, "data_exception"]])
+    found = sweep(worker, skip=[runs[0].pk])
+    assert (found["swept"], found["failed"], found["wake"]) == (0, [], None)
+    refusal.end()
+    assert sweep(worker)["swept"] == 1
+    assert {assert_sound(run.pk).steps.get().status for run in runs} == {"ready"}
 
 
 def test_so_many_that_fail_hide_none_behind_them(begin, committed, boss, save):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.calls import Result
+from orchestration.engine.connection import rows
 from orchestration.engine.hands import InHand
 from orchestration.engine.outcomes import Outcome
 from orchestration.engine.process import Process
@@ -55,6 +56,7 @@ class Worker:
         self.process = Process()
         self.process.lease.take()
         self.id = self.process.worker_id
+        rows("update orchestration_worker set fit_from = '-infinity' where id = %s", [self.id])  # it came long ago
         self.process.hands.walkers = ENOUGH  # as if their threads had begun
         self.is_dead = self.is_over = False
 
