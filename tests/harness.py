@@ -76,7 +76,7 @@ class EngineHere:
         if self.process.stopped.is_set():
             return
         self._in_thread(self.process.stop)
-        for thread in (self.process.lease, self.process.recorder, self.process.sweeper):
+        for thread in (self.process.lease, self.process.recorder, self.process.sweeper, self.process.housekeeper):
             thread.join(30)
             assert not thread.is_alive(), f"{thread.name} did not stop"
 

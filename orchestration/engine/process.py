@@ -9,6 +9,7 @@ from orchestration.engine import failpoints
 from orchestration.engine.connection import assert_isolation, rows, use_own_connection
 from orchestration.engine.hands import Hands, InHand
 from orchestration.engine.hints import hints
+from orchestration.engine.housekeeper import Housekeeper
 from orchestration.engine.lease import Lease, Life
 from orchestration.engine.lines import LineWriter
 from orchestration.engine.listener import Listener
@@ -25,8 +26,8 @@ LINES_SECONDS = 2.0  # what is said last may take to be written, when the proces
 
 
 class Process:
-    """The engine of one worker process: a recorder, walkers, a sweeper, a lease, a line writer and a listener, each a
-    thread."""
+    """The engine of one worker process: a recorder, walkers, a sweeper, a housekeeper, a lease, a line writer and a
+    listener, each a thread."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
@@ -35,6 +36,7 @@ class Process:
         self.lease = Lease(self)
         self.recorder = Recorder(self)
         self.sweeper = Sweeper(self)
+        self.housekeeper = Housekeeper(self)
         self.lines = LineWriter()
         self.listener = Listener(self)
 
@@ -47,7 +49,7 @@ class Process:
         assert_isolation()
         self.lease.take()
         connection.close()
-        for thread in (self.lease, self.recorder, self.sweeper, self.lines, self.listener):
+        for thread in (self.lease, self.recorder, self.sweeper, self.housekeeper, self.lines, self.listener):
             thread.start()
         self.recorder.look()
         log.info(

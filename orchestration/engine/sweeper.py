@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 SWEEP = "select engine_sweep_v2(%s, %s, %s, %s)"
-HOUSEKEEPING_EVERY_SECONDS = 60.0
 COME_BACK_SECONDS = 0.05  # for runs that were locked, or one too many for a sweep
 UNKNOWN: dict[str, Any] = {
     "deadline": 0.0,
@@ -48,7 +47,6 @@ class Sweeper(threading.Thread):
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._at = math.inf  # when to sweep, if somebody wishes so
-        self._housekeeping_at = 0.0
         self._failed: list[int] = []  # runs that could not be repaired
 
     def wake_within(self, seconds: float) -> None:
@@ -100,7 +98,6 @@ class Sweeper(threading.Thread):
             self.process.recorder.look()
         self._guarded("neighbors", lambda: self._declare_gone(found["neighbors"] or []))
         self._guarded("canceling", self._stop_canceled)
-        self._guarded("house", self._keep_house)
         if any(told):
             return 0.005  # what was told may end a run that is to be told in its turn
         timers = [found[name] for name in ("wake", "deadline") if found[name] is not None]
@@ -164,8 +161,3 @@ class Sweeper(threading.Thread):
             if canceling:
                 stopping = {run for (run,) in canceling}
                 self.process.hands.ask_to_stop(lambda hand: hand.claim.run in stopping)
-
-    def _keep_house(self) -> None:
-        if time.monotonic() >= self._housekeeping_at:
-            rows("select engine_housekeeping_v2()")
-            self._housekeeping_at = time.monotonic() + HOUSEKEEPING_EVERY_SECONDS

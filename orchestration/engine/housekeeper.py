@@ -1,0 +1,37 @@
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+from django.db import Error, connection
+
+from orchestration.engine.connection import use_own_connection, value
+
+if TYPE_CHECKING:
+    from orchestration.engine.process import Process
+
+log = structlog.get_logger(__name__)
+EVERY_SECONDS = 60.0
+
+
+class Housekeeper(threading.Thread):
+    """Makes partitions ahead and removes what nobody needs any more, a little once a minute; one process at a time."""
+
+    def __init__(self, process: "Process") -> None:
+        super().__init__(name="housekeeper", daemon=True)
+        self.process = process
+        self._after = os.urandom(32)  # the payloads behind this digest: each process begins elsewhere
+
+    def run(self) -> None:
+        use_own_connection()
+        while True:
+            try:
+                last = value("select engine_housekeeping_v3(%s)", [self._after])
+                self._after = self._after if last is None else bytes(last)
+            except Error as exc:
+                log.warning("housekeeping_failed", error=str(exc).strip())
+            except Exception:  # the top of the thread: it tries again
+                log.exception("housekeeping_crashed")
+            connection.close()
+            if self.process.stopped.wait(EVERY_SECONDS):
+                return
