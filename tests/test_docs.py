@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MACHINES = {"Run": Run.Status, "Step": Step.Status, "Request": RequestStatus}
+SQL = ROOT / "orchestration" / "engine" / "sql"
 # Read by bin/up, bin/test and bin/python, which work before there are settings.
 OF_THE_LAUNCHER = {"COUNTERSIGN_DATA", "PYTHON", "COUNTERSIGN_POSTGRES", "COUNTERSIGN_CHROMIUM"}
 
@@ -31,6 +32,14 @@ def edges_beside(name: str) -> set[tuple[str, str]]:
     source = inspect.getsource(MACHINES[name])
     beside = re.findall(r"^ +[A-Z]+ = \"(\w+)\"  #.*-> ([a-z, ]+)$", source, re.MULTILINE)
     return {(start, end) for start, ends in beside for end in ends.split(", ")}
+
+
+def current_functions() -> dict[str, str]:
+    """The newest version of each of the engine's functions that is not past."""
+    made = re.findall(
+        r"create function engine_([a-z]+)_v(\d)\(", "".join(path.read_text() for path in SQL.glob("*.sql"))
+    )
+    return dict(sorted(made))
 
 
 def section(name: str) -> str:
@@ -77,5 +86,19 @@ def test_the_edges_drawn_are_those_beside_the_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_each_function_named_beside_an_edge_exists(name: str) -> None:
-    for function in set(re.findall(r"\bengine_\w+", section(name))):
-        assert f"function {function}_v" in text(f"orchestration/engine/sql/{function.removeprefix('engine_')}_v1.sql")
+    assert set(re.findall(r"\bengine_(\w+)", section(name))) <= set(current_functions())
+
+
+def test_the_index_of_the_sql_names_each_file_beside_it() -> None:
+    files = {path.name for path in SQL.glob("*.sql") if not path.stem.endswith("_drop")}
+    assert set(re.findall(r"\[(\w+\.sql)\]", (SQL / "README.md").read_text())) == files
+
+
+def test_the_product_calls_the_current_version_of_each_function() -> None:
+    called = {
+        call
+        for path in [*SQL.parent.glob("*.py"), *SQL.glob("*.sql")]
+        for call in re.findall(r"(?<!function )\bengine_([a-z]+)_v(\d)\(", path.read_text())
+    }
+    past = {(name, version) for name, version in called if current_functions()[name] != version}
+    assert past == {("partitions", "1")}  # which the second one calls

@@ -140,7 +140,7 @@ def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict
     replaced = [plan.steps[position].name for position in positions if position != gate[0]]
     with transaction.atomic():
         opened = value(
-            "select engine_reopen_v1(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)",
+            "select engine_reopen_v2(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)",
             [run, key, fence, positions, json.dumps(decision), json.dumps(note), json.dumps(feedback)],
         )
         if opened:  # questions that steps replaced by it still put: under the run's lock, so before the new ones
@@ -154,7 +154,7 @@ def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict
 def _abort(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str, Any]) -> None:
     outcome = Outcome("completed", fields={"decision": decision, "note": note})
     gate = f'{{"n":0,{encode(step, "waiting", outcome).text}}}'
-    rows("select engine_cancel_v2(%s, 'rejected', %s::jsonb, %s::jsonb)", [step[0], json.dumps(note), gate])
+    rows("select engine_cancel_v3(%s, 'rejected', %s::jsonb, %s::jsonb)", [step[0], json.dumps(note), gate])
     hints.changed([step[0]])
 
 
@@ -162,7 +162,7 @@ def cancel(run: Run, *, by: Member | None, reason: str) -> str:
     """Cancel a run; its status afterwards. Again while it is canceling: nothing changes. Raises RunEnded."""
     note = {"reason": reason, "by": by.name if by else None}
     with transaction.atomic():
-        status = value("select engine_cancel_v2(%s, 'canceled', %s::jsonb)", [run.pk, json.dumps(note)])
+        status = value("select engine_cancel_v3(%s, 'canceled', %s::jsonb)", [run.pk, json.dumps(note)])
         if status is None:
             run.refresh_from_db(fields=["status"])
             raise RunEnded(run.status)
@@ -190,7 +190,7 @@ def _tidy_up(key: int) -> None:
     over = Step.objects.filter(run=run, status__in=Step.ENDED).values("key")
     for child in Run.objects.filter(parent_run_id=run.pk, parent_key__in=over, ended_at=None):
         value(
-            "select engine_cancel_v2(%s, 'canceled', %s::jsonb)",
+            "select engine_cancel_v3(%s, 'canceled', %s::jsonb)",
             [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
         )
         hints.changed([child.pk])

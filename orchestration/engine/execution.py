@@ -304,7 +304,7 @@ class Execution:
         note = {"reason": f"what {name} let through is not what was decided", "step": name}
         with returned_connection():
             opened = value(
-                "select engine_reopen_v1(%s, %s, null, %s, null, %s::jsonb, null, %s, %s)",
+                "select engine_reopen_v2(%s, %s, null, %s, null, %s::jsonb, null, %s, %s)",
                 [self.claim.run, read["k"], [gate], dump(note), self.claim.key, self.claim.fence],
             )
         failpoints.reach("reopened")

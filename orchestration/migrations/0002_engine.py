@@ -8,13 +8,13 @@ from django.db import migrations
 SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 FUNCTIONS = {
     "partitions_v1": "engine_partitions_v1(bigint)",
-    "settle_v1": "engine_settle_v1(bigint, jsonb, jsonb, jsonb, text[])",
-    "flush_v1": "engine_flush_v1(bigint, jsonb, int, text[], boolean)",
-    "start_v1": "engine_start_v1(bigint, bigint, text, jsonb, bigint, bigint, int, int)",
-    "cancel_v1": "engine_cancel_v1(bigint, text, jsonb, jsonb)",
-    "reopen_v1": "engine_reopen_v1(bigint, int, bigint, int[], jsonb, jsonb, jsonb, int, bigint)",
-    "sweep_v1": "engine_sweep_v1(bigint, float8, int)",
-    "housekeeping_v1": "engine_housekeeping_v1(int)",
+    "past/settle_v1": "engine_settle_v1(bigint, jsonb, jsonb, jsonb, text[])",
+    "past/flush_v1": "engine_flush_v1(bigint, jsonb, int, text[], boolean)",
+    "past/start_v1": "engine_start_v1(bigint, bigint, text, jsonb, bigint, bigint, int, int)",
+    "past/cancel_v1": "engine_cancel_v1(bigint, text, jsonb, jsonb)",
+    "past/reopen_v1": "engine_reopen_v1(bigint, int, bigint, int[], jsonb, jsonb, jsonb, int, bigint)",
+    "past/sweep_v1": "engine_sweep_v1(bigint, float8, int)",
+    "past/housekeeping_v1": "engine_housekeeping_v1(int)",
 }
 
 

@@ -28,7 +28,8 @@ class Migration(migrations.Migration):
             "drop function engine_settle_v2(bigint, jsonb, jsonb, jsonb, text[]); drop type engine_told_v2",
         ),
         migrations.RunSQL(
-            source("settle_v1_by_v2"), source("settle_v1").replace("create function", "create or replace function")
+            source("past/settle_v1_by_v2"),
+            source("past/settle_v1").replace("create function", "create or replace function"),
         ),
         migrations.RunSQL(
             source("flush_v2"), "drop function engine_flush_v2(bigint, bigint[], jsonb, jsonb, int, text[], boolean)"

@@ -12,6 +12,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            (SQL / "cancel_v2.sql").read_text(), "drop function engine_cancel_v2(bigint, text, jsonb, jsonb)"
+            (SQL / "past" / "cancel_v2.sql").read_text(), "drop function engine_cancel_v2(bigint, text, jsonb, jsonb)"
         ),
     ]

@@ -58,7 +58,7 @@ class Run(models.Model):
     parent_run_id = models.BigIntegerField(null=True)
     parent_key = models.IntegerField(null=True)
     told_at = models.DateTimeField(null=True)  # when the parent's step took this run's end up
-    tidy = models.BooleanField(default=False)  # its requests are still to be withdrawn
+    tidy = models.BooleanField(default=False)  # its requests are still to be withdrawn, its children to be canceled
     started_by = models.ForeignKey(Member, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
     created_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)

@@ -131,8 +131,20 @@ def reopen(run, gate, names):
     """As a person's retry does; `gate` is (run, key, fence)."""
     positions = list(Step.objects.filter(run_id=run.pk, round=1, name__in=names).values_list("position", flat=True))
     note = '{"choice": "retry"}'
-    assert value("select engine_reopen_v1(%s, %s, %s, %s, %s, %s, '{}')", [*gate, positions, note, note])
+    assert value("select engine_reopen_v2(%s, %s, %s, %s, %s, %s, '{}')", [*gate, positions, note, note])
     assert_sound(run.pk, besides=BY_HAND)
+
+
+def test_what_a_round_makes_ready_takes_its_turn(begin, committed):
+    run, worker = begin(TWO_GATES), make_worker()
+    end(worker, *claim(worker))
+    gates = sorted(claim(worker, 2))
+    for gate in gates:
+        end(worker, gate, "waiting", waits_for="approval")
+    others = [begin("  a: {agent: echo}\n").pk for _ in range(2)]
+    reopen(run, gates[0], ["a", "g1"])
+    others.append(begin("  a: {agent: echo}\n").pk)
+    assert [claim(worker)[0][0] for _ in range(4)] == [*others[:2], run.pk, others[2]]
 
 
 @pytest.mark.parametrize("becomes", ["completed", "failed"])
