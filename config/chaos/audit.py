@@ -77,7 +77,7 @@ class Claim:
 def effects(query: Query, journal: Journal, house: House, wrong: list[str]) -> Effects:
     claims: dict[tuple[int, int], list[tuple[str, float]]] = defaultdict(list)
     for run_id, step_key, pid, at in query(CLAIMS):
-        claims[run_id, step_key].append((house.names.get(pid, "a stranger"), at))
+        claims[run_id, step_key].append((house.name_of(pid, at), at))
     found, late = query(STEPS), 0
     for run, run_id, step_key, name, number, status, repeatable, ended_at, starts, agains in found:
         key = f"{run}:{name}:{number}"

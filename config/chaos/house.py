@@ -49,7 +49,7 @@ class House:
         for part in made:
             if part.name in self.crew:
                 self._know(part)
-        self.names: dict[int, str] = {}  # of all processes that ever were, by pid
+        self._began: dict[int, list[tuple[float, str]]] = defaultdict(list)  # by pid, which the system uses again
         self.down: set[str] = set()  # parts that are to be away at this moment
         self.hurt: dict[str, list[tuple[float, float]]] = defaultdict(list)  # when each was frozen or killed
         self.done: dict[str, int] = defaultdict(int)
@@ -122,7 +122,7 @@ class House:
             self._started[name] = time.monotonic()
             part.start()
             if part.process is not None:
-                self.names[part.process.pid] = name
+                self._began[part.process.pid].append((time.time(), name))
 
     def drain(self) -> None:
         """Everything but the two services ends as at a shutdown."""
@@ -151,6 +151,10 @@ class House:
             if keep:
                 subprocess.run(["cp", "-a", self.postgres.cluster, self.disk.path.parent], check=True)  # noqa: S607
             self.disk.unmount()
+
+    def name_of(self, pid: int, at: float) -> str:
+        """Of the process that had this number then."""
+        return next((name for began, name in reversed(self._began[pid]) if began <= at), "a stranger")
 
     def connect(self, **options: str) -> "psycopg.Connection[tuple[object, ...]]":
         """Raises psycopg.OperationalError while the database is away."""
