@@ -17,6 +17,7 @@ from django.db import connection
 from accounts.public_ids import new_public_id
 from approvals.models import Request
 from orchestration.engine.connection import rows, use_own_connection, value
+from orchestration.engine.hints import hints
 from orchestration.engine.starts import start_version
 from orchestration.models import Run, Step, Worker
 from tests.harness import WorkerProcess, assert_sound, make_worker, until
@@ -50,7 +51,9 @@ def load(committed, save, organization, members):
         return start_version(version.pk, organization.pk, {}, by=members.operator.pk)
 
     def begin_as_before():
-        return value(STARTED_BEFORE, [version.pk, organization.pk, new_public_id("run"), members.operator.pk])
+        run = value(STARTED_BEFORE, [version.pk, organization.pk, new_public_id("run"), members.operator.pk])
+        hints.work("tool")
+        return run
 
     def keep(begin):
         use_own_connection()
