@@ -1,6 +1,8 @@
 import queue
 from typing import TYPE_CHECKING
 
+from django.db import connection
+
 from orchestration.engine import failpoints
 from orchestration.engine.recovery import LONGEST_PAUSE_SECONDS, Recovery
 from orchestration.engine.vital import Vital
@@ -25,6 +27,8 @@ class PatientRecorder(Vital):
         while (ended := self.waiting.get()) is not None:
             failpoints.reach("patient")
             self._recovery.write([ended])
+            if self.waiting.empty():
+                connection.close()
             self.recorder.look()
 
     def _flush(self, batch: "list[Ended]") -> None:

@@ -10,6 +10,7 @@ from config.up.services import services_of, wait_until_ready
 from orchestration.engine.connection import rows
 from tests.harness import forget_versions
 
+SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and state is not null"
 END_SESSIONS = (
     "select pg_terminate_backend(pid) from pg_stat_activity"
     " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"

@@ -9,9 +9,10 @@ from django.db import connection, connections, transaction
 from agents import tools
 from config.chaos.cutting import PORT
 from orchestration.engine import answers, hands
-from orchestration.engine.connection import rows
+from orchestration.engine.connection import rows, value
 from orchestration.models import Deliverable, Event, Run, Step, Worker
 from tests.harness import Hold, assert_sound, claim, end, end_lease, make_worker, sweep, until
+from tests.orchestration.conftest import SESSIONS
 
 GATED = "name: child\nsteps: {a: {approval: {title: t}}}\noutput: 5"
 
@@ -220,6 +221,18 @@ def test_a_run_that_is_locked_keeps_no_other_from_being_handed_back_nor_the_leas
     let_go.set()
     until(lambda: sweep(make_worker())["swept"])
     assert step(runs[0], "a").status == "ready"
+
+
+def test_an_outcome_that_waited_for_its_run_gives_its_connection_back(begin, engine, hold, held_lock, finished):
+    run = begin("  a: {agent: once}\n")
+    engine.look()
+    until(lambda: hold.calls)
+    let_go = held_lock(run)
+    hold.go.set()
+    until(lambda: value(f"{SESSIONS} and wait_event_type = 'Lock' and query like '%%engine_flush%%'"))
+    let_go.set()
+    assert finished(run).status == "completed"
+    until(lambda: value(SESSIONS) <= 4)
 
 
 def waiting_starts():

@@ -5,7 +5,7 @@ from django.db import transaction
 from orchestration.engine.connection import rows, value
 from orchestration.models import Event, Run
 from tests.harness import assert_sound, claim, until
-from tests.orchestration.conftest import END_SESSIONS
+from tests.orchestration.conftest import END_SESSIONS, SESSIONS
 from tests.orchestration.engine.looks import step, types
 
 
@@ -35,12 +35,11 @@ def test_connections_lost_again_and_again_lose_nothing(begin, engine, finished):
 
 
 def test_a_call_holds_no_connection(begin, engine, hold):
-    sessions = "select count(*) from pg_stat_activity where datname = current_database() and state is not null"
     until(lambda: engine.process.sweeper.is_alive())
     run = begin("".join(f"  s{n}: {{agent: hold}}\n" for n in range(8)))
     engine.look()
     until(lambda: len(hold.calls) == 8)
-    until(lambda: value(sessions) <= 4)  # this test's, the recorder's, the sweeper's, the lease's
+    until(lambda: value(SESSIONS) <= 4)  # this test's, the recorder's, the sweeper's, the lease's
     assert_sound(run.pk)
 
 
