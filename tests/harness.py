@@ -211,8 +211,8 @@ class Web:
 def make_worker(seconds=3600.0):
     """A worker's row; negative seconds: its lease is over."""
     ((pk,),) = rows(
-        "insert into orchestration_worker (host, pid, started_at, lease_until, fit_from) values"
-        " ('test', 0, clock_timestamp(), clock_timestamp() + make_interval(secs => %s), '-infinity') returning id",
+        "insert into orchestration_worker (host, pid, started_at, lease_until, fit_from) values ('test', 0,"
+        " clock_timestamp(), clock_timestamp() + make_interval(secs => %s), now() - interval '1 day') returning id",
         [seconds],
     )
     return pk

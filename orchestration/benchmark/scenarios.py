@@ -88,7 +88,7 @@ def memory(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
 
 
 def commits(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
-    """Commits a step, alone and under load, the starts of runs taken off: each event carries its transaction."""
+    """Commits a step, alone and under load, the start of the runs taken off: each event carries its transaction."""
     bench.start_workers(workers)
     chain = bench.save(chain_of(steps))
     bench.timed(chain, 5)
@@ -96,7 +96,7 @@ def commits(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
     def of(count: int) -> float:
         started = bench.start(chain, count, {"value": 0})
         bench.wait(started)
-        return round((value(COMMITS, [started]) - count) / (count * steps), 3)
+        return round((value(COMMITS, [started]) - 1) / (count * steps), 3)
 
     return {"commits_per_step_alone": of(1), "commits_per_step_together": of(runs)}
 

@@ -56,7 +56,8 @@ class Worker:
         self.process = Process()
         self.process.lease.take()
         self.id = self.process.worker_id
-        rows("update orchestration_worker set fit_from = '-infinity' where id = %s", [self.id])  # it came long ago
+        fit = "update orchestration_worker set fit_from = now() - interval '1 day' where id = %s"
+        rows(fit, [self.id])  # it came long ago
         self.process.hands.walkers = ENOUGH  # as if their threads had begun
         self.is_dead = self.is_over = False
 
