@@ -42,6 +42,7 @@ LARGEST_BATCH = 100
 FIRST_CLAIM = 16  # and twice as many each time that there was as much: what comes at once is shared with other workers
 PATIENCE_SECONDS = 0.05  # an item whose run is locked elsewhere goes into the next batches so long, then waits alone
 LOCKED_PAUSE_SECONDS = 0.002
+GATHER_SECONDS = 0.003  # a batch waits so long for steps whose walkers are only waiting for the processor
 
 
 @dataclass(slots=True, eq=False)
@@ -151,8 +152,11 @@ class Recorder(Vital):
                 came.append(self.inbox.get(timeout=LOCKED_PAUSE_SECONDS))
             elif not self._wanted() and not self._alone:
                 came.append(self.inbox.get())
+            last = time.monotonic() + GATHER_SECONDS
             while len(batch) + len(came) < LARGEST_BATCH:
-                came.append(self.inbox.get_nowait())
+                # What lies on the shelf is as good as done, unless its calls wait; then walkers take it at once.
+                is_more = not self.process.hands.shelf.empty() and time.monotonic() < last
+                came.append(self.inbox.get(timeout=GATHER_SECONDS) if is_more else self.inbox.get_nowait())
         except queue.Empty:
             pass
         return batch + [ended for ended in came if ended is not None]
