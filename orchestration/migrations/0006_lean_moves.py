@@ -16,15 +16,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            "create index fairshare_clock on orchestration_fairshare (queue, rank desc)", "drop index fairshare_clock"
-        ),
-        migrations.RunSQL(
-            source("fair_v1"),
-            "drop function engine_share_v1(text[], text[], bigint[]); drop function engine_fair_v1(text, text);"
-            " drop function engine_clock_v1(text)",
-        ),
-        migrations.RunSQL(
-            source("settle_v2"),
+            source("past/settle_v2_first"),
             "drop function engine_settle_v2(bigint, jsonb, jsonb, jsonb, text[]); drop type engine_told_v2",
         ),
         migrations.RunSQL(
@@ -32,6 +24,7 @@ class Migration(migrations.Migration):
             source("past/settle_v1").replace("create function", "create or replace function"),
         ),
         migrations.RunSQL(
-            source("flush_v2"), "drop function engine_flush_v2(bigint, bigint[], jsonb, jsonb, int, text[], boolean)"
+            source("past/flush_v2_first"),
+            "drop function engine_flush_v2(bigint, bigint[], jsonb, jsonb, int, text[], boolean)",
         ),
     ]

@@ -1,4 +1,7 @@
-"""Many runs are started in one statement, and one key may have begun several."""
+"""Many runs are started in one statement, and one key may have begun several. Nobody waits for the fair shares.
+
+The bodies of `engine_settle_v2` and `engine_flush_v2` change under their names: what they take and give does not.
+"""
 
 from pathlib import Path
 
@@ -6,6 +9,11 @@ import django.contrib.postgres.fields
 from django.db import migrations, models
 
 SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
+
+
+def replacing(name: str) -> str:
+    """Its function alone: types of that file are there already."""
+    return "create or replace function " + (SQL / f"{name}.sql").read_text().partition("create function ")[2]
 
 
 class Migration(migrations.Migration):
@@ -17,6 +25,16 @@ class Migration(migrations.Migration):
             name="runs",
             field=django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), null=True, size=None),
         ),
+        migrations.RunSQL(
+            "create index fairshare_clock on orchestration_fairshare (queue, rank desc)", "drop index fairshare_clock"
+        ),
+        migrations.RunSQL(
+            (SQL / "fair_v1.sql").read_text(),
+            "drop function engine_share_v1(text[], text[], bigint[]); drop function engine_fair_v1(text, text);"
+            " drop function engine_clock_v1(text)",
+        ),
+        migrations.RunSQL(replacing("settle_v2"), replacing("past/settle_v2_first")),
+        migrations.RunSQL(replacing("flush_v2"), replacing("past/flush_v2_first")),
         migrations.RunSQL(
             (SQL / "start_v2.sql").read_text(),
             "drop function engine_start_v2(bigint, bigint, text[], jsonb[], bigint, bigint, int, int)",

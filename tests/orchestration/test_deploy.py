@@ -4,12 +4,15 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 import threading
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
@@ -20,7 +23,7 @@ from orchestration.engine.connection import rows, use_own_connection, value
 from orchestration.engine.hints import hints
 from orchestration.engine.starts import start_version
 from orchestration.models import Run, Step, Worker
-from tests.harness import WorkerProcess, assert_sound, make_worker, until
+from tests.harness import ROOT, WorkerProcess, assert_sound, database_url, make_worker, until
 
 HERE = Path(__file__).resolve().parent
 RELEASED = "86829590007dccbba650bae8c7a9bebab2c47daf"  # the commit that released.json was made from
@@ -35,6 +38,11 @@ CHAIN = "".join(
     for n in range(10)
 )
 STARTED_BEFORE = "select run from engine_start_v1(%s, %s, %s, '{}', %s)"  # as the previous release's web does
+MADE = """
+select proname::text, pg_get_functiondef(oid) from pg_proc where starts_with(proname, 'engine') union all
+select indexname::text, indexdef from pg_indexes where starts_with(tablename, 'orchestration') and tablename !~ '[0-9]'
+order by 1, 2
+"""
 EVENTS = """
 select run_id, at, type = 'step.completed' from orchestration_event where run_id = any(%s) order by run_id, seq
 """
@@ -167,6 +175,20 @@ def released(tmp_path):
     with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
         archive.extractall(tmp_path / "released", filter="data")
     return tmp_path / "released"
+
+
+def test_a_database_of_the_previous_release_becomes_what_a_new_one_is(committed, released):
+    name = f"{connection.settings_dict['NAME']}_upgraded"
+    url = urlunsplit(urlsplit(database_url())._replace(path=f"/{name}"))
+    given = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE_URL": url}
+    rows(f"create database {name}")
+    try:
+        for root in (released, ROOT):
+            subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=root, env=given, check=True)
+        with psycopg.connect(url) as upgraded:
+            assert upgraded.execute(MADE).fetchall() == rows(MADE)
+    finally:
+        rows(f"drop database {name} with (force)")
 
 
 def test_the_previous_releases_worker_goes_on_beside_this_one_and_after_a_downgrade(

@@ -18,8 +18,7 @@
 -- moves: what the caller did itself in this transaction, told first: [{run, key, type, data, open, moving}].
 -- Gives, for items that were not simply done, verdict canceled (its run is canceling: nothing is held open there) or late;
 -- for each queue in which n steps became ready, verdict `ready:QUEUE`; and the steps claimed.
-create type engine_told_v2 as (place float8, run bigint, key int, type text, data jsonb, open int, moving int);
-
+-- An entry of `told` is an engine_told_v2 (past/settle_v2_first.sql): (place, run, key, type, data, open, moving).
 create function engine_settle_v2(worker bigint, items jsonb, follow jsonb, moves jsonb, queues text[],
     out v_n int[], out v_verdict text[], out v_runs bigint[], out v_keys int[], out c_runs bigint[], out c_keys int[])
 language plpgsql as $$
