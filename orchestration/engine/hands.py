@@ -44,7 +44,7 @@ class InHand:
     def begins(self) -> bool:
         """Whether the call may begin, asked right before it: the process may have stood still until now, so that
         another has the step."""
-        self.called_at = time.monotonic()  # first: see `Hands.give_up`
+        self.called_at = time.monotonic()  # first: see `Hands._give_up`
         if self.life.may_begin() and not self.is_given_up:
             return True
         self.called_at = None

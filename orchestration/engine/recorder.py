@@ -155,8 +155,8 @@ class Recorder(Vital):
             last = time.monotonic() + GATHER_SECONDS
             while len(batch) + len(came) < LARGEST_BATCH:
                 # What lies on the shelf is as good as done, unless its calls wait; then walkers take it at once.
-                is_more = not self.process.hands.shelf.empty() and time.monotonic() < last
-                came.append(self.inbox.get(timeout=GATHER_SECONDS) if is_more else self.inbox.get_nowait())
+                left = 0.0 if self.process.hands.shelf.empty() else last - time.monotonic()
+                came.append(self.inbox.get(timeout=left) if left > 0 else self.inbox.get_nowait())
         except queue.Empty:
             pass
         return batch + [ended for ended in came if ended is not None]
