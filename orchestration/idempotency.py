@@ -1,9 +1,10 @@
 """A run is started once for each `Idempotency-Key` of a member, however often the request arrives."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import rfc8785
 from django.db import transaction
@@ -15,40 +16,35 @@ from orchestration.engine.starts import start, start_many
 from orchestration.exceptions import InvalidInput, KeyReused
 from orchestration.models import Run, StartKey
 
+Begun = TypeVar("Begun")
 LONGEST_KEY = 200
 KEPT_FOR = timedelta(days=1)
 
 
 def start_once(*, definition: str, given: Any, by: Member, key: str) -> Run:
     """Start a run; with a `key` used within a day, give the run it began. Raises KeyReused, and what `start` does."""
-
-    def begin() -> Run:
-        return start(organization=by.organization, definition=definition, given=given, by=by)
-
-    if not key:
-        return begin()
-    with transaction.atomic():
-        kept = _kept(key, by, {"definition": definition, "input": given})
-        if kept.run is None:
-            kept.run = begin()
-            kept.save(update_fields=["run"])
-        return kept.run
+    begin = partial(start, organization=by.organization, definition=definition, given=given, by=by)
+    return _once(key, by, {"definition": definition, "input": given}, "run", begin)
 
 
 def start_many_once(*, definition: str, inputs: Sequence[Any], by: Member, key: str) -> list[int]:
     """As `start_once`, for many: ids of runs, in the order of the inputs. Raises as `start_many` does."""
+    begin = partial(start_many, organization=by.organization, definition=definition, inputs=inputs, by=by)
+    return _once(key, by, {"definition": definition, "inputs": inputs}, "runs", begin)
 
-    def begin() -> list[int]:
-        return start_many(organization=by.organization, definition=definition, inputs=inputs, by=by)
 
+def _once(key: str, by: Member, asked: dict[str, Any], field: str, begin: Callable[[], Begun]) -> Begun:
+    """`field` of the key's row keeps what `begin` gave the first time."""
     if not key:
         return begin()
     with transaction.atomic():
-        kept = _kept(key, by, {"definition": definition, "inputs": inputs})
-        if kept.runs is None:
-            kept.runs = begin()
-            kept.save(update_fields=["runs"])
-        return kept.runs
+        kept = _kept(key, by, asked)
+        begun: Begun | None = getattr(kept, field)
+        if begun is None:
+            begun = begin()
+            setattr(kept, field, begun)
+            kept.save(update_fields=[field])
+        return begun
 
 
 def _kept(key: str, by: Member, asked: dict[str, Any]) -> StartKey:
