@@ -51,7 +51,7 @@ class Admin(ModelAdmin):
 
     paginator = CappedPaginator
     show_full_result_count = False
-    list_per_page = 25
+    list_per_page = 20
     warn_unsaved_form = True
 
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
+from accounts.admin import Admin
 from approvals.models import Policy, Request
 from config.skin import PLACES
 from tests.approvals.looks import PAYLOAD, SCHEMA, as_it_is, browser, colleague, form_of, words
@@ -224,7 +225,7 @@ def test_lists_ask_no_more_for_more_rows(policy, desk, ada, django_assert_max_nu
     with django_assert_max_num_queries(12) as asked:
         answer = desk.get(CHANGELIST)
     assert answer.status_code == 200
-    rows = next(query["sql"] for query in asked.captured_queries if "LIMIT 25" in query["sql"])
+    rows = next(query["sql"] for query in asked.captured_queries if f"LIMIT {Admin.list_per_page}" in query["sql"])
     assert '"approvals_request"."payload"' not in rows
     with django_assert_max_num_queries(14):
         assert desk.get(f"{CHANGELIST}{row.pk}/change/").status_code == 200
