@@ -1,12 +1,13 @@
 """Text to a checked plan: what a definition may say, its expressions, and every finding about it.
 
-A key of a step stands in `schema.json`, in a file of `steps` for what a schema cannot say and for what the engine gets
-of it, and in `plan`. `documents` reads the text, `draft` is what the checks know of it, `expressions` is CEL.
+A key is a piece of `schema`, and a module of `steps` or `top` for what a schema cannot say and for what the engine
+gets of it; `keys` says what such a module has. `documents` reads the text, `draft` is what the checks know of it,
+`expressions` is CEL.
 """
 
 from .definitions import Compiled, compile_definition
 from .draft import AgentFacts
 from .findings import Finding
-from .shape import SCHEMA
+from .schema import KEYS, SCHEMA
 
-__all__ = ["SCHEMA", "AgentFacts", "Compiled", "Finding", "compile_definition"]
+__all__ = ["KEYS", "SCHEMA", "AgentFacts", "Compiled", "Finding", "compile_definition"]

@@ -1,24 +1,21 @@
 """A definition's text to its checked plan.
 
-`schema.json` says the shape; `order`, `references` and `steps` all that a schema cannot: names that must exist, order,
-expressions, types. Every check runs over all of the text, so that one save shows all findings.
+`schema` says the shape; `order`, `references`, `top` and `steps` all that a schema cannot: names that must exist,
+order, expressions, types. Every check runs over all of the text, so that one save shows all findings.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import schemas
+from . import top
 from .documents import Unreadable, read
 from .draft import AgentFacts, Draft
 from .findings import Finding
 from .order import check_order, in_order
 from .plan import plan_of
-from .references import IN_OUTPUT, check_template
 from .shape import check_shape
 from .steps import check_step
-
-TAKEN_NAME = "new"  # its page would be hidden behind the one that makes a definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +50,9 @@ def compile_definition(
 
 def check_meaning(draft: Draft) -> None:
     """Each check passes over what the shape has already refused."""
-    check_name(draft)
-    check_input_schema(draft)
     check_order(draft)
     for name in in_order(draft):
         check_step(draft, name)
-    check_template(draft, ["output"], draft.root.value.get("output"), None, IN_OUTPUT)
-
-
-def check_name(draft: Draft) -> None:
-    if draft.root.value.get("name") == TAKEN_NAME:
-        message = "No definition can be called new, for /definitions/new/ is another page."
-        draft.find(["name"], "slug", message, "Choose another name.")
-
-
-def check_input_schema(draft: Draft) -> None:
-    schema = draft.root.value.get("input")
-    for path, message in schemas.check(schema) if isinstance(schema, dict) else ():
-        what = f"The input's JSON Schema: {message}."
-        draft.find(["input", *path], "input-schema", what, "Write JSON Schema 2020-12.")
+    for key, known in top.KEYS.items():
+        if key in draft.root.value:
+            known.check(draft)

@@ -1,14 +1,29 @@
 """A definition while it is checked: what it says, what it may rely on, and what is known of its values."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Literal
 
 from . import schemas
 from .expressions import ExpressionError
 from .findings import Findings, did_you_mean
 from .nodes import Node, Where
+
+IN_OUTPUT = frozenset({"input", "steps", "run"})
+# What an expression of a step may read, by when it is evaluated: once, before its map and its tries; when people are
+# asked, when a try begins and when one has ended; and once its whole output is there.
+Place = Literal["once", "asking", "calling", "called", "ended"]
+ONCE = IN_OUTPUT | {"round", "feedback", "index"}
+PLACES: Mapping[Place, frozenset[str]] = {
+    "once": ONCE,
+    "asking": ONCE,
+    "calling": ONCE | {"attempt"},
+    "called": ONCE | {"attempt", "output"},
+    "ended": ONCE | {"attempt", "output"},
+}
+OF_THE_WHOLE = ("once", "ended")
+EVERYWHERE = frozenset().union(*PLACES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +38,10 @@ class AgentFacts:
 
 @dataclass(eq=False)
 class Draft:
-    """`agents`, `policies`, `definitions`: those there are; `output_schemas`: those of the steps checked so far."""
+    """`agents`, `policies`, `definitions`: those there are; `output_schemas`: those of the steps checked so far.
+
+    `variables`: names that expressions of one step alone may read, with the schemas of their values.
+    """
 
     root: Node
     findings: Findings
@@ -31,6 +49,7 @@ class Draft:
     policies: Collection[str]
     definitions: Collection[str]
     output_schemas: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     # --- the steps
 
@@ -53,6 +72,10 @@ class Draft:
     def meant(self, name: str, but: str | None = None) -> str:
         return did_you_mean(name, [step for step in self.steps if step != but])
 
+    def roots_of(self, name: str, place: Place) -> frozenset[str]:
+        """The names that the expressions of a step may begin with."""
+        return PLACES[place] if place in OF_THE_WHOLE else PLACES[place].union(self.variables.get(name, ()))
+
     # --- the schemas
 
     @cached_property
@@ -60,8 +83,12 @@ class Draft:
         schema = self.root.value.get("input")
         return schema if isinstance(schema, dict) and not schemas.check(schema) else None
 
-    def schema_of(self, path: tuple[str | int, ...]) -> Any:
-        """The schema of what an expression's path gives; None if it is not known."""
+    def schemas_at(self, name: str) -> Callable[[tuple[str | int, ...]], Any]:
+        """`schema_of` for the expressions of a step."""
+        return partial(self.schema_of, step=name)
+
+    def schema_of(self, path: tuple[str | int, ...], step: str) -> Any:
+        """The schema of what a path in an expression of this step gives; None if it is not known."""
         schema, rest = None, path[1:]
         if path[0] == "input":
             schema = self.input_schema
@@ -69,14 +96,18 @@ class Draft:
             schema, rest = self.output_schemas.get(str(path[1])), path[3:]
         elif path[0] == "steps" and len(path) == 3 and path[2] == "status":
             return {"type": "string"}
+        elif path[0] == "output":
+            schema = self.output_schemas.get(step)
+        elif path[0] in self.variables.get(step, ()):
+            schema = self.variables[step][str(path[0])]
         if schema is None or not rest:
             return schema
         found = schemas.follow(schema, rest)
         return None if isinstance(found, schemas.Unknown) or schemas.has_reference(found) else found
 
-    def schema_of_template(self, value: Any) -> Any:
+    def schema_of_template(self, value: Any, step: str) -> Any:
         try:
-            return schemas.of_template(value, self.schema_of)
+            return schemas.of_template(value, self.schemas_at(step))
         except ExpressionError:
             return None
 

@@ -1,7 +1,7 @@
 import re
 from typing import Any
 
-from .shape import SCHEMA
+from .schema import SCHEMA
 
 PATTERN = re.compile(SCHEMA["$defs"]["duration"]["pattern"])
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}

@@ -2,47 +2,64 @@
 
 from typing import Any
 
+from . import steps, top
 from .draft import Draft
-from .durations import seconds_in
-from .expressions import bare, compile_expression
 from .references import steps_read
-from .steps import approval, deliverable, retry
+from .steps import retry
+
+# What every plan has of a step, whether it is used or not; all else stands there only where it is.
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("agent", "if", "with", "conversation", "timeout", "repeatable", "approval", "deliverable")),
+    "reads_status": False,
+    "retry": retry.ONCE,
+}
+FIRST_KINDS = ("agent", "approval")
 
 
 def plan_of(draft: Draft) -> dict[str, Any]:
     value = draft.root.value
     output = value.get("output")
+    known = [plan_of_step(draft, key, name) for key, name in enumerate(draft.steps, start=1)]
+    more: dict[str, Any] = {}
+    for key, part in top.KEYS.items():
+        if key in value:
+            more |= part.plan(draft)
+    if more or any(_is_new(step) for step in known):
+        more["level"] = 1
     return {
         "name": value["name"],
         "description": value.get("description", ""),
         "input": value.get("input"),
         "output": output,
         "output_reads": sorted(steps_read(output)),
-        "steps": [plan_of_step(draft, key, name) for key, name in enumerate(draft.steps, start=1)],
+        "steps": known,
+        **more,
     }
 
 
 def plan_of_step(draft: Draft, key: int, name: str) -> dict[str, Any]:
     step = draft.steps[name]
-    condition = step.get("if")
-    condition = str(condition).lower() if isinstance(condition, bool) else condition
-    expression = None if condition is None else compile_expression(bare(condition))
-    reads = steps_read([step.get("with"), step.get("conversation"), step.get("approval"), step.get("deliverable")])
-    return {
+    plan = {
         "key": key,
         "name": name,
-        "kind": "approval" if "approval" in step else "agent",
-        "agent": step.get("agent"),
+        "kind": steps.kind_of(step),
         "needs": draft.needs[name],
-        "reads": sorted(reads | (expression.names.steps if expression else frozenset())),
-        "reads_status": bool(expression and expression.names.statuses & set(draft.needs[name])),
-        "if": None if expression is None else expression.source,
-        "with": step.get("with"),
-        "conversation": step.get("conversation"),
-        "retry": retry.plan(step.get("retry")),
-        "timeout": seconds_in(step, "timeout"),
-        "repeatable": step.get("repeatable"),
-        "approval": approval.plan(draft, name),
-        "deliverable": deliverable.plan(step.get("deliverable")),
+        "reads": sorted(steps.reads_of(step)),
         "output_schema": draft.output_schemas.get(name),
+        **NOTHING,
     }
+    for each in step:
+        plan |= steps.KEYS[each].plan(draft, name)
+    return plan
+
+
+FIRST_KEYS = {"key", "name", "kind", "needs", "reads", "output_schema", *NOTHING}
+
+
+def _is_new(step: dict[str, Any]) -> bool:
+    """Whether the release before this language cannot walk it: such a run has level 1."""
+    return (
+        step["kind"] not in FIRST_KINDS
+        or not FIRST_KEYS.issuperset(step)
+        or not retry.ONCE.keys() >= step["retry"].keys()
+    )

@@ -4,15 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import schemas
-from .draft import Draft
+from .draft import EVERYWHERE, Draft
 from .expressions import FUNCTIONS, Expression, ExpressionError, Part, Read, split
 from .findings import did_you_mean
 from .nodes import Where
 
-IN_OUTPUT = frozenset({"input", "steps", "run"})
-BEFORE = IN_OUTPUT | {"round", "feedback", "index"}
-CALLING = BEFORE | {"attempt"}
-AFTER = CALLING | {"output"}
 RUN_FIELDS = ("id", "started_by", "organization", "url")
 STEP_FIELDS = ("output", "status", "decision")
 DECISION_FIELDS = ("choice", "note", "form", "by")
@@ -74,7 +70,7 @@ def steps_read(value: Any) -> frozenset[str]:
 def _read(draft: Draft, one: Read, step: str | None, roots: frozenset[str]) -> Told:
     first = str(one.path[0])
     if first not in roots:
-        known = first in AFTER
+        known = first in EVERYWHERE or first in draft.variables.get(step or "", ())
         message = f"{first} cannot be read here." if known else f"Expressions know no {first}."
         fix = f"Known here: {', '.join(sorted(roots))}." if known else did_you_mean(first, roots)
         yield 0, "unknown-name", message, fix
@@ -86,6 +82,8 @@ def _read(draft: Draft, one: Read, step: str | None, roots: frozenset[str]) -> T
         yield from _field(one, draft.input_schema, 1)
     elif first == "output" and step is not None:
         yield from _field(one, draft.output_schemas.get(step), 1)
+    elif step is not None and first in draft.variables.get(step, ()):
+        yield from _field(one, draft.variables[step][first], 1)
 
 
 def _step(draft: Draft, one: Read, step: str | None) -> Told:

@@ -1,8 +1,6 @@
 """The shape of a definition: what its JSON Schema refuses, in words of the language."""
 
-import json
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -12,8 +10,8 @@ from ui.schema_words import words_of_error
 from .draft import Draft
 from .findings import did_you_mean
 from .nodes import Where
+from .schema import KINDS, SCHEMA, STEP_KEYS
 
-SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
 LATEST = "This version does not have it."
 HOW_TO_WRITE = {
     "object": "Write its keys below it, each on a line of its own.",
@@ -42,13 +40,16 @@ def find_error(draft: Draft, error: Any) -> None:
         missing = next(key for key in error.validator_value if f"'{key}' is a required" in error.message)
         place = f"{path[-1]} needs" if path else "A definition needs"
         draft.find_key(path, "missing-key", f"{place} {missing}.", f"Add {missing}:.")
-    elif error.validator == "oneOf":
+    elif "x-one-of" in schema and error.validator == "oneOf":
         find_kinds(draft, path, error.instance)
     elif "propertyNames" in error.absolute_schema_path:
         message = f"{error.instance} cannot be a step's name."
         draft.find_key([*path, error.instance], "step-name", message, schema["x-fix"])
     elif error.validator == "type" and path and path[-1] == "needs" and isinstance(error.instance, dict):
         draft.find(path, "not-in-this-version", f"needs with any or of. {LATEST}", "Write a list of steps.")
+    elif nearest := _of_the_form_meant(error):
+        for one in nearest:
+            find_error(draft, one)
     else:
         rule = schema.get("x-rule", "shape")
         words = words_of_error(error)
@@ -68,12 +69,28 @@ def find_unknown_key(draft: Draft, path: Where, known: Collection[str], later: C
 def find_kinds(draft: Draft, path: Where, step: Any) -> None:
     if not isinstance(step, dict):
         return
-    if "agent" in step or "approval" in step:
-        message = f"{path[-1]} is both an agent's step and an approval."
+    said = [STEP_KEYS[kind]["x-kind"] for kind in KINDS if kind in step]
+    if said:
+        message = f"{path[-1]} is both {' and '.join(said)}."
         draft.find_key(path, "step-kind", message, "Make two steps of it.")
-    elif not any(key in step for key in ("run", "wait", "choose")):
-        message = f"{path[-1]} says neither agent nor approval."
-        draft.find_key(path, "step-kind", message, "Add agent: or approval:.")
+    elif not any(key in step for key in SCHEMA["$defs"]["step"]["x-later"]):
+        message = f"{path[-1]} says none of {', '.join(KINDS)}."
+        draft.find_key(path, "step-kind", message, f"Add one of them, such as {KINDS[0]}:.")
+
+
+def _of_the_form_meant(error: Any) -> Sequence[Any]:
+    """Of a value that may have several forms: what is wrong with the one of its type, if just one has that."""
+    if error.validator not in ("anyOf", "oneOf"):
+        return ()
+    wrong: dict[int, list[Any]] = {}
+    for one in error.context:
+        wrong.setdefault(one.relative_schema_path[0], []).append(one)
+    meant = [
+        found
+        for found in wrong.values()
+        if not any(one.validator in ("type", "const", "enum") and not one.relative_path for one in found)
+    ]
+    return meant[0] if len(meant) == 1 else ()
 
 
 def _fix(error: Any) -> str:

@@ -18,7 +18,7 @@ from agents.models import Agent
 from orchestration import recent, sources
 from orchestration.drawing import drawing_of
 from orchestration.exceptions import InvalidDefinition, NewerVersion
-from orchestration.language import SCHEMA
+from orchestration.language import KEYS
 from orchestration.models import Definition, Run
 from orchestration.models.definitions import DefinitionQuerySet
 from orchestration.views.comparing import compared
@@ -229,10 +229,8 @@ def editor(
 
 def words_of(member: Member) -> list[str]:
     """What the editor completes: the keys of the language, and the names of agents."""
-    step = SCHEMA["$defs"]["step"]["properties"]
-    approval = SCHEMA["$defs"]["approval"]["properties"]
     agents = Agent.objects.visible_to(member).values_list("slug", flat=True)[:500]
-    return sorted({*SCHEMA["properties"], *step, *approval, *step["retry"]["properties"], *agents})
+    return sorted({*KEYS, *agents})
 
 
 @require_POST

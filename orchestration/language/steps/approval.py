@@ -8,24 +8,19 @@ from ..draft import Draft, texts
 from ..durations import seconds_in
 from ..findings import did_you_mean
 from ..nodes import Where
-from ..references import BEFORE, check_template
-from . import agent
+from ..references import check_template
 
 CHOICES = ["continue", "retry", "abort"]
 
 
 def check(draft: Draft, name: str) -> None:
-    step, at = draft.steps[name], ["steps", name, "approval"]
-    approval = step["approval"]
+    at: Where = ["steps", name, "approval"]
+    approval = draft.steps[name]["approval"]
     if not isinstance(approval, dict):
         return
-    for key in agent.KEYS:
-        if key in step and "agent" not in step:
-            fix = "Write approval.deadline." if key == "timeout" else f"Take {key} out."
-            draft.find_key(["steps", name, key], "not-with-approval", f"An approval has no {key}.", fix)
-    check_template(draft, [*at, "title"], approval.get("title"), name, BEFORE)
-    check_template(draft, [*at, "show"], approval.get("show"), name, BEFORE)
-    draft.output_schemas[name] = draft.schema_of_template(approval.get("show"))
+    for key in ("title", "show"):
+        check_template(draft, [*at, key], approval.get(key), name, draft.roots_of(name, "asking"))
+    draft.output_schemas[name] = draft.schema_of_template(approval.get("show"), name)
     _check_retry(draft, name, approval)
     _check_deadline(draft, name, approval)
     _check_editable(draft, name, approval)
@@ -35,12 +30,10 @@ def check(draft: Draft, name: str) -> None:
         draft.find([*at, "policy"], "unknown-policy", f"There is no policy {policy}.", fix)
 
 
-def plan(draft: Draft, name: str) -> dict[str, Any] | None:
-    approval = draft.steps[name].get("approval")
-    if approval is None:
-        return None
+def plan(draft: Draft, name: str) -> dict[str, Any]:
+    approval = draft.steps[name]["approval"]
     deadline = approval.get("deadline")
-    return {
+    gate = {
         "title": approval["title"],
         "show": approval.get("show"),
         "choices": approval.get("choices", CHOICES),
@@ -51,6 +44,7 @@ def plan(draft: Draft, name: str) -> dict[str, Any] | None:
         "payload_schema": draft.output_schemas.get(name),
         "behind": [other for other in draft.steps if name in draft.needs[other]],
     }
+    return {"approval": gate}
 
 
 def _check_retry(draft: Draft, name: str, approval: Mapping[str, Any]) -> None:

@@ -1,0 +1,11 @@
+"""The keys of a definition, one file each: what a schema cannot say of it, and what the engine gets of it."""
+
+from ..keys import TopKey
+from . import input as input_key
+from . import name, output
+
+KEYS = {
+    "name": TopKey(name.check),
+    "input": TopKey(input_key.check),
+    "output": TopKey(output.check),
+}
