@@ -21,6 +21,7 @@ from agents.calls import Result
 from agents.exceptions import Canceled
 from orchestration.doctor import examine
 from orchestration.engine.connection import rows, use_own_connection, value
+from orchestration.engine.facts import forget_facts
 from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.process import Process
 from orchestration.models import Event, Run, Worker
@@ -43,6 +44,7 @@ def forget_versions():
     """What this process keeps of versions by their keys, which begin again in another database."""
     plan_of.cache_clear()
     agent_of.cache_clear()
+    forget_facts()
 
 
 class Hold:

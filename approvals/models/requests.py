@@ -266,9 +266,9 @@ class Request(models.Model):
 
     @classmethod
     @transaction.atomic
-    def withdraw(cls, subjects: Collection[str]) -> int:
+    def withdraw(cls, keys: Collection[int]) -> int:
         """The asker no longer wants to know. How many were pending; those answered stay as they are."""
-        asked = cls.objects.pending().filter(subject__in=subjects).order_by("pk")
+        asked = cls.objects.pending().filter(pk__in=keys).order_by("pk")
         keys = list(asked.select_for_update(no_key=True).values_list("pk", flat=True))  # in one order: no deadlock
         return (
             cls.objects.pending().filter(pk__in=keys).update(status=Status.WITHDRAWN, acknowledged_at=ClockTimestamp())

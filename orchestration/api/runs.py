@@ -79,7 +79,7 @@ class StepOutput(serializers.Serializer[Step]):
         return stored(step.output, step.output_digest, self.context["payloads"])
 
     def get_request(self, step: Step) -> str | None:
-        return self.context["questions"].get(step.name)
+        return self.context["questions"].get(step.subject)
 
     def get_child_run(self, step: Step) -> str | None:
         return self.context["children"].get(step.child_run_id)
@@ -112,13 +112,13 @@ def detail_of(run: Run) -> dict[str, Any]:
     steps = run.newest_steps()
     digests = [step.input_digest for step in steps] + [step.output_digest for step in steps] + [run.output_digest]
     related = {step.child_run_id for step in steps} | {run.parent_run_id}
-    subjects = {run.subject_of(step.name): step.name for step in steps if step.waits_for == "approval"}
+    subjects = [step.subject for step in steps if step.waits_for == "approval"]
     asked = Question.objects.pending().filter(subject__in=subjects).values_list("subject", "public_id")
     loaded = {
         "steps": steps,
         "payloads": payloads_of(digests),
         "children": dict(Run.objects.filter(pk__in=related - {None}).values_list("pk", "public_id")),
-        "questions": {subjects[subject]: public_id for subject, public_id in asked},
+        "questions": dict(asked),
     }
     return dict(RunDetail(run, context=loaded).data)
 

@@ -1,75 +1,22 @@
-"""Takes up what people and children said: one guarded move of a waiting step each, so that twice does nothing."""
+"""Takes up what people said: one guarded move of a waiting step each, so that twice does nothing."""
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import structlog
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db import transaction
 
 from accounts import audit
 from accounts.models import Member
 from approvals.models import Request
 from orchestration.engine import failpoints
 from orchestration.engine.connection import rows, value
-from orchestration.engine.execution import Execution, RunFacts, listed
-from orchestration.engine.hints import hint_after_commit, hints
-from orchestration.engine.outcomes import Claim, Outcome, encode, failed, load_payload, store_payloads
-from orchestration.engine.plans import agent_of, plan_of
+from orchestration.engine.hints import hints
+from orchestration.engine.outcomes import Outcome, encode
+from orchestration.engine.plans import plan_of
+from orchestration.engine.settling import each, finished, output_errors, settle
 from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded
-from orchestration.language.expressions import ExpressionError, TypingError
 from orchestration.models import Run, Step
-
-log = structlog.get_logger(__name__)
-FLUSH = "select verdict, n from engine_flush_v2(null, array[%s]::bigint[], %s::jsonb, '{}', 0, null, true)"
-# A step as `engine_flush` gives a claimed one.
-CLAIM = """
-select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind,
-       s.agent_version_id, s.feedback,
-       (select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output,
-                                            'x', encode(o.output_digest, 'hex'), 'd', o.decision))
-        from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
-       r.definition_version_id, r.public_id, r.organization_id, r.started_by_id, r.depth, r.input, r.error is not null
-from orchestration_step s join orchestration_run r on r.id = s.run_id
-where s.run_id = %s and s.key = %s and s.fence = %s
-"""
-LARGEST_SWEEP = 200
-
-
-def settle(step: tuple[int, int, int], was: str, outcome: Outcome) -> bool:
-    """Move a step that nobody runs. False if it has moved on meanwhile. Ready steps are hinted to the workers."""
-    item = encode(step, was, outcome)
-    if item.payloads:
-        store_payloads(list(item.payloads))
-    verdicts = dict(rows(FLUSH, [step[0], f'[{{"n":1,{item.text}}}]']))
-    ready = {verdict.removeprefix("ready:"): n for verdict, n in verdicts.items() if verdict.startswith("ready:")}
-    hint_after_commit(ready, [step[0]])
-    return verdicts.keys().isdisjoint({"late", "busy"})
-
-
-def each(rows: QuerySet[Any], act: Callable[[int], None]) -> int:
-    """`act` on these rows by their keys, a sweep's worth; how many it worked for.
-
-    One that fails, be it only to be read, comes again with the next sweep; those behind it have their turn in this one.
-    """
-    done, keys = 0, [0]
-    while keys and done < LARGEST_SWEEP:
-        keys = list(rows.filter(pk__gt=keys[-1]).order_by("pk").values_list("pk", flat=True)[:LARGEST_SWEEP])
-        for key in keys:
-            connection.ensure_connection()  # fails if the database is gone: then so would all the others
-            try:
-                act(key)
-                done += 1
-            except Exception:  # whatever is wrong with this one is not the others'
-                log.exception("not_taken_up", act=act.__name__, key=key)
-                connection.close_if_unusable_or_obsolete()
-    return done
-
-
-# --- people
 
 
 def take_up_decisions() -> int:
@@ -79,12 +26,12 @@ def take_up_decisions() -> int:
 
 def _take_up(key: int) -> None:
     request = Request.objects.for_inbox().get(pk=key)
-    _answer(request)
+    TAKE_UP[request.context.get("kind", "gate")](request)
     failpoints.reach("answer")
     request.acknowledge()
 
 
-def _answer(request: Request) -> None:
+def _of_gate(request: Request) -> None:
     asked = request.context
     step = (asked["run_id"], asked["key"], asked["fence"])
     by = request.decided_by.name if request.decided_by else None
@@ -100,32 +47,11 @@ def _answer(request: Request) -> None:
     note = {"request": request.public_id, "choice": request.choice, "by": by, "note": request.note}
     if request.choice == "continue":
         passed = Outcome("completed", output=request.answer, fields={"decision": decision, "note": note})
-        settle(step, "waiting", _with_deliverable(step, passed))
+        settle(step, "waiting", finished(step, passed))
     elif request.choice == "retry":
         _open_round(step, decision, note)
     else:
         _abort(step, decision, note)
-
-
-def _with_deliverable(step: tuple[int, int, int], outcome: Outcome) -> Outcome:
-    """A completion that a person or a child brought about makes the step's deliverable, as any other."""
-    found = rows(CLAIM, step)
-    if not found or outcome.becomes != "completed":
-        return outcome  # if it has moved on, settling it will find the same
-    claim = Claim.of(found[0])
-    try:
-        deliverable = Execution(claim, RunFacts(claim), bool).deliverable(outcome.output)
-    except (ExpressionError, TypingError) as exc:
-        return failed("expression", str(exc), **outcome.fields)
-    return replace(outcome, fields={**outcome.fields, **deliverable})
-
-
-def _output_errors(step: Step, output: Any) -> list[dict[str, str]]:
-    """Why this is nothing that the step's agent may answer to the input that was stored with the step."""
-    if step.agent_version_id is None:
-        return []
-    given = step.input if step.input_digest is None else load_payload(bytes(step.input_digest))
-    return agent_of(step.agent_version_id).output_errors(given, output)
 
 
 def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str, Any]) -> None:
@@ -137,14 +63,13 @@ def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict
     approval = plan.steps[gate[0]].approval or {}
     positions = [plan.position_of[name] for name in approval["retry"]] + [gate[0]]
     feedback = {name: decision[name] for name in ("note", "form", "by")}
-    replaced = [plan.steps[position].name for position in positions if position != gate[0]]
     with transaction.atomic():
         opened = value(
             "select engine_reopen_v2(%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)",
             [run, key, fence, positions, json.dumps(decision), json.dumps(note), json.dumps(feedback)],
         )
-        if opened:  # questions that steps replaced by it still put: under the run's lock, so before the new ones
-            Request.withdraw([f"run:{run}:{name}" for name in replaced])
+        if opened:  # under the run's lock, so before the new round asks
+            _withdraw_unasked(run)
         failpoints.reach("round")
     hints.changed([run])
     for queue in settings.WORKER_QUEUES:
@@ -183,10 +108,7 @@ def tidy_up() -> int:
 
 def _tidy_up(key: int) -> None:
     run = Run.objects.only("seq").get(pk=key)
-    gates = Step.objects.filter(run=run, kind="approval")
-    asking = gates.exclude(status__in=Step.ENDED).values("name")  # in a newer round, under the same subject
-    steps = gates.filter(status=Step.Status.CANCELED).exclude(name__in=asking).values_list("name", flat=True)
-    Request.withdraw([f"run:{run.pk}:{name}" for name in steps])
+    _withdraw_unasked(run.pk)
     over = Step.objects.filter(run=run, status__in=Step.ENDED).values("key")
     for child in Run.objects.filter(parent_run_id=run.pk, parent_key__in=over, ended_at=None):
         value(
@@ -199,6 +121,17 @@ def _tidy_up(key: int) -> None:
     Run.objects.filter(pk=run.pk, tidy=True, seq=run.seq).update(tidy=False)
 
 
+def _withdraw_unasked(run: int) -> None:
+    """Questions of this run that no step waits for any more: it was canceled, or a newer round asks anew."""
+    public_id = Run.objects.values_list("public_id", flat=True).get(pk=run)
+    pending = Request.objects.pending().filter(context__run=public_id, context__has_key="key")
+    asked = list(pending.values_list("pk", "context__key", "context__fence"))
+    # Read after the questions: one and its waiting step are of the same commit.
+    waiting = Step.objects.filter(run_id=run, status=Step.Status.WAITING, waits_for="approval")
+    places = set(waiting.values_list("key", "fence"))
+    Request.withdraw([pk for pk, key, fence in asked if (key, fence) not in places])
+
+
 def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reason: str) -> None:
     """A person says what became of an uncertain step: completed, failed, or again (it did not happen; run it again).
 
@@ -207,7 +140,7 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
     if step.status != Step.Status.UNCERTAIN:
         raise NotUncertain(step.name, step.status)
     if outcome == "completed":
-        errors = _output_errors(step, output)
+        errors = output_errors(step, output)
     else:
         errors = [] if output is None else [{"pointer": "/output", "message": f"There is no output with {outcome}."}]
     if errors:
@@ -226,7 +159,7 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
     }[outcome]
     place = (step.run_id, step.key, step.fence)
     if outcome == "completed":
-        found = _with_deliverable(place, found)
+        found = finished(place, found)
     with transaction.atomic():
         if not settle(place, "uncertain", found):
             raise NotUncertain(step.name, Step.objects.get(run=run, key=step.key).status)
@@ -240,38 +173,4 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
         failpoints.reach("resolving")
 
 
-# --- children
-
-
-def tell_parents() -> int:
-    """Give ended children's outcomes to the steps that wait for them: a child's own end never locks its parent."""
-    return each(Run.objects.filter(told_at=None, parent_run_id__gt=0, ended_at__isnull=False), _tell_parent)
-
-
-def _tell_parent(key: int) -> None:
-    child = Run.objects.defer("input").get(pk=key)
-    parent = (
-        Step.objects.filter(run_id=child.parent_run_id or 0, key=child.parent_key or 0)
-        .only("fence", "agent_version_id", "input", "input_digest")
-        .first()
-    )
-    if parent is not None:
-        place = (parent.run_id, parent.key, parent.fence)
-        settle(place, "waiting", _with_deliverable(place, _of_child(child, parent)))
-    failpoints.reach("told")
-    rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
-
-
-def _of_child(child: Run, parent: Step) -> Outcome:
-    note = {"child": child.public_id}
-    if child.status == Run.Status.COMPLETED:
-        output = child.output if child.output_digest is None else load_payload(bytes(child.output_digest))
-        if errors := _output_errors(parent, output):
-            agent = agent_of(parent.agent_version_id or 0).slug
-            return failed("permanent", f"{agent} answered against its schema: {listed(errors)}", note=note)
-        return Outcome("completed", output=output, fields={"note": note})
-    message = (child.error or {}).get("message") or f"Its run {child.public_id} is {child.status}."
-    return Outcome(
-        "failed",
-        fields={"note": note, "error": {"class": f"child_{child.status}", "message": message, "run": child.public_id}},
-    )
+TAKE_UP = {"gate": _of_gate}  # by what asked: `kind` of the request's context

@@ -41,3 +41,8 @@ class Check:
 
 def pointer(root: str, path: Any) -> str:
     return root + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def listed(errors: list[dict[str, str]]) -> str:
+    """The first of them, in one line."""
+    return "; ".join(f"{error['pointer']}: {error['message']}" for error in errors[:5])

@@ -3,7 +3,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -11,9 +10,6 @@ from orchestration.engine.lease import Life
 from orchestration.engine.outcomes import Claim, Outcome
 from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.retries import call_seconds, timed_out
-
-if TYPE_CHECKING:
-    from orchestration.engine.execution import RunFacts
 
 HUNG_GRACE_SECONDS = 5.0  # after a call's own deadline, before it is given up
 
@@ -26,7 +22,6 @@ class InHand:
     claim: Claim
     life: Life
     since: float = field(default_factory=time.monotonic)
-    facts: "RunFacts | None" = None  # known, if the step before it was done here
     canceled: threading.Event = field(default_factory=threading.Event)
     called_at: float | None = None
     is_given_up: bool = False
@@ -39,7 +34,7 @@ class InHand:
 
     def next(self, claim: Claim, life: Life) -> "InHand":
         """The step of the same run that is done after this one."""
-        return InHand(claim, life, facts=self.facts, in_a_row=self.in_a_row + 1, row_since=self.row_since)
+        return InHand(claim, life, in_a_row=self.in_a_row + 1, row_since=self.row_since)
 
     def begins(self) -> bool:
         """Whether the call may begin, asked right before it: the process may have stood still until now, so that

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accounts.json_values import DEEPEST_JSON, is_too_deep
-from orchestration.engine.connection import decoded, rows
+from orchestration.engine.connection import decoded, rows, value
+from orchestration.models import subject_of
 
 ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON's text; after an even number of backslashes it is one
 INLINE_BYTES = 4_096  # a larger value lies in a row of its own, by its digest
@@ -14,7 +15,7 @@ INLINE_BYTES = 4_096  # a larger value lies in a row of its own, by its digest
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A step that this process owns under `fence`. Facts of the run are None if its walker has them already."""
+    """A step that this process owns under `fence`."""
 
     run: int
     key: int
@@ -53,6 +54,11 @@ class Claim:
     @property
     def place(self) -> tuple[int, int, int]:
         return (self.run, self.key, self.fence)
+
+    @property
+    def subject(self) -> str:
+        """By which its question is known in approvals."""
+        return subject_of(self.run, self.name, self.index)
 
     @property
     def idempotency_key(self) -> str:
@@ -153,5 +159,9 @@ def store_payloads(payloads: list[tuple[bytes, str]]) -> None:
     )
 
 
+def payload_text(digest: bytes) -> str:
+    return str(value("select body from orchestration_payload where digest = %s", [digest]))
+
+
 def load_payload(digest: bytes) -> Any:
-    return decoded(rows("select body from orchestration_payload where digest = %s", [digest])[0][0])
+    return decoded(payload_text(digest))

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers, failpoints
+from orchestration.engine import answers, children, failpoints
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Sweeper(threading.Thread):
         if found["answers"] or due:
             told.append(self._guarded("answers", answers.take_up_decisions))
         if found["untold"]:
-            told.append(self._guarded("children", answers.tell_parents))
+            told.append(self._guarded("children", children.tell_parents))
         if found["untidy"]:
             told.append(self._guarded("canceled", answers.tidy_up))
         if found["ready"] or found["swept"] or found["answers"] or due or found["untold"]:

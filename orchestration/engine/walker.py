@@ -5,7 +5,8 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from orchestration.engine.connection import returned_connection
-from orchestration.engine.execution import Execution, RunFacts
+from orchestration.engine.execution import Execution
+from orchestration.engine.facts import facts_of
 from orchestration.engine.lines import LineWriter
 from orchestration.engine.outcomes import Claim, Outcome, failed
 from orchestration.engine.retries import pause_before_handing_back
@@ -36,10 +37,9 @@ class Walker(threading.Thread):
     def _outcome(self, hand: "InHand", voice: "Voice") -> Outcome | None:
         claim = hand.claim
         try:
-            if hand.facts is None:
-                with returned_connection():
-                    hand.facts = RunFacts(claim)
-            return Execution(claim, hand.facts, hand.canceled.is_set, voice, hand.begins).outcome()
+            with returned_connection():
+                facts = facts_of(claim)
+            return Execution(claim, facts, hand.canceled.is_set, voice, hand.begins).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
             hand.canceled.wait(pause_before_handing_back(claim))

@@ -1,7 +1,7 @@
 from orchestration.models.definitions import TRIAL_PREFIX, Definition, DefinitionVersion
 from orchestration.models.logs import LogHead, LogLine
 from orchestration.models.results import Deliverable, DeliverableQuerySet, Payload
-from orchestration.models.runs import Event, Run, StartKey, Step
+from orchestration.models.runs import Event, Run, StartKey, Step, subject_of
 from orchestration.models.workers import FairShare, Worker
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "StartKey",
     "Step",
     "Worker",
+    "subject_of",
 ]

@@ -96,10 +96,6 @@ class Run(models.Model):
             newest[step.position] = max(step.round, newest.get(step.position, 0))
         return [step for step in rows if step.round == newest[step.position]]
 
-    def subject_of(self, step: str) -> str:
-        """By which a question of this step is known in approvals."""
-        return f"run:{self.pk}:{step}"
-
 
 class Step(models.Model):
     """One node of a run, in one round. `key` numbers the rows of a run; `position` is the place in the definition."""
@@ -160,6 +156,15 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id}/{self.key} {self.name}"
+
+    @property
+    def subject(self) -> str:
+        """By which its question is known in approvals, in every round."""
+        return subject_of(self.run_id, self.name, self.index)
+
+
+def subject_of(run: int, step: str, index: int | None) -> str:
+    return f"run:{run}:{step}" + ("" if index is None else f":{index}")
 
 
 class EventQuerySet(models.QuerySet["Event"]):

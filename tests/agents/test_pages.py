@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from agents import specs
 from agents.models import Agent
 from orchestration import trials
-from orchestration.engine import answers
+from orchestration.engine import settling
 from orchestration.engine.connection import rows
 from orchestration.models import Definition, Run
 from tests.factories import MemberFactory
@@ -216,7 +216,7 @@ def settled(run, becomes, **outcome):
     """As a worker records the trial's one call."""
     claimed = "update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s and key = 1"
     rows(claimed, [run.pk])
-    answers.settle((run.pk, 1, 1), "running", answers.Outcome(becomes, **outcome))
+    settling.settle((run.pk, 1, 1), "running", settling.Outcome(becomes, **outcome))
 
 
 def test_to_try_is_to_start_a_run_of_one_step(builder, save_agent, members):

@@ -56,7 +56,7 @@ def test_refusals_come_in_their_order(question, ada):
     with pytest.raises(InvalidAnswer) as refused:
         question.decide(by=ada, choice="maybe", digest=question.digest)
     assert refused.value.errors[0]["pointer"] == "/choice"
-    Request.withdraw([question.subject])
+    Request.withdraw([question.pk])
     with pytest.raises(AlreadyEnded):
         question.decide(by=ada, choice="continue", digest="other")
 

@@ -53,7 +53,7 @@ def test_one_outcome_whoever_comes_first(people, rival):
             acts = {
                 "decide": decide(row, bob, "abort"),
                 "deadline": Request.expire_due,
-                "withdraw": lambda subject=subject: Request.withdraw([subject]),
+                "withdraw": lambda row=row: Request.withdraw([row.pk]),
             }
             mine, theirs = race(pool, decide(row, ada), acts[rival])
             while rival == "deadline" and Request.objects.pending().filter(pk=row.pk).exists():

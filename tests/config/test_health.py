@@ -4,7 +4,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from config import health
-from orchestration.engine import answers
+from orchestration.engine import settling
 from orchestration.engine.connection import rows
 
 
@@ -46,7 +46,7 @@ def test_metrics_count_what_is_open(client, begin):
     run = begin("  first: {agent: echo}\n  second: {agent: echo, needs: [first]}\n")
     done = begin("  s: {agent: echo}\n")
     rows("update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s", [done.pk])
-    answers.settle((done.pk, 1, 1), "running", answers.Outcome("completed"))
+    settling.settle((done.pk, 1, 1), "running", settling.Outcome("completed"))
     rows("update orchestration_run set created_at = created_at - interval '1 hour' where id = %s", [run.pk])
     text = client.get("/metrics").content.decode()
     assert 'countersign_runs{status="running"} 1.0' in text

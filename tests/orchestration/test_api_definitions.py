@@ -2,7 +2,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from orchestration.engine import answers
+from orchestration.engine import settling
 from orchestration.engine.connection import rows
 from orchestration.models import Definition, Deliverable
 from tests.factories import MemberFactory
@@ -91,8 +91,8 @@ def test_deliverables_are_listed_by_run_and_walled(viewer, client_of, begin):
     for run in runs:
         rows("update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s", [run.pk])
         made = {"id": f"dlv_{run.pk}", "name": "report", "title": "Title", "content": "# Words"}
-        done = answers.Outcome("completed", output={"value": 1}, fields={"deliverable": made})
-        answers.settle((run.pk, 1, 1), "running", done)
+        done = settling.Outcome("completed", output={"value": 1}, fields={"deliverable": made})
+        settling.settle((run.pk, 1, 1), "running", done)
     address = "/api/v1/deliverables/"
     viewer.get(address)
     with CaptureQueriesContext(connection) as seen:

@@ -6,7 +6,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry
-from orchestration.engine import answers
+from orchestration.engine import settling
 from orchestration.engine.connection import rows
 from orchestration.idempotency import start_once
 from orchestration.models import Run, StartKey
@@ -254,7 +254,7 @@ def test_cancel_twice_then_too_late(operator, begin, members):
         answer = operator.post(f"{API}{run.public_id}/cancel/", {"reason": "no more"}, format="json")
         assert (answer.status_code, answer.json()["status"]) == (200, "canceling")
     assert AuditEntry.objects.filter(action="run.cancel", target=run.public_id).exists()
-    answers.settle((run.pk, 1, 1), "running", answers.Outcome("completed", output={"value": 1}))
+    settling.settle((run.pk, 1, 1), "running", settling.Outcome("completed", output={"value": 1}))
     ended = operator.post(f"{API}{run.public_id}/cancel/", {"reason": "again"}, format="json")
     assert (ended.status_code, ended.json()["detail"]) == (409, "The run has ended: it is canceled.")
 
@@ -266,7 +266,7 @@ def uncertain(begin):
         "update orchestration_step set status = 'running', owner = 1, fence = 1, attempt = 1 where run_id = %s",
         [run.pk],
     )
-    answers.settle((run.pk, 1, 1), "running", answers.Outcome("uncertain"))
+    settling.settle((run.pk, 1, 1), "running", settling.Outcome("uncertain"))
     return run
 
 
@@ -312,7 +312,7 @@ def test_what_a_person_says_is_checked_once_and_by_the_operation_that_was_called
     )
     run = begin("  s: {agent: figures, with: {operation: read}}\n")
     claim(run)
-    answers.settle((run.pk, 1, 1), "running", answers.Outcome("uncertain", input={"operation": "read"}))
+    settling.settle((run.pk, 1, 1), "running", settling.Outcome("uncertain", input={"operation": "read"}))
     assert pointers(resolve(operator, run, outcome="completed", output={"rows": []})) == ["/output"]
     done = resolve(operator, run, outcome="completed", output={"month": "2026-10"})
     assert (done.status_code, done.json()["status"]) == (200, "completed")
@@ -336,7 +336,7 @@ def test_large_values_are_shown_whole(operator, begin):
     run = begin("  s: {agent: echo}\n")
     claim(run)
     large = {"value": "x" * 10_000}
-    answers.settle((run.pk, 1, 1), "running", answers.Outcome("completed", output=large, input=large))
+    settling.settle((run.pk, 1, 1), "running", settling.Outcome("completed", output=large, input=large))
     step = operator.get(f"{API}{run.public_id}/").json()["steps"][0]
     assert (step["output"], step["input"]) == (large, large)
 

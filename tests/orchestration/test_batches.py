@@ -5,7 +5,8 @@ import pytest
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.connection import rows
-from orchestration.engine.execution import Execution, RunFacts
+from orchestration.engine.execution import Execution
+from orchestration.engine.facts import facts_of
 from orchestration.engine.starts import start_version
 from orchestration.models import Run
 from tests.harness import assert_all_sound, until
@@ -74,7 +75,7 @@ def test_questions_are_made_one_by_one_between_the_batches(begin, db):
     begin("".join(f"  g{n}: {{approval: {{title: t}}}}\n" for n in range(3)))
     recorder = worker.process.recorder
     for hand in worker.record([], look=True):
-        recorder.ended(hand, Execution(hand.claim, RunFacts(hand.claim), lambda: False).outcome())
+        recorder.ended(hand, Execution(hand.claim, facts_of(hand.claim), lambda: False).outcome())
     for made in (1, 2, 3):
         recorder._record(recorder._gather())
         assert Request.objects.count() == made

@@ -5,7 +5,7 @@ from django.contrib.staticfiles import finders
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from orchestration.engine import answers
+from orchestration.engine import settling
 from orchestration.engine.connection import rows
 from orchestration.models import Run
 from tests.factories import MemberFactory, PolicyFactory, UserFactory, ask
@@ -71,7 +71,7 @@ def test_pages_and_answers_let_only_our_own_files_run(signed_in):
 def test_the_admin_looks_at_runs_and_changes_none(staff, begin):
     run = begin("  first: {agent: echo}\n  second: {agent: echo, needs: [first]}\n")
     claim_first(run)
-    answers.settle((run.pk, 1, 1), "running", answers.Outcome("completed", output={"value": "<b>"}))
+    settling.settle((run.pk, 1, 1), "running", settling.Outcome("completed", output={"value": "<b>"}))
     page = staff.get(f"/admin/orchestration/run/{run.pk}/change/").content.decode()
     assert "step.completed" in page
     assert re.search(r">\s*second\s*<", page)
@@ -89,8 +89,8 @@ def test_admin_lists_of_many_cost_as_many_queries_as_of_few(staff, begin, model)
             run = begin("  s: {agent: echo, deliverable: {name: d, title: t, content: c}}\n")
             claim_first(run)
             made = {"id": f"dlv_{run.pk}", "name": "d", "title": "t", "content": "c"}
-            outcome = answers.Outcome("completed", output={"value": 1}, fields={"deliverable": made})
-            answers.settle((run.pk, 1, 1), "running", outcome)
+            outcome = settling.Outcome("completed", output={"value": 1}, fields={"deliverable": made})
+            settling.settle((run.pk, 1, 1), "running", outcome)
         with CaptureQueriesContext(connection) as seen:
             assert staff.get(f"/admin/orchestration/{model}/").status_code == 200
         counts.append(len(seen))

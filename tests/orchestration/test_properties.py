@@ -16,7 +16,7 @@ from agents import tools
 from approvals.exceptions import AlreadyEnded, StaleDigest
 from approvals.models import Request
 from orchestration.doctor import examine
-from orchestration.engine import answers
+from orchestration.engine import answers, children
 from orchestration.engine.connection import decoded, rows, use_own_connection
 from orchestration.exceptions import NotUncertain, RunEnded
 from orchestration.models import Run, Step
@@ -90,7 +90,7 @@ class Runs(Workers):
         for run in self.runs.values():
             if run.has_ended and not run.is_told:
                 run.tell_parent()
-        answers.tell_parents()
+        children.tell_parents()
 
     @rule()
     def tidy_up(self):

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connections
 
 from accounts.models import ApiToken
-from orchestration.engine import answers
+from orchestration.engine import settling
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import CHANGED
 from tests.factories import MemberFactory
@@ -67,7 +67,7 @@ def produce(run):
             "update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s and key = %s",
             [run.pk, key],
         )
-        answers.settle((run.pk, key, 1), "running", answers.Outcome("completed", output={"value": key}))
+        settling.settle((run.pk, key, 1), "running", settling.Outcome("completed", output={"value": key}))
     connections.close_all()
 
 
@@ -156,8 +156,8 @@ def test_news_come_without_valkey_by_the_poll_and_with_it_at_once(web, begin, he
 
 def silently_ended(run):
     rows("update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s", [run.pk])
-    item = answers.encode((run.pk, 1, 1), "running", answers.Outcome("completed"))
-    rows(answers.FLUSH, [run.pk, f'[{{"n":1,{item.text}}}]'])
+    item = settling.encode((run.pk, 1, 1), "running", settling.Outcome("completed"))
+    rows(settling.FLUSH, [run.pk, f'[{{"n":1,{item.text}}}]'])
     connections.close_all()
 
 

@@ -76,7 +76,7 @@ def test_what_is_done_is_told_and_comes_first_whenever_it_was_asked(policy, site
         row.decide(by=ada, choice="continue", digest=row.digest)
     part = part_of(site, "/approvals/?tab=done")
     assert " new" not in words(site.get(part))
-    Request.withdraw(["0"])
+    Request.withdraw([rows[0].pk])
     assert "1 new" in words(site.get(part))
     page = site.get("/approvals/?tab=done")
     assert titles(page) == ["0", "2", "1", "3"]
@@ -109,7 +109,7 @@ def test_an_open_row_that_ended_elsewhere_stays_and_says_how(policy, site, ada, 
     part = part_of(site, f"/approvals/?tab={tab}")
     bob = colleague(ada)
     rows["decided"].decide(by=bob, choice="continue", digest=rows["decided"].digest)
-    Request.withdraw(["withdrawn"])
+    Request.withdraw([rows["withdrawn"].pk])
     Request.objects.filter(pk=rows["expired"].pk).update(**past)
     over = set(re.findall(r'<tr class="row-link is-over" id="(\w+)"', site.get(part).content.decode()))
     assert over == {row.public_id for name, row in rows.items() if name != "open"}

@@ -129,7 +129,7 @@ def test_past_its_deadline_it_is_shown_as_expired(policy, site):
     assert "so it counts as abort" in words(site.get(url(row)))
     answer = site.post(url(row), {"choice": "continue", "digest": row.digest})
     assert (answer.status_code, "came too late" in words(answer)) == (409, True)
-    Request.withdraw([row.subject])
+    Request.withdraw([row.pk])
     assert "The question was withdrawn" in words(site.get(url(row)))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from approvals.models import Request
-from orchestration.engine import answers
+from orchestration.engine import answers, children
 from orchestration.engine.starts import start_version
 from orchestration.models import Payload, Run
 from tests.harness import claim, end, make_worker, until
@@ -51,8 +51,8 @@ def test_one_parent_that_cannot_be_told_holds_up_no_other(begin, committed, boss
         end(worker, place, "waiting", waits_for="child", child=child)
         answers.cancel(Run.objects.get(pk=child), by=None, reason="test")
     Run.objects.filter(parent_run_id=runs[0].pk).update(error=["broken"])
-    assert answers.tell_parents() == 1
-    assert answers.tell_parents() == 0
+    assert children.tell_parents() == 1
+    assert children.tell_parents() == 0
     assert [Run.objects.get(pk=run.pk).has_ended for run in runs] == [False, True]
 
 

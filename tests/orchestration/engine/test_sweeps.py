@@ -4,7 +4,7 @@ import pytest
 
 from accounts.clock import ClockTimestamp
 from approvals.models import Request
-from orchestration.engine import answers
+from orchestration.engine import answers, children, settling
 from orchestration.engine.connection import rows, value
 from orchestration.engine.starts import start_version
 from orchestration.models import Run
@@ -115,14 +115,14 @@ def test_so_many_that_fail_hide_none_behind_them(begin, committed, boss, save):
     version = save(CHILD)
     run, worker = begin("  call: {agent: boss}\n"), make_worker()
     (place,) = claim(worker)
-    children = [
+    begun = [
         start_version(version.pk, run.organization_id, {}, by=None, parent=place[:2], depth=1)
-        for _ in range(answers.LARGEST_SWEEP + 1)
+        for _ in range(settling.LARGEST_SWEEP + 1)
     ]
-    end(worker, place, "waiting", waits_for="child", child=children[-1])
-    Run.objects.filter(pk__in=children).update(status="failed", ended_at=ClockTimestamp(), error=["broken"])
-    Run.objects.filter(pk=children[-1]).update(error=None)
-    assert answers.tell_parents() == 1
+    end(worker, place, "waiting", waits_for="child", child=begun[-1])
+    Run.objects.filter(pk__in=begun).update(status="failed", ended_at=ClockTimestamp(), error=["broken"])
+    Run.objects.filter(pk=begun[-1]).update(error=None)
+    assert children.tell_parents() == 1
     assert Run.objects.get(pk=run.pk).error["class"] == "child_failed"
 
 

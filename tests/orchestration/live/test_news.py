@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from approvals.models import Policy, Request
 from config.up.processes import Account
 from config.up.services import services_of, socket_folder, wait_until_ready
-from orchestration.engine import answers
+from orchestration.engine import settling
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import CHANGED
 from tests.factories import MemberFactory, ask
@@ -35,7 +35,7 @@ def end_step(run, key):
         "update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s and key = %s",
         [run.pk, key],
     )
-    answers.settle((run.pk, key, 1), "running", answers.Outcome("completed", output={"value": key}))
+    settling.settle((run.pk, key, 1), "running", settling.Outcome("completed", output={"value": key}))
     connections.close_all()
 
 
@@ -45,8 +45,8 @@ def silently_end_step(run, key):
         "update orchestration_step set status = 'running', owner = 1, fence = 1 where run_id = %s and key = %s",
         [run.pk, key],
     )
-    item = answers.encode((run.pk, key, 1), "running", answers.Outcome("completed"))
-    rows(answers.FLUSH, [run.pk, f'[{{"n":1,{item.text}}}]'])
+    item = settling.encode((run.pk, key, 1), "running", settling.Outcome("completed"))
+    rows(settling.FLUSH, [run.pk, f'[{{"n":1,{item.text}}}]'])
     connections.close_all()
 
 

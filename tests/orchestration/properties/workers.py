@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from agents import exceptions
 from approvals.models import Request
 from orchestration.engine.connection import rows
-from orchestration.engine.execution import Execution, RunFacts
+from orchestration.engine.execution import Execution
+from orchestration.engine.facts import facts_of
 from orchestration.engine.outcomes import Outcome, encode
 from orchestration.engine.recorder import Ended
 from orchestration.engine.recovery import hand_back
@@ -128,8 +129,7 @@ class Workers(RuleBasedStateMachine):
             hand.outcome, hand.expected = Outcome("ready", fields={"unlost": True}), {"becomes": "ready"}
             return
         current = hand.is_current
-        facts = RunFacts(hand.claim)
-        hand.outcome = Execution(hand.claim, facts, lambda: act == "canceled").outcome()
+        hand.outcome = Execution(hand.claim, facts_of(hand.claim), lambda: act == "canceled").outcome()
         shown = {name: row.reads[name].value for name in row.spec["shown"]} if current else None
         hand.expected = self.expected(run, row, act, shown, current)
         if "hold" in hand.expected:

@@ -2,8 +2,9 @@
 
 import re
 
-from orchestration.engine import answers
+from orchestration.engine import settling
 from orchestration.engine.connection import rows
+from orchestration.models import subject_of
 from tests.factories import PolicyFactory, ask
 
 CHAIN = "  figures: {agent: echo, retry: {attempts: 4, backoff: 1h}}\n"
@@ -37,7 +38,7 @@ def claim(run, name, seconds_ago=0.0):
 
 def end(run, name, becomes="completed", **outcome):
     outcome = {"output": {"value": 1}} | outcome if becomes == "completed" else outcome
-    assert answers.settle(claim(run, name), "running", answers.Outcome(becomes, **outcome))
+    assert settling.settle(claim(run, name), "running", settling.Outcome(becomes, **outcome))
 
 
 def fail(run, name, **error):
@@ -56,9 +57,9 @@ def put_question(run, name, **changes):
         "run_id": run.pk,
         "fence": place[2],
     }
-    question = ask(policy, subject=run.subject_of(name), context=context, **changes)
-    waits = answers.Outcome("waiting", input={"show": 1}, fields={"waits_for": "approval"})
-    assert answers.settle(place, "running", waits)
+    question = ask(policy, subject=subject_of(run.pk, name, None), context=context, **changes)
+    waits = settling.Outcome("waiting", input={"show": 1}, fields={"waits_for": "approval"})
+    assert settling.settle(place, "running", waits)
     return question
 
 

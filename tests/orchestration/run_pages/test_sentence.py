@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from approvals.models import Request
-from orchestration.engine import answers
+from orchestration.engine import answers, settling
 from orchestration.engine.connection import rows
 from tests.orchestration.run_pages.looks import CHAIN, claim, end, fail, put_question, text_of
 
@@ -115,5 +115,5 @@ def test_a_rejection_and_a_cancel_are_told_with_who_and_why(viewer, begin, membe
     assert words_of(viewer, other) == (
         f"Canceling, 1 call under way may end; nothing new starts. Asked for by {members.operator.name}: “too late”."
     )
-    answers.settle((other.pk, 1, 1), "running", answers.Outcome("canceled"))
+    settling.settle((other.pk, 1, 1), "running", settling.Outcome("canceled"))
     assert words_of(viewer, other) == f"Canceled by {members.operator.name}: “too late”."

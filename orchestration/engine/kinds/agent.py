@@ -1,0 +1,122 @@
+"""A step that calls an agent. An orchestrator's answer is a run that is to be started: the step waits for its end."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import InterfaceError, OperationalError
+
+from agents import exceptions as agent_errors
+from agents.calls import Call, Message, Result
+from orchestration.engine import failpoints
+from orchestration.engine.checks import listed
+from orchestration.engine.connection import returned_connection, value
+from orchestration.engine.outcomes import Outcome, failed
+from orchestration.engine.plans import AgentFacts, agent_of, plan_of
+from orchestration.engine.retries import call_seconds, database_lost, timed_out, try_again
+from orchestration.engine.starts import start_version
+from orchestration.models import Definition
+from orchestration.orchestrator import Delegated
+
+if TYPE_CHECKING:
+    from orchestration.engine.execution import Execution
+
+DEEPEST = 16  # a run that starts a run that starts a run …
+
+
+def begin(execution: "Execution") -> Outcome:
+    claim, step = execution.claim, execution.step
+    with returned_connection():
+        agent = agent_of(claim.agent_version or 0)
+    given = step.given.evaluate(execution.context) if step.given else {}
+    if errors := agent.input_errors(given):
+        return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
+    call = _as_call(execution, agent, given)
+    if not execution.may_begin():  # asked last: this process may have stood still until now, and another has the step
+        return Outcome("ready", fields={"unlost": True})
+    failpoints.reach("call")
+    try:
+        result = agent.runner(call)
+    except agent_errors.Canceled as exc:
+        if not execution.canceled():
+            return failed("permanent", f"{agent.slug} stopped, and was not asked to: {exc}", given=given)
+        # Of a run that is canceling the step is canceled; else this process drains, and another goes on.
+        return Outcome("ready", input=given, fields={"unlost": True, "begun": True})
+    except (OperationalError, InterfaceError) as exc:
+        return database_lost(claim, str(exc).strip(), given=given)
+    except agent_errors.Permanent as exc:
+        return failed("permanent", str(exc), given=given)
+    except agent_errors.TimedOut as exc:
+        return timed_out(claim, str(exc), given=given)
+    except agent_errors.Temporary as exc:
+        return try_again(claim, step.retry, failed("temporary", str(exc), given=given), exc.retry_after)
+    failpoints.reach("called")
+    if isinstance(result, Delegated):
+        return _start_child(execution, result, given)
+    if errors := agent.output_errors(given, result.output):
+        return failed("permanent", f"{agent.slug} answered against its schema: {listed(errors)}", given=given)
+    return execution.finish(Outcome("completed", output=result.output, input=given, fields=_usage(result)))
+
+
+def _as_call(execution: "Execution", agent: AgentFacts, given: Any) -> Call:
+    claim = execution.claim
+    return Call(
+        input=given,
+        configuration=agent.configuration,
+        attempt=claim.attempt,
+        idempotency_key=claim.idempotency_key,
+        deadline_seconds=call_seconds(execution.step),
+        canceled=execution.canceled,
+        conversation=_conversation(execution),
+        output_schema=agent.output_schema(given),
+        log=execution.log,
+    )
+
+
+def _conversation(execution: "Execution") -> tuple[Message, ...]:
+    """The definition's own conversation; without one, the note of the reviewer who sent the work back."""
+    if execution.step.conversation is not None:
+        messages = execution.step.conversation.evaluate(execution.context)
+        return tuple(Message(message["role"], message["content"]) for message in messages)
+    feedback = execution.claim.feedback
+    if feedback is None:
+        return ()
+    return (Message("user", f"A reviewer sent this back with the note: {feedback['note']}"),)
+
+
+def _usage(result: Result) -> dict[str, Any]:
+    if result.usage is None:
+        return {}
+    return {"usage": {name: getattr(result.usage, name) for name in result.usage.__slots__}}
+
+
+def _start_child(execution: "Execution", wanted: Delegated, given: Any) -> Outcome:
+    claim = execution.claim
+    if claim.depth >= DEEPEST:
+        return failed(
+            "permanent", f"Runs start runs {DEEPEST} deep here; the definition seems to call itself.", given=given
+        )
+    with returned_connection():
+        version = (
+            Definition.objects.filter(organization_id=claim.organization, slug=wanted.definition)
+            .values_list("current_version_id", flat=True)
+            .first()
+        )
+        if version is None:
+            return failed("permanent", f"No definition is called {wanted.definition!r} here.", given=given)
+        if errors := plan_of(version).input_errors(wanted.input):
+            message = f"{wanted.definition} does not take this input: {listed(errors)}"
+            return failed("permanent", message, given=given)
+
+    def prepare() -> dict[str, Any]:
+        parent = (claim.run, claim.key)
+        child = start_version(
+            version, claim.organization, wanted.input, by=claim.started_by, parent=parent, depth=claim.depth + 1
+        )
+        return {
+            "child": child,
+            "note": {"child": value("select public_id from orchestration_run where id = %s", [child])},
+        }
+
+    fields: dict[str, Any] = {"waits_for": "child"}
+    if execution.step.timeout is not None:
+        fields["wake"] = execution.step.timeout
+    return Outcome("waiting", input=given, fields=fields, prepare=prepare)

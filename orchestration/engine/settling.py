@@ -1,0 +1,79 @@
+"""Moves steps that nobody runs, each by one guarded item, so that twice does nothing: they wait, or are uncertain, and
+the word that ends them came from a person or a child."""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from django.db import connection
+from django.db.models import QuerySet
+
+from orchestration.engine.connection import rows
+from orchestration.engine.execution import Execution
+from orchestration.engine.facts import facts_of
+from orchestration.engine.hints import hint_after_commit
+from orchestration.engine.outcomes import Claim, Outcome, encode, load_payload, store_payloads
+from orchestration.engine.plans import agent_of
+from orchestration.models import Step
+
+log = structlog.get_logger(__name__)
+FLUSH = "select verdict, n from engine_flush_v2(null, array[%s]::bigint[], %s::jsonb, '{}', 0, null, true)"
+# A step as `engine_flush` gives a claimed one.
+CLAIM = """
+select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind,
+       s.agent_version_id, s.feedback,
+       (select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output,
+                                            'x', encode(o.output_digest, 'hex'), 'd', o.decision))
+        from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
+       r.definition_version_id, r.public_id, r.organization_id, r.started_by_id, r.depth, r.input, r.error is not null
+from orchestration_step s join orchestration_run r on r.id = s.run_id
+where s.run_id = %s and s.key = %s and s.fence = %s
+"""
+LARGEST_SWEEP = 200
+
+
+def settle(step: tuple[int, int, int], was: str, outcome: Outcome) -> bool:
+    """Move a step that nobody runs. False if it has moved on meanwhile. Ready steps are hinted to the workers."""
+    item = encode(step, was, outcome)
+    if item.payloads:
+        store_payloads(list(item.payloads))
+    verdicts = dict(rows(FLUSH, [step[0], f'[{{"n":1,{item.text}}}]']))
+    ready = {verdict.removeprefix("ready:"): n for verdict, n in verdicts.items() if verdict.startswith("ready:")}
+    hint_after_commit(ready, [step[0]])
+    return verdicts.keys().isdisjoint({"late", "busy"})
+
+
+def each(rows: QuerySet[Any], act: Callable[[int], None]) -> int:
+    """`act` on these rows by their keys, a sweep's worth; how many it worked for.
+
+    One that fails, be it only to be read, comes again with the next sweep; those behind it have their turn in this one.
+    """
+    done, keys = 0, [0]
+    while keys and done < LARGEST_SWEEP:
+        keys = list(rows.filter(pk__gt=keys[-1]).order_by("pk").values_list("pk", flat=True)[:LARGEST_SWEEP])
+        for key in keys:
+            connection.ensure_connection()  # fails if the database is gone: then so would all the others
+            try:
+                act(key)
+                done += 1
+            except Exception:  # whatever is wrong with this one is not the others'
+                log.exception("not_taken_up", act=act.__name__, key=key)
+                connection.close_if_unusable_or_obsolete()
+    return done
+
+
+def finished(step: tuple[int, int, int], outcome: Outcome) -> Outcome:
+    """The outcome of a waiting step, with all that follows from a completion."""
+    found = rows(CLAIM, step)
+    if not found or outcome.becomes != "completed":
+        return outcome  # if it has moved on, settling it will find the same
+    claim = Claim.of(found[0])
+    return Execution(claim, facts_of(claim), bool).finish(outcome)
+
+
+def output_errors(step: Step, output: Any) -> list[dict[str, str]]:
+    """Why this is nothing that the step's agent may answer to the input that was stored with the step."""
+    if step.agent_version_id is None:
+        return []
+    given = step.input if step.input_digest is None else load_payload(bytes(step.input_digest))
+    return agent_of(step.agent_version_id).output_errors(given, output)
