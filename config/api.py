@@ -36,7 +36,8 @@ def answer_error(exc: Exception, context: dict[str, Any]) -> Response | None:
         set_rollback()
         return problem(getattr(exc, "status", 400), str(exc), getattr(exc, "extra", dict)())
     if isinstance(exc, RequestDataTooBig):
-        return problem(413, f"The request is too large: {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes are allowed.", {})
+        most = f"{settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes are allowed (setting MAX_REQUEST_BYTES)"
+        return problem(413, f"The request is too large: {most}.", {})
     response = exception_handler(exc, context)
     if response is None:
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import environ
 
+from config.limits import LIMITS
 from config.logs import logging_at
 from config.skin import UNFOLD as UNFOLD  # the admin's looks
 
@@ -236,5 +237,8 @@ SPECTACULAR_SETTINGS = {
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_REQUEST_BYTES", default=6_000_000)
+
+# --- What is too much
+globals().update({name: env.int(name, default=most) for name, most in LIMITS.items()})
 
 LOGGING = logging_at(env("LOG_LEVEL", default="INFO"))

@@ -20,8 +20,6 @@ from orchestration.exceptions import InvalidDefinition
 from orchestration.language import Finding
 from orchestration.models import Definition, DefinitionVersion
 
-LARGEST_TEXT = 1_000_000
-
 
 class BySlug(NewestFirst):
     ordering = "slug"
@@ -78,7 +76,7 @@ class Findings(serializers.Serializer[Any]):
 
 
 class Text(Strict):
-    text = serializers.CharField(max_length=LARGEST_TEXT, trim_whitespace=False)
+    text = serializers.CharField(trim_whitespace=False)
     file = serializers.CharField(max_length=300, default="definition.yaml", help_text="What findings call it.")
 
 

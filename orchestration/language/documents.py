@@ -8,6 +8,7 @@ import math
 import re
 from typing import Any, NoReturn
 
+from django.conf import settings
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
@@ -21,12 +22,8 @@ from ruamel.yaml.events import (
 )
 
 from .expressions.typing import LARGEST_INT, SMALLEST_INT
-from .findings import Finding, Findings
+from .findings import Finding, Findings, at_most
 from .nodes import Node
-
-LONGEST_TEXT = 200_000
-MOST_NODES = 20_000
-DEEPEST = 50
 
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -51,12 +48,9 @@ class Unreadable(Exception):
 
 def read(text: str, file: str) -> tuple[Node, Findings]:
     """The document and what is wrong in it short of being unreadable. Raises Unreadable."""
-    if len(text) > LONGEST_TEXT:
-        raise Unreadable(
-            Finding(
-                file, 1, 1, "too-large", f"The text has {len(text)} characters.", f"At most {LONGEST_TEXT} are read."
-            )
-        )
+    if len(text) > settings.DEFINITION_MOST_CHARACTERS:
+        message = f"The text has {len(text):,} characters."
+        raise Unreadable(Finding(file, 1, 1, "too-large", message, at_most("DEFINITION_MOST_CHARACTERS")))
     findings = Findings(file, text)
     if text.lstrip().startswith("{"):
         # JSON may be indented with tabs, YAML may not
@@ -89,6 +83,7 @@ class _Reader:
         self.anchors: dict[str, Node | None] = {}
         self.events = iter(YAML(typ="safe", pure=True).parse(text))
         self.nodes = 0
+        self.top = ""  # under which key of the document
 
     def document(self) -> Node:
         root: Node | None = None
@@ -107,8 +102,8 @@ class _Reader:
 
     def node(self, event: Event, depth: int) -> Node:
         self.nodes += 1
-        if depth > DEEPEST:
-            self.refuse(event, "too-large", "The document nests too deeply.", f"At most {DEEPEST} levels are read.")
+        if depth > settings.DEFINITION_DEEPEST:
+            self.refuse(event, "too-large", "The document nests too deeply.", at_most("DEFINITION_DEEPEST"))
         if isinstance(event, AliasEvent):
             return self.alias(event)
         anchor: str | None = getattr(event, "anchor", None)
@@ -123,8 +118,7 @@ class _Reader:
             node = self.mapping(event, depth)
         if anchor:
             self.anchors[anchor] = node
-        if node.size > MOST_NODES or self.nodes > MOST_NODES:
-            self.refuse(event, "too-large", f"More than {MOST_NODES} values.", "Aliases count as often as they stand.")
+        self.check_values(event, max(node.size, self.nodes))
         return node
 
     def alias(self, event: AliasEvent) -> Node:
@@ -133,8 +127,7 @@ class _Reader:
             message = f"The alias *{event.anchor} has no finished anchor before it."
             self.refuse(event, "syntax", message, f"Write &{event.anchor} at an earlier value.")
         self.nodes += node.size
-        if self.nodes > MOST_NODES:
-            self.refuse(event, "too-large", f"More than {MOST_NODES} values.", "Aliases count as often as they stand.")
+        self.check_values(event, self.nodes)
         mark = event.start_mark
         return Node(
             node.value, mark.line + 1, mark.column + 1, mark.index, event.end_mark.index, node.size, node.keys,
@@ -160,6 +153,8 @@ class _Reader:
                 name = f"?{key.start}"
             else:
                 name = key.value if isinstance(key.value, str) else str(getattr(following, "value", key.value))
+            if depth == 0:
+                self.top = name
             value = self.node(next(self.events), depth + 1)
             node.size += key.size + value.size
             if name in node.fields:
@@ -170,6 +165,8 @@ class _Reader:
             node.keys[name] = key
             node.fields[name] = value
             node.value[name] = value.value
+            if self.top == "steps" and depth < 2:
+                self.check_steps(following, len(node.fields if depth else value.fields))
         node.end = following.end_mark.index
         return node
 
@@ -215,6 +212,16 @@ class _Reader:
             return
         place = _placed(event, None)
         self.find(place, "syntax", f"The tag {tag} is not known.", "Only the tags of YAML's core schema are.")
+
+    def check_values(self, event: Event, values: int) -> None:
+        if values > settings.DEFINITION_MOST_VALUES:
+            message = "There are too many values; an alias counts as often as it stands."
+            self.refuse(event, "too-large", message, at_most("DEFINITION_MOST_VALUES"))
+
+    def check_steps(self, event: Event, steps: int) -> None:
+        """As soon as there are too many: reading all of them would take long."""
+        if steps > settings.DEFINITION_MOST_STEPS:
+            self.refuse(event, "too-large", "There are too many steps.", at_most("DEFINITION_MOST_STEPS"))
 
     def find(self, node: Node, rule: str, message: str, fix: str) -> None:
         self.findings.at(node, rule, message, fix)

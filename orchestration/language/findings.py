@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
+from django.conf import settings
+
 from .nodes import Node
 
 
@@ -49,6 +51,11 @@ class Findings:
         line = self.text.count("\n", 0, place) + 1
         column = place - (self.text.rfind("\n", 0, place) + 1) + 1
         self.found.append(Finding(self.file, line, column, rule, message, fix))
+
+
+def at_most(setting: str) -> str:
+    """A fix that names the limit."""
+    return f"At most {getattr(settings, setting):,} are taken (setting {setting})."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
