@@ -3,7 +3,7 @@ from django.apps import AppConfig
 from agents import runners
 from approvals import surroundings
 from approvals.signals import decided
-from orchestration import orchestrator
+from orchestration import orchestrator, reasons
 from orchestration.engine.hints import hints
 from ui import shell, showcase
 
@@ -20,6 +20,7 @@ class OrchestrationConfig(AppConfig):
         shell.register(shell.Entry("Agents", "pages:agents", "bot", 60, keys="g n"))
         showcase.register("orchestration/_showcase.html", "orchestration.showcase.sample")
         surroundings.register("orchestration.asked.tell", simulated="orchestration.asked.simulated")
+        reasons.register("orchestration.reasons.sources.explain")
         decided.connect(hint_answer, dispatch_uid="orchestration")
 
 

@@ -5,14 +5,14 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db.models import F, QuerySet, TextField
+from django.db.models import F, TextField
 from django.db.models.functions import Cast, Left, Length
-from django.utils import timezone
 from django.utils.functional import cached_property
 
 from agents.models import AgentVersion
 from approvals.models import Request
-from orchestration.models import DefinitionVersion, Deliverable, Event, Payload, Run, Step, Worker
+from orchestration.models import DefinitionVersion, Deliverable, Event, Payload, Run, Step
+from orchestration.reasons.facts import Facts
 from orchestration.timeline import Span, spans_of
 
 MOST_MOVES = 5_000  # events that the timeline is drawn of, the newest
@@ -59,7 +59,8 @@ class RunRows:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.now = timezone.now()
+        self.facts = Facts(run)
+        self.now = self.facts.now
 
     @cached_property
     def outline(self) -> Outline:
@@ -145,17 +146,7 @@ class RunRows:
 
     def events_of(self, keys: Iterable[int]) -> list[Event]:
         """Of these rows, in order, with what they say: those among the run's newest."""
-        return list(self._newest_events().filter(key__in=list(keys)))
-
-    @cached_property
-    def cancel_wish(self) -> dict[str, Any]:
-        """{reason, by} of whoever wanted it canceled; empty if nobody did. Not much happens after that."""
-        said = self._newest_events().filter(type="run.canceling").values_list("data", flat=True).first()
-        return said or {}
-
-    def _newest_events(self) -> QuerySet[Event]:
-        """By their numbers, which have an index: a run may have a million."""
-        return Event.objects.after(self.run, self.run.seq - MOST_MOVES)
+        return list(self.facts.newest_events.filter(key__in=list(keys)))
 
     # --- who and what belongs to it
 
@@ -167,15 +158,6 @@ class RunRows:
 
     def question_of(self, step: Step) -> Request | None:
         return next((asked for asked in self.questions if asked.context.get("key") == step.key), None)
-
-    @cached_property
-    def workers(self) -> dict[int, Worker]:
-        owners = {step.owner for step in self.steps if step.owner is not None}
-        return Worker.objects.in_bulk(owners) if owners else {}
-
-    @cached_property
-    def some_worker_lives(self) -> bool:
-        return Worker.objects.filter(dead_at=None, lease_until__gt=self.now).exists()
 
     @cached_property
     def relatives(self) -> dict[int, Run]:

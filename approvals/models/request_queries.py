@@ -42,9 +42,9 @@ class RequestQuerySet(models.QuerySet["Request"]):
         """With `ended_at`."""
         return self.exclude(status=Status.PENDING).annotate(ended_at=ENDED_AT)
 
-    def of_run(self, run: str) -> RequestQuerySet:
-        """Those whose asker put `run` into their context."""
-        return self.alias(context_run=KT("context__run")).filter(context_run=run)
+    def of_run(self, *runs: str) -> RequestQuerySet:
+        """Those whose asker put one of `runs` into their context."""
+        return self.alias(context_run=KT("context__run")).filter(context_run__in=runs)
 
     def for_inbox(self) -> RequestQuerySet:
         return self.select_related("policy", "requested_by__user", "decided_by__user")

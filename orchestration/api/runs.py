@@ -48,6 +48,17 @@ class RunOutput(serializers.ModelSerializer[Run]):
         fields: tuple[str, ...] = ("id", "status", "definition", "started_by", "created_at", "ended_at")
 
 
+class ReasonOutput(serializers.Serializer[Any]):
+    """Of what holds the run: `step` is one of its steps, `url` the page where something can be done about it."""
+
+    kind = serializers.CharField()
+    sentence = serializers.CharField()
+    step = serializers.CharField(allow_null=True)
+    since = serializers.DateTimeField(allow_null=True)
+    until = serializers.DateTimeField(allow_null=True)
+    url = serializers.CharField(allow_null=True)
+
+
 class StepOutput(serializers.Serializer[Step]):
     """`attempts` counts the tries of this round; `request` is the question that a step waiting for approval asks."""
 
@@ -89,11 +100,12 @@ class RunDetail(RunOutput):
     output = serializers.SerializerMethodField()
     input = serializers.JSONField(allow_null=True)
     error = serializers.JSONField(allow_null=True)
+    why = ReasonOutput(source="explain", many=True)
     parent_run = serializers.SerializerMethodField()
     steps = serializers.SerializerMethodField()
 
     class Meta(RunOutput.Meta):
-        fields = (*RunOutput.Meta.fields, "input", "output", "error", "parent_run", "steps")
+        fields = (*RunOutput.Meta.fields, "input", "output", "error", "why", "parent_run", "steps")
 
     @extend_schema_field(OpenApiTypes.ANY)
     def get_output(self, run: Run) -> Any:

@@ -2,6 +2,7 @@ import hashlib
 from typing import Self
 
 from django.db import models, transaction
+from django.db.models.fields.json import KT
 
 from accounts import audit
 from accounts.json_values import canonical
@@ -109,3 +110,8 @@ class DefinitionVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.definition_id} v{self.number}"
+
+    def attempts_of(self, position: int) -> int:
+        """How many tries the step at that place has, by its `retry`. Taken out by the database: a plan may be long."""
+        retry = KT(f"plan__steps__{position - 1}__retry__attempts")
+        return int(DefinitionVersion.objects.filter(pk=self.pk).values_list(retry, flat=True).get() or 1)

@@ -3,9 +3,11 @@ from typing import Any, Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from accounts.models import Member, Organization
 from orchestration.models.definitions import DefinitionVersion
+from orchestration.reasons import Reason, reasons_of
 
 # Rows of the hot tables carry no foreign keys in the database: they cost 28 % of the throughput, and only the
 # engine's functions write them.
@@ -84,9 +86,16 @@ class Run(models.Model):
     def __str__(self) -> str:
         return self.public_id
 
+    def get_absolute_url(self) -> str:
+        return reverse("pages:run", args=[self.public_id])
+
     @property
     def has_ended(self) -> bool:
         return self.status in self.ENDED
+
+    def explain(self) -> list[Reason]:
+        """Why it is where it is: all that holds it, the most urgent at the front; never empty."""
+        return reasons_of(self)
 
     def newest_steps(self) -> list["Step"]:
         """What people see of its steps: each in its newest round, in the definition's order. One query."""

@@ -18,8 +18,9 @@ from approvals.models import Request
 from orchestration.curl import commands_of
 from orchestration.engine import answers
 from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded
-from orchestration.explain import explain
+from orchestration.explain import sentences
 from orchestration.models import Event, Run, Step
+from orchestration.reasons.sources import why
 from orchestration.relatives import moved_relatives
 from orchestration.run_rows import RunRows, values_of_run, values_of_step
 from orchestration.step_lines import KINDS_OF_ERROR, Lines, conversation_of, most_telling, tries_of
@@ -54,7 +55,7 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
         "run": run,
         "tab": tab,
         "definition": run.definition_version.definition,
-        "sentence": explain(rows),
+        "sentences": sentences(why(rows.facts)),
         "status": rows.told_status,
         "waits_for": next((step.waits_for for step in rows.steps if step.status == Step.Status.WAITING), None),
         "tabs": _tabs(run, tab),
@@ -73,10 +74,8 @@ def _tabs(run: Run, here: str) -> list[dict[str, Any]]:
 
 
 def _to_decide(rows: RunRows, member: Any) -> Request | None:
-    """The question that this member may answer now."""
-    if not any(step.waits_for == "approval" for step in rows.steps):
-        return None
-    return next((asked for asked in rows.questions if asked.can_be_decided_by(member, at=rows.now)), None)
+    """The question, of this run or of one below it, that this member may answer now."""
+    return next((asked for asked in rows.facts.questions if asked.can_be_decided_by(member, at=rows.now)), None)
 
 
 # --- overview
@@ -148,6 +147,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveFo
         "asked": asked,
         "decisions": list(asked.decisions.select_related("member__user")) if asked else [],
         "child": rows.relatives.get(step.child_run_id or 0),
+        "asked_below": rows.facts.questions_below(step),
         "rounds": rows.rounds_of(step),
         "deliverables": [event.data for event in events if event.type == "deliverable.created" and event.data],
         "reason": next((said["reason"] for event in reversed(events) if (said := event.data or {}).get("reason")), ""),

@@ -18,6 +18,15 @@ def words_of(client, run, query=""):
     return re.sub(r"<[^>]+>", "", sentence).strip().replace("&lt;", "<").replace("&gt;", ">")
 
 
+def live_worker(pk, seconds=60):
+    """Whose lease ends in so many seconds."""
+    rows(
+        "insert into orchestration_worker (id, host, pid, lease_until)"
+        " values (%s, 'box 7', 42, clock_timestamp() + make_interval(secs => %s))",
+        [pk, seconds],
+    )
+
+
 def test_a_step_that_no_worker_takes_is_told_with_its_queue(viewer, begin):
     run = begin(CHAIN)
     assert words_of(viewer, run) == "figures is ready; a worker takes it up at once."
@@ -26,8 +35,7 @@ def test_a_step_that_no_worker_takes_is_told_with_its_queue(viewer, begin):
         r"figures has been ready for 1 min( \d s)?, and no worker has taken it: no worker is running; start one.",
         words_of(viewer, run),
     )
-    living = "insert into orchestration_worker (host, pid, lease_until) values ('h', 1, clock_timestamp() + '1 minute')"
-    rows(living, [])
+    live_worker(1)
     assert "are workers of queue tool running" in words_of(viewer, run)
 
 
@@ -35,9 +43,21 @@ def test_a_running_step_is_told_with_its_worker(viewer, begin):
     run = begin("  figures: {agent: echo}\n  other: {agent: echo}\n")
     claim(run, "figures", 20)
     assert re.fullmatch(r"Running figures for 2\d s\.", words_of(viewer, run))
-    rows("insert into orchestration_worker (id, host, pid, lease_until) values (1, 'box 7', 42, now())", [])
+    live_worker(1)
     claim(run, "other")
     assert re.fullmatch(r"Running figures for 2\d s on worker box:42 \(and other\)\.", words_of(viewer, run))
+
+
+def test_a_step_whose_worker_is_lost_is_told_with_what_follows(viewer, begin):
+    run = begin("  figures: {agent: echo}\n  other: {agent: echo}\n")
+    live_worker(1, -20)
+    claim(run, "figures")
+    wanted = r"Worker box:42, which ran figures, has been lost for 2\d s\. "
+    assert re.fullmatch(wanted + r"No worker is running that would notice; start one\.", words_of(viewer, run))
+    live_worker(2)
+    assert re.fullmatch(wanted + r"It runs again as soon as another worker notices\.", words_of(viewer, run))
+    rows("update orchestration_step set repeatable = false", [])
+    assert words_of(viewer, run).endswith("a person is asked as soon as another worker notices.")
 
 
 def test_a_question_is_told_with_who_is_asked_and_until_when(viewer, begin):
