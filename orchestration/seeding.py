@@ -1,12 +1,43 @@
 from pathlib import Path
+from typing import Any
 
-from accounts.models import Organization
+from ruamel.yaml import YAML
+
+from accounts.models import Member, Organization
 from orchestration import sources
+from orchestration.engine import starts
+from orchestration.models import Run
 
 LIBRARY = Path(__file__).resolve().parent / "library"
+EXAMPLES = LIBRARY / "examples"
+PLAY = ".play.yaml"  # how the name of a file ends that says how a definition is tested: see docs/testing.md
+
+
+def read_play(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
 
 
 def seed_definitions(organization: Organization) -> None:
     """The definitions that are shipped; again and again without harm."""
-    files = [sources.Source(path.name, path.read_text()) for path in sorted(LIBRARY.glob("*.yaml"))]
+    _apply(LIBRARY, organization)
+
+
+def seed_examples(organization: Organization) -> None:
+    """One for each thing that a definition may say."""
+    _apply(EXAMPLES, organization)
+
+
+def _apply(folder: Path, organization: Organization) -> None:
+    paths = [path for path in sorted(folder.glob("*.yaml")) if not path.name.endswith(PLAY)]
+    files = [sources.Source(path.name, path.read_text(encoding="utf-8")) for path in paths]
     sources.apply(files, organization=organization, by=None)
+
+
+def start_examples(by: Member) -> None:
+    """A run of each example that was never started here, with the input of its test."""
+    for path in sorted(EXAMPLES.glob(f"*{PLAY}")):
+        slug = f"example-{path.name.removesuffix(PLAY)}"
+        of_it = Run.objects.filter(definition_version__definition__slug=slug, organization=by.organization_id)
+        if not of_it.exists():
+            given = read_play(path).get("input")
+            starts.start(organization=by.organization, definition=slug, given=given or {}, by=by)

@@ -212,7 +212,7 @@ def run(options: argparse.Namespace, began: float) -> None:
         )
         manage(supervisor, data, "migrate", "--no-input")
         if not options.no_demo:
-            manage(supervisor, data, "seed_demo")
+            manage(supervisor, data, "seed_demo", "--start-examples")
         if not supervisor.is_stopping:
             supervisor.add(*parts(data, options.port, simulators_port, os.environ))
             wait_for_site(supervisor, options.port, data / "log")

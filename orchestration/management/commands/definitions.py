@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from accounts.models import Organization
 from orchestration import sources
 from orchestration.exceptions import InvalidDefinition
+from orchestration.seeding import PLAY
 
 
 class Command(BaseCommand):
@@ -35,6 +36,7 @@ def sources_at(path: Path) -> list[sources.Source]:
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix in {".yaml", ".yml", ".json"})
+        files = [file for file in files if not file.name.endswith(PLAY)]
         if not files:
             raise CommandError(f"{path} holds no .yaml, .yml or .json file.")
     try:

@@ -3,23 +3,30 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from accounts.models import Organization
+from accounts.models import Member, Organization
 from accounts.seeding import seed_people
 from agents.seeding import seed_agents
 from approvals.seeding import seed_policies
-from orchestration.seeding import seed_definitions
+from orchestration import seeding
 from simulators.kpi import CannotMakeReader, seed_kpi
 
 
 class Command(BaseCommand):
     help = "People, policies, agents, definitions and KPIs of the demo; again and again without harm."
 
-    def handle(self, **options):
+    def add_arguments(self, parser):
+        parser.add_argument("--start-examples", action="store_true", help="and a run of each shipped example")
+
+    def handle(self, *, start_examples, **options):
         seed_people(Path(settings.DATA_DIR))
         for organization in Organization.objects.all():
             seed_policies(organization)
             seed_agents(organization)
-            seed_definitions(organization)
+            seeding.seed_definitions(organization)
+        operator = Member.objects.select_related("organization").get(user__username="operator")
+        seeding.seed_examples(operator.organization)
+        if start_examples:
+            seeding.start_examples(operator)
         try:
             seed_kpi()
         except CannotMakeReader as error:

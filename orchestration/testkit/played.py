@@ -1,0 +1,141 @@
+"""A run of a play: what became of it, and what people do to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from approvals.models import Request
+from orchestration.engine import answers
+from orchestration.engine.outcomes import load_payload
+from orchestration.models import Run, Step
+from orchestration.testkit.exceptions import NothingAsked
+
+if TYPE_CHECKING:
+    from orchestration.testkit.play import Play
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedStep:
+    """A step as it is at the moment. `attempt` counts the tries of its newest round."""
+
+    name: str
+    kind: str
+    status: str
+    waits_for: str | None
+    round: int
+    index: int | None
+    attempt: int
+    input: Any
+    output: Any
+    error: Mapping[str, Any] | None
+    decision: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, step: Step) -> "PlayedStep":
+        same = {name: getattr(step, name) for name in cls.__slots__ if name not in ("input", "output")}
+        return cls(**same, input=whole(step.input, step.input_digest), output=whole(step.output, step.output_digest))
+
+
+class PlayedRun:
+    """Reads are of this moment; after each verb all has been done that can be done without time passing."""
+
+    def __init__(self, play: "Play", pk: int) -> None:
+        self.play = play
+        self.pk = pk
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{step.name} {step.status}" for step in self.steps.values())
+        return f"<{self.row.status}: {told}>"
+
+    # --- reads
+
+    @property
+    def row(self) -> Run:
+        return Run.objects.get(pk=self.pk)
+
+    @property
+    def status(self) -> str:
+        return self.row.status
+
+    @property
+    def output(self) -> Any:
+        row = self.row
+        return whole(row.output, row.output_digest)
+
+    @property
+    def error(self) -> Any:
+        return self.row.error
+
+    @property
+    def steps(self) -> dict[str, PlayedStep]:
+        """By name, each in its newest round."""
+        return {step.name: PlayedStep.of(step) for step in self.row.newest_steps()}
+
+    @property
+    def waiting(self) -> dict[str, str | None]:
+        """What the steps that wait wait for: approval, time, event, child, limit or retry."""
+        return {step.name: step.waits_for for step in self.steps.values() if step.status == Step.Status.WAITING}
+
+    @property
+    def children(self) -> list["PlayedRun"]:
+        keys = Run.objects.filter(parent_run_id=self.pk).order_by("pk").values_list("pk", flat=True)
+        return [PlayedRun(self.play, key) for key in keys]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """[{seq, type, at, …}]"""
+        return [event.as_json() for event in self.row.events.order_by("seq")]
+
+    @property
+    def deliverables(self) -> dict[str, str]:
+        """The newest version of each, by name."""
+        return {each.name: each.content for each in self.row.deliverables.order_by("pk")}
+
+    def question(self, step: str) -> Request:
+        """The open question of this step, or of a step of that name in a run below. Raises NothingAsked."""
+        asked = Request.objects.pending().filter(context__run=self.row.public_id, context__step=step).order_by("pk")
+        found = asked.first()
+        if found is None:
+            for child in self.children:
+                try:
+                    return child.question(step)
+                except NothingAsked:
+                    continue
+            raise NothingAsked(f"{step} asks nothing now: {self!r}")
+        return found
+
+    # --- verbs
+
+    def answer(
+        self,
+        step: str,
+        choice: str = "continue",
+        *,
+        note: str = "",
+        edits: Mapping[str, Any] | None = None,
+        by: str = "approver",
+    ) -> "PlayedRun":
+        """`edits`: new values by JSON Pointer; `by`: a role. The refusals are those of every door."""
+        asked = self.question(step)
+        member = self.play.people[by]
+        asked.decide(by=member, choice=choice, digest=asked.digest, note=note, edits=edits)
+        return self._on()
+
+    def resolve(self, step: str, outcome: str, output: Any = None, *, by: str = "operator") -> "PlayedRun":
+        """Say what became of an uncertain step: completed, failed, or again."""
+        row = self.row
+        found = next(each for each in row.newest_steps() if each.name == step)
+        answers.resolve(row, found, by=self.play.people[by], outcome=outcome, output=output, reason="as the test says")
+        return self._on()
+
+    def cancel(self, *, by: str = "operator") -> "PlayedRun":
+        answers.cancel(self.row, by=self.play.people[by], reason="as the test says")
+        return self._on()
+
+    def _on(self) -> "PlayedRun":
+        self.play.go()
+        return self
+
+
+def whole(inline: Any, digest: Any) -> Any:
+    return inline if digest is None else load_payload(bytes(digest))

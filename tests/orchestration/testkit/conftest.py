@@ -1,0 +1,3 @@
+from orchestration.testkit.fixtures import play
+
+__all__ = ["play"]
