@@ -38,6 +38,11 @@ class Definition(models.Model):
     description = models.TextField(blank=True)
     current_version = models.ForeignKey("DefinitionVersion", models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    archived_at = models.DateTimeField(null=True)
+    rollout_version = models.ForeignKey(
+        "DefinitionVersion", models.PROTECT, null=True, related_name="+", db_constraint=False
+    )
+    rollout_percent = models.PositiveSmallIntegerField(null=True)  # of new runs begin with that one
 
     objects = DefinitionQuerySet.as_manager()
 

@@ -19,6 +19,30 @@ class Payload(models.Model):
         return self.digest.hex()
 
 
+class CacheEntry(models.Model):
+    """A step's output, kept for steps that would ask the same again."""
+
+    pk = models.CompositePrimaryKey("organization_id", "digest")
+    organization_id = models.BigIntegerField()
+    digest = models.BinaryField()
+    output = models.JSONField(null=True)
+    output_digest = models.BinaryField(null=True)
+    run_id = models.BigIntegerField()  # where it was made
+    key = models.IntegerField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("expires_at",), name="cache_entry_expires"),
+            models.Index(
+                fields=("output_digest",), name="cache_entry_output", condition=models.Q(output_digest__isnull=False)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.digest.hex()
+
+
 class DeliverableQuerySet(models.QuerySet["Deliverable"]):
     def visible_to(self, member: Member) -> Self:
         return self.filter(run__organization_id=member.organization_id)

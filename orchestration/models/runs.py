@@ -1,6 +1,7 @@
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -64,6 +65,21 @@ class Run(models.Model):
     started_by = models.ForeignKey(Member, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
     created_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)
+    level = models.SmallIntegerField(db_default=0)  # what a worker must understand to claim its steps
+    root_run_id = models.BigIntegerField(null=True)  # the first of its tree; null: itself
+    budgets = ArrayField(models.BigIntegerField(), null=True)  # the runs whose budgets it spends, its own first
+    labels = models.JSONField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    reversible = models.BooleanField(db_default=False)  # it has steps that can be undone
+    undoing = models.BooleanField(db_default=False)  # they are being undone
+    limited = models.BooleanField(db_default=False)  # it holds a place among the starts of a limit
+    stays = models.BooleanField(db_default=False)  # it goes on when its parent ends
+    schedule_id = models.BigIntegerField(null=True)
+    planned_at = models.DateTimeField(null=True)  # the time of its schedule
+    forked_run_id = models.BigIntegerField(null=True)
+    forked_key = models.IntegerField(null=True)
+    pinned_at = models.DateTimeField(null=True)  # a person keeps it
+    archived_at = models.DateTimeField(null=True)
 
     objects = RunQuerySet.as_manager()
 
@@ -80,6 +96,18 @@ class Run(models.Model):
             models.Index(fields=("organization", "id"), name="run_open", condition=models.Q(ended_at=None)),
             models.Index(
                 fields=("parent_run_id",), name="run_children", condition=models.Q(parent_run_id__gt=0, ended_at=None)
+            ),
+            models.Index(
+                fields=("deadline_at",),
+                name="run_overdue",
+                condition=models.Q(ended_at=None, deadline_at__isnull=False),
+            ),
+            models.Index(fields=("root_run_id",), name="run_tree", condition=models.Q(root_run_id__isnull=False)),
+            GinIndex(
+                fields=("labels",),
+                name="run_labels",
+                opclasses=["jsonb_path_ops"],
+                condition=models.Q(labels__isnull=False),
             ),
         )
 
@@ -158,6 +186,40 @@ class Step(models.Model):
     feedback = models.JSONField(null=True)
     usage = models.JSONField(null=True)
     child_run_id = models.BigIntegerField(null=True)
+    # Of an item of a map or a pass of a loop, and of the head that laid them:
+    head = models.IntegerField(null=True)  # the key of the row whose item or pass this is
+    pass_number = models.IntegerField(null=True, db_column="pass")  # from 0
+    phase = models.SmallIntegerField(db_default=0)  # 1: its items are laid, it gathers when it is claimed
+    item = models.JSONField(null=True)
+    item_digest = models.BinaryField(null=True)
+    first_item = models.IntegerField(null=True)  # the key of a head's first item
+    item_count = models.IntegerField(null=True)  # of a head that waits for so many items
+    next_item = models.IntegerField(null=True)  # the next to be let go, where only so many run at once
+    bearable = models.IntegerField(null=True)  # how many may fail
+    windowed = models.BooleanField(db_default=False)  # an item whose end lets the next go
+    # How its end counts for others, and theirs for it:
+    slack = models.IntegerField(null=True)  # how many needs may fail or stay open; null: all are needed
+    forgiven = models.BooleanField(db_default=False)  # its failure is not the run's
+    carries = models.BooleanField(db_default=False)  # its failure lets those that need it start
+    # Its limits and times:
+    limited = models.BooleanField(db_default=False)  # it may hold slots of limits
+    due_as = models.TextField(null=True)  # noqa: DJ001  what it becomes at wake_at: ready, completed, failed; null: by waits_for
+    first_at = models.DateTimeField(null=True)  # the start of its first try
+    total_seconds = models.FloatField(null=True)
+    queue_seconds = models.FloatField(null=True)
+    expect_seconds = models.FloatField(null=True)
+    total_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    expect_at = models.DateTimeField(null=True)
+    # What undoes it, of which outside event it heard, and where it came from:
+    undo = models.JSONField(null=True)
+    undo_digest = models.BinaryField(null=True)  # of a large input in `undo`
+    undo_version_id = models.BigIntegerField(null=True)  # of the agent that would undo it
+    undoes = models.IntegerField(null=True)  # the key of the row that this one undoes
+    event_id = models.BigIntegerField(null=True)
+    inherited_run = models.BigIntegerField(null=True)
+    inherited_key = models.IntegerField(null=True)
+    confirm = models.BooleanField(db_default=False)  # a person is asked before it starts
 
     class Meta:
         managed = False  # partitioned by range of the run's id: migration 0002 makes the table

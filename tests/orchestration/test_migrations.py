@@ -1,9 +1,11 @@
 """The tables of the engine, made and unmade."""
 
+import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from orchestration.engine.connection import rows
 from tests.harness import assert_sound, claim, end, forget_versions, make_worker
 
 
@@ -21,8 +23,18 @@ def test_the_migrations_go_back_and_forth_with_rows_in_the_tables(servers, commi
 
     migrate_and_run()
     (leaf,) = leaves()
-    for target in ("0001", "zero"):
+    for target in ("0011", "0001", "zero"):
         call_command("migrate", "orchestration", target, verbosity=0)
         call_command("migrate", "orchestration", leaf[1], verbosity=0)
         forget_versions()
         migrate_and_run()
+
+
+def test_nothing_goes_back_while_a_run_is_open_that_the_release_before_would_misunderstand(committed, begin):
+    run = begin("  a: {agent: echo}\n")
+    rows("update orchestration_run set level = 1")
+    with pytest.raises(ProgrammingError, match="let them end, or cancel them"):
+        call_command("migrate", "orchestration", "0012", verbosity=0)
+    call_command("migrate", "orchestration", verbosity=0)
+    assert rows("select level from orchestration_run where id = %s", [run.pk]) == [(1,)]
+    assert not rows("select indexrelid::regclass::text from pg_index where not indisvalid")

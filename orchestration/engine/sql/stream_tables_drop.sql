@@ -1,0 +1,1 @@
+drop table orchestration_streamhead, orchestration_streamvalue;
