@@ -51,6 +51,10 @@ def check_expression(
         if name not in FUNCTIONS:
             message = f"There is no function {name}."
             draft.find_in(at, text, start + offset, "unknown-function", message, did_you_mean(name, FUNCTIONS))
+    try:
+        expression.refuse_too_much({})
+    except ExpressionError as exc:
+        draft.find_in(at, text, start, "expression", f"{exc}.", "Do less in one expression.")
     for one in expression.reads:
         for depth, rule, message, fix in _read(draft, one, step, roots):
             draft.find_in(at, text, start + one.offsets[depth], rule, message, fix)

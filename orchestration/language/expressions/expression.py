@@ -11,12 +11,15 @@ from functools import lru_cache
 from typing import Any
 
 import cel
+from django.conf import settings
 
+from . import parts
 from .errors import ExpressionError, reason, syntax_error
 from .functions import EXTRA_FUNCTIONS
 from .plain import NotPlain, plain
-from .reads import Read, Scan, TooDeep, scan
+from .reads import Read, Scan, TooDeep, scan, tokens
 from .variables import ABSENT, follow, pruned, wanted_by
+from .work import Shapes, cost_of, shape_of
 
 LONGEST_EXPRESSION = 4_000
 
@@ -38,7 +41,7 @@ class Names:
 class Expression:
     """One compiled CEL expression; threads may share it."""
 
-    __slots__ = ("_extra", "_path", "_program", "_wanted", "functions", "reads", "source")
+    __slots__ = ("_cost", "_divided", "_extra", "_path", "_program", "_wanted", "functions", "reads", "source")
 
     def __init__(self, source: str) -> None:
         if len(source) > LONGEST_EXPRESSION:
@@ -51,6 +54,9 @@ class Expression:
         self._wanted = wanted_by(found.reads)
         self._path = found.reads[0].path if found.is_plain_path else None
         self._extra = {name: EXTRA_FUNCTIONS[name] for name in found.functions if name in EXTRA_FUNCTIONS}
+        items = list(tokens(source))
+        self._cost = cost_of(items)
+        self._divided = self._parts_of(parts.divided(source, items))
 
     @property
     def path(self) -> tuple[str | int, ...] | None:
@@ -71,15 +77,50 @@ class Expression:
         """The value as plain JSON. `context` holds typed JSON (see `Typing`), unchanged. Raises ExpressionError."""
         if self._path is not None and (value := follow(context, self._path)) is not ABSENT:
             return self._plain(value)
+        if self._divided is not None:
+            path, over, then = self._divided
+            if type(items := follow(context, path)) is list and len(items) > parts.LENGTH:
+                found = over._evaluate_parts(items, context)
+                return self._plain(found) if then is None else then.evaluate({**context, parts.NAME: found})
         variables = pruned(self._wanted, context)
+        if self._cost is not None:
+            self.refuse_too_much({name: shape_of(value) for name, value in variables.items()})
+        return self._plain(self._execute(variables))
+
+    def refuse_too_much(self, shapes: Shapes, times: int = 1) -> None:
+        """Before it runs. Raises ExpressionError."""
+        if self._cost is not None and self._cost(shapes)[1] * times > settings.EXPRESSION_MOST_WORK:
+            most = f"at most {settings.EXPRESSION_MOST_WORK:,} units are taken (setting EXPRESSION_MOST_WORK)"
+            raise ExpressionError(f"`{self.source}`: this can take too much work with these values; {most}")
+
+    def _parts_of(self, found: parts.Divided | None) -> "tuple[tuple[str, ...], Expression, Expression | None] | None":
+        if found is None:
+            return None
+        over, then = Expression(found.over), None if found.then is None else Expression(found.then)
+        for part in (over, then):
+            if part is not None:
+                part.source = self.source  # as errors name it
+        return found.path, over, then
+
+    def _evaluate_parts(self, items: list[Any], context: Mapping[str, Any]) -> list[Any]:
+        variables = pruned(self._wanted, context)
+        if self._cost is not None:
+            own, *below = shape_of(items)
+            shapes = {name: shape_of(value) for name, value in variables.items()}
+            shapes[parts.NAME] = (own._replace(count=parts.LENGTH), *below)
+            self.refuse_too_much(shapes, times=len(items) // parts.LENGTH + 1)
+        found: list[Any] = []
+        for start in range(0, len(items), parts.LENGTH):
+            found += self._execute({**variables, parts.NAME: items[start : start + parts.LENGTH]})
+        return found
+
+    def _execute(self, variables: dict[str, Any]) -> Any:
         try:
             if self._extra:
-                value = self._program.execute(cel.Context(variables=variables, functions=self._extra))
-            else:
-                value = self._program.execute(variables)
+                return self._program.execute(cel.Context(variables=variables, functions=self._extra))
+            return self._program.execute(variables)
         except (LookupError, ValueError, TypeError, RuntimeError, ArithmeticError) as exc:
             raise ExpressionError(f"`{self.source}`: {reason(exc)}") from exc
-        return self._plain(value)
 
     def _plain(self, value: Any) -> Any:
         try:
