@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+
 from accounts.json_values import DEEPEST_JSON, is_too_deep
 from orchestration.engine.connection import decoded, rows, value
 from orchestration.models import subject_of
@@ -90,7 +92,7 @@ def failed(error_class: str, message: str, *, given: Any = None, **fields: Any) 
 
 
 class NotRecordable(ValueError):
-    """A value that cannot be kept: a zero character, NaN, nested too deep, or what is no JSON at all."""
+    """A value that cannot be kept: a zero character, NaN, nested too deep, too large, or what is no JSON at all."""
 
 
 class NotPrepared(Exception):
@@ -133,6 +135,9 @@ def dump(content: Any) -> str:
         text = ENCODER.encode(content)
     except (TypeError, ValueError, RecursionError) as exc:
         raise NotRecordable(f"This is no JSON: {exc}") from exc
+    if len(text) > settings.OUTPUT_MOST_BYTES:
+        most = f"at most {settings.OUTPUT_MOST_BYTES:,} are kept (setting OUTPUT_MOST_BYTES)"
+        raise NotRecordable(f"This has {len(text):,} bytes as JSON; {most}.")
     if text.count("[") + text.count("{") > DEEPEST_JSON and is_too_deep(content):  # mostly, counting tells enough
         raise NotRecordable(f"This is nested deeper than {DEEPEST_JSON}.")
     if "\\u0000" in text and ZERO.search(text):

@@ -107,7 +107,7 @@ class Expression:
         if self._cost is not None:
             own, *below = shape_of(items)
             shapes = {name: shape_of(value) for name, value in variables.items()}
-            shapes[parts.NAME] = (own._replace(count=parts.LENGTH), *below)
+            shapes[parts.NAME] = (own._replace(length=parts.LENGTH), *below)
             self.refuse_too_much(shapes, times=len(items) // parts.LENGTH + 1)
         found: list[Any] = []
         for start in range(0, len(items), parts.LENGTH):

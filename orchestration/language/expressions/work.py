@@ -21,7 +21,7 @@ from .reads import BINDING, CLOSERS, Token
 class Level(NamedTuple):
     """The largest of all values at one depth: elements, values that lie in it, characters."""
 
-    count: int = 0
+    length: int = 0
     nodes: int = 1
     chars: int = 0
 
@@ -69,9 +69,9 @@ def cost_of(tokens: list[Token]) -> Cost | None:
     return partial(_given_back, parts)
 
 
-def _around(count: int, below: list[Shape]) -> Shape:
+def _around(length: int, below: list[Shape]) -> Shape:
     nodes, chars = sum(shape[0].nodes for shape in below), sum(shape[0].chars for shape in below)
-    return (Level(count, 1 + nodes, chars), *_largest(below))
+    return (Level(length, 1 + nodes, chars), *_largest(below))
 
 
 def _largest(shapes: Iterable[Shape]) -> Shape:
@@ -233,7 +233,7 @@ def _below(above: Cost, index: list[Cost], shapes: Shapes) -> tuple[Shape, int]:
 
 def _repeated(name: str, variable: str, over: Cost, body: list[Cost], shapes: Shapes) -> tuple[Shape, int]:
     shape, work = over(shapes)
-    times, one = shape[0].count, shape[1:] or LEAF
+    times, one = shape[0].length, shape[1:] or LEAF
     found, each = _all(body, {**shapes, variable: one})
     work += times * (ROUND + one[0].nodes + each)
     copies = times * (times + 1) // 2
@@ -251,20 +251,20 @@ def _called(name: str, arguments: list[Cost], extra: int, shapes: Shapes) -> tup
     given = _added(found)
     work += CALL + extra + (CONVERTED * _size(given) if name in IN_PYTHON else given[0].chars // CHARACTERS)
     if name in PAIRWISE:
-        work += given[0].count * given[0].nodes
+        work += given[0].length * given[0].nodes
     made = _made_by(name, found, given)
     return made, work + _size(made)
 
 
 def _made_by(name: str, found: list[Shape], given: Shape) -> Shape:
-    count, nodes, chars = given[0]
+    length, nodes, chars = given[0]
     longest = max((shape[0].chars for shape in found[1:]), default=chars)
     if name in SCALARS:
         return LEAF
     if name == "replace":
         return (Level(0, 1, (chars + 1) * (longest + 1)),)
     if name == "join":
-        return (Level(0, 1, chars + count * longest),)
+        return (Level(0, 1, chars + length * longest),)
     if name == "split":
         return (Level(chars + 1, chars + 2, chars), Level(0, 1, chars))
     if name == "flatten":

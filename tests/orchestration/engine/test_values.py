@@ -5,7 +5,7 @@ from django.db import connection
 
 from orchestration.exceptions import InvalidInput
 from orchestration.models import Payload, Run, Step
-from tests.harness import until
+from tests.harness import assert_sound, until
 from tests.orchestration.engine.looks import decide, nested, statuses, step
 
 
@@ -105,3 +105,19 @@ def test_backslashes_before_a_zero_are_only_text(begin, engine, finished, hold):
     run = begin("  a: {agent: hold}\n")
     engine.look()
     assert step(finished(run), "a").output == {"x": "\\u0000"}
+
+
+@pytest.mark.parametrize("made", ["x" * 50_000_000, [7] * 25_000_000, {"rows": [{"text": "é" * 1_000}] * 10_000}])
+def test_an_output_of_50_mb_fails_its_step_and_nothing_of_it_is_kept(begin, engine, hold, finished, made):
+    hold.output = made
+    hold.go.set()
+    run = begin("  a: {agent: hold, retry: {attempts: 3}}\n  b: {agent: echo, needs: [a]}\n")
+    other = begin("  a: {agent: echo, with: {value: 1}}\n")
+    engine.look()
+    run = finished(run)
+    assert (run.error["class"], statuses(run)) == ("permanent", {"a": "failed", "b": "skipped"})
+    assert "at most 20,000,000 are kept (setting OUTPUT_MOST_BYTES)" in run.error["message"]
+    assert len(hold.calls) == 1
+    assert not Payload.objects.exists()
+    assert finished(other).status == "completed"
+    assert_sound(run.pk)
