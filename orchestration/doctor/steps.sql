@@ -3,6 +3,7 @@ select 'order' as finding, m.run_id, m.key, format('event %s, %s, follows %s', m
 from moves m where not coalesce(m.before, '') = any (case m.type
     when 'step.started' then array['', 'step.ready', 'step.blocked']
     when 'step.ready' then array['step.started', 'step.retrying', 'step.uncertain']
+    when 'step.retrying' then array['step.started', 'step.waiting']
     when 'step.completed' then array['step.started', 'step.waiting', 'checkpoint.requested', 'step.uncertain']
     when 'step.failed' then array['step.started', 'step.waiting', 'checkpoint.requested', 'step.uncertain']
     when 'step.skipped' then array['', 'step.started', 'step.blocked']

@@ -23,7 +23,9 @@ def _tell_parent(key: int) -> None:
     )
     if parent is not None:
         place = (parent.run_id, parent.key, parent.fence)
-        settle(place, "waiting", finished(place, _of_child(child, parent)))
+        # Another may just have told the same: then the step may wait for its next try, or for the child of that.
+        waits = Step.objects.filter(run_id=parent.run_id, key=parent.key, waits_for="child", child_run_id=child.pk)
+        settle(place, "waiting", finished(place, _of_child(child, parent)), only_if=waits.exists)
     failpoints.reach("told")
     rows("update orchestration_run set told_at = clock_timestamp() where id = %s and told_at is null", [child.pk])
 

@@ -8,11 +8,16 @@ from typing import Any
 
 from django.conf import settings
 
-from orchestration.engine.connection import returned_connection
+from orchestration.engine.connection import returned_connection, value
 from orchestration.engine.outcomes import Claim, Outcome, failed
 from orchestration.engine.plans import StepPlan, agent_of, plan_of
 
 LONGEST_PAUSE_SECONDS = 2.0
+TRIED_AGAIN = ("temporary", "timeout")  # by `retry`, if it says nothing of the class
+AGE = """
+select extract(epoch from clock_timestamp() - coalesce(first_at, started_at)) from orchestration_step
+where run_id = %s and key = %s
+"""
 # Of a call in which our own database failed, whatever the step says.
 DATABASE_LOST = {"attempts": 10, "backoff": 0.5, "factor": 2, "max": 60, "jitter": 0.2}
 
@@ -22,13 +27,32 @@ def pause_before_handing_back(claim: Claim) -> float:
     return float(min(0.05 * 2 ** min(claim.fence - claim.attempt, 10), LONGEST_PAUSE_SECONDS))
 
 
-def try_again(claim: Claim, retry: Mapping[str, Any] | None, outcome: Outcome, retry_after: float | None) -> Outcome:
-    seconds = retry_delay(retry, claim.attempt)
+def try_again(
+    claim: Claim, retry: Mapping[str, Any] | None, outcome: Outcome, retry_after: float | None = None
+) -> Outcome:
+    """A failure, or the wait for the next try, as `retry` says for its class. What the other side asks for in
+    `retry_after` stands in place of our own pause."""
+    rule = rule_for(retry, outcome.fields["error"]["class"])
+    seconds = retry_delay(rule, claim.attempt)
     if seconds is None:
         return outcome
-    asked = retry_after if retry_after is not None and math.isfinite(retry_after) else 0.0
-    wait = {"waits_for": "retry", "wake": max(seconds, min(asked, settings.LONGEST_RETRY_AFTER_SECONDS))}
-    return Outcome("waiting", input=outcome.input, fields={**outcome.fields, **wait})
+    if retry_after is not None and math.isfinite(retry_after) and retry_after >= 0:
+        seconds = min(retry_after, settings.LONGEST_RETRY_AFTER_SECONDS)
+    if retry and "total" in retry and since_first_try(claim) + seconds > retry["total"]:
+        return outcome
+    return Outcome("waiting", input=outcome.input, fields={**outcome.fields, "waits_for": "retry", "wake": seconds})
+
+
+def rule_for(retry: Mapping[str, Any] | None, error_class: str) -> Mapping[str, Any] | None:
+    """What `retry` says of a class of error; None: it is not tried again."""
+    rules: Mapping[str, Mapping[str, Any]] = (retry or {}).get("on", {})
+    return rules.get(error_class, retry if error_class in TRIED_AGAIN else None)
+
+
+def since_first_try(claim: Claim) -> float:
+    """Seconds since the step was first begun."""
+    with returned_connection():
+        return float(value(AGE, [claim.run, claim.key]))
 
 
 def timed_out(claim: Claim, message: str, *, given: Any = None) -> Outcome:
@@ -51,7 +75,7 @@ def _broken_off(claim: Claim, outcome: Outcome, retry: Mapping[str, Any] | None)
     if not repeatable:
         reason = outcome.fields["error"]["message"]
         return replace(outcome, becomes="uncertain", fields={**outcome.fields, "note": {"reason": reason}})
-    return try_again(claim, retry or step.retry, outcome, None)
+    return try_again(claim, retry or step.retry, outcome)
 
 
 def call_seconds(step: StepPlan) -> float:
@@ -62,5 +86,6 @@ def retry_delay(retry: Mapping[str, Any] | None, attempt: int) -> float | None:
     """Seconds until the next try, None if `attempt` was the last. Jitter spreads by its share to both sides."""
     if retry is None or attempt >= retry["attempts"]:
         return None
-    plain = min(retry["max"], retry["backoff"] * retry["factor"] ** (attempt - 1))
+    growth = retry["backoff"] * retry["factor"] ** (attempt - 1) + retry.get("add", 0.0) * (attempt - 1)
+    plain = min(retry["max"], growth)
     return float(plain * (1 + retry["jitter"] * random.uniform(-1, 1)))  # noqa: S311  spreads load, keeps no secret

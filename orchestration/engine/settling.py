@@ -5,15 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from orchestration.engine.connection import rows
 from orchestration.engine.execution import Execution
 from orchestration.engine.facts import facts_of
 from orchestration.engine.hints import hint_after_commit
-from orchestration.engine.outcomes import Claim, Outcome, encode, load_payload, store_payloads
+from orchestration.engine.outcomes import Claim, Item, Outcome, encode, load_payload, store_payloads
 from orchestration.engine.plans import agent_of
+from orchestration.engine.retries import try_again
 from orchestration.models import Step
 
 log = structlog.get_logger(__name__)
@@ -30,16 +31,28 @@ from orchestration_step s join orchestration_run r on r.id = s.run_id
 where s.run_id = %s and s.key = %s and s.fence = %s
 """
 LARGEST_SWEEP = 200
+Place = tuple[int, int, int]  # run, key, fence
 
 
-def settle(step: tuple[int, int, int], was: str, outcome: Outcome) -> bool:
-    """Move a step that nobody runs. False if it has moved on meanwhile. Ready steps are hinted to the workers."""
+def settle(step: Place, was: str, outcome: Outcome, *, only_if: Callable[[], bool] | None = None) -> bool:
+    """Move a step that nobody runs. False if it has moved on meanwhile. Ready steps are hinted to the workers.
+
+    `only_if` is asked under the lock of the run.
+    """
     item = encode(step, was, outcome)
     if item.payloads:
         store_payloads(list(item.payloads))
-    verdicts = dict(rows(FLUSH, [step[0], f'[{{"n":1,{item.text}}}]']))
+    if only_if is None:
+        return _settle(step[0], item)
+    with transaction.atomic():
+        rows("select from orchestration_run where id = %s for no key update", [step[0]])
+        return only_if() and _settle(step[0], item)
+
+
+def _settle(run: int, item: Item) -> bool:
+    verdicts = dict(rows(FLUSH, [run, f'[{{"n":1,{item.text}}}]']))
     ready = {verdict.removeprefix("ready:"): n for verdict, n in verdicts.items() if verdict.startswith("ready:")}
-    hint_after_commit(ready, [step[0]])
+    hint_after_commit(ready, [run])
     return verdicts.keys().isdisjoint({"late", "busy"})
 
 
@@ -62,13 +75,16 @@ def each(rows: QuerySet[Any], act: Callable[[int], None]) -> int:
     return done
 
 
-def finished(step: tuple[int, int, int], outcome: Outcome) -> Outcome:
-    """The outcome of a waiting step, with all that follows from a completion."""
+def finished(step: Place, outcome: Outcome) -> Outcome:
+    """The outcome of a waiting step with all that follows: of a completion, or of a failure that is tried again."""
     found = rows(CLAIM, step)
-    if not found or outcome.becomes != "completed":
-        return outcome  # if it has moved on, settling it will find the same
+    if not found:
+        return outcome  # it has moved on: settling it will find the same
     claim = Claim.of(found[0])
-    return Execution(claim, facts_of(claim), bool).finish(outcome)
+    execution = Execution(claim, facts_of(claim), bool)
+    return (
+        execution.finish(outcome) if outcome.becomes == "completed" else try_again(claim, execution.step.retry, outcome)
+    )
 
 
 def output_errors(step: Step, output: Any) -> list[dict[str, str]]:

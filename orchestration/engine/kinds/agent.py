@@ -37,13 +37,14 @@ def begin(execution: "Execution") -> Outcome:
         result = agent.runner(call)
     except agent_errors.Canceled as exc:
         if not execution.canceled():
-            return failed("permanent", f"{agent.slug} stopped, and was not asked to: {exc}", given=given)
+            stopped = failed("permanent", f"{agent.slug} stopped, and was not asked to: {exc}", given=given)
+            return try_again(claim, step.retry, stopped)
         # Of a run that is canceling the step is canceled; else this process drains, and another goes on.
         return Outcome("ready", input=given, fields={"unlost": True, "begun": True})
     except (OperationalError, InterfaceError) as exc:
         return database_lost(claim, str(exc).strip(), given=given)
     except agent_errors.Permanent as exc:
-        return failed("permanent", str(exc), given=given)
+        return try_again(claim, step.retry, failed("permanent", str(exc), given=given))
     except agent_errors.TimedOut as exc:
         return timed_out(claim, str(exc), given=given)
     except agent_errors.Temporary as exc:
@@ -52,7 +53,8 @@ def begin(execution: "Execution") -> Outcome:
     if isinstance(result, Delegated):
         return _start_child(execution, result, given)
     if errors := agent.output_errors(given, result.output):
-        return failed("permanent", f"{agent.slug} answered against its schema: {listed(errors)}", given=given)
+        wrong = failed("permanent", f"{agent.slug} answered against its schema: {listed(errors)}", given=given)
+        return try_again(claim, step.retry, wrong)
     return execution.finish(Outcome("completed", output=result.output, input=given, fields=_usage(result)))
 
 
