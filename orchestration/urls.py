@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from orchestration.api import definitions, deliverables, logs, runs
+from orchestration.api import definition_sets, definitions, deliverables, logs, runs
 from orchestration.feeds.views import events
 
 urlpatterns = [
@@ -15,6 +15,10 @@ urlpatterns = [
     path("definitions/check/", definitions.CheckView.as_view(), name="definitions-check"),
     path("definitions/<slug:slug>/", definitions.DefinitionView.as_view(), name="definition"),
     path("definitions/<slug:slug>/versions/", definitions.VersionsView.as_view(), name="definition-versions"),
+    path("definitions/<slug:slug>/export/", definitions.ExportView.as_view(), name="definition-export"),
+    path("definitions/<slug:slug>/difference/", definitions.DifferenceView.as_view(), name="definition-difference"),
+    path("definition-set/", definition_sets.DefinitionSetView.as_view(), name="definition-set"),
+    path("definition-set/check/", definition_sets.CheckSetView.as_view(), name="definition-set-check"),
     path("deliverables/", deliverables.DeliverablesView.as_view(), name="deliverables"),
     path("deliverables/<str:public_id>/", deliverables.DeliverableView.as_view(), name="deliverable"),
 ]

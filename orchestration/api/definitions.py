@@ -3,9 +3,12 @@
 import re
 from typing import Any
 
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import generics, serializers, status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,8 +20,9 @@ from accounts.permissions import roles
 from orchestration import sources
 from orchestration.api.words import Strict
 from orchestration.exceptions import InvalidDefinition
-from orchestration.language import Finding
+from orchestration.language import Compiled, Finding
 from orchestration.models import Definition, DefinitionVersion
+from ui.differences import Line, difference
 
 
 class BySlug(NewestFirst):
@@ -86,6 +90,12 @@ def source_of(request: Request) -> sources.Source:
     return sources.Source(words.validated_data["file"], words.validated_data["text"])
 
 
+def findings_of(checked: list[Compiled]) -> Response:
+    findings = [finding for compiled in checked for finding in compiled.findings]
+    valid = all(compiled.plan is not None for compiled in checked)
+    return Response({"valid": valid, "findings": InvalidDefinition(findings).errors})
+
+
 class DefinitionsView(generics.ListAPIView[Definition]):
     permission_classes = [roles(Role.BUILDER)]
     pagination_class = BySlug
@@ -116,9 +126,7 @@ class CheckView(APIView):
     @extend_schema(request=Text, responses=Findings)
     def post(self, request: Request) -> Response:
         """All findings about a text, warnings too; nothing is saved."""
-        compiled = sources.check(source_of(request), organization=member_of(request).organization)
-        errors = InvalidDefinition(compiled.findings).errors
-        return Response({"valid": compiled.plan is not None, "findings": errors})
+        return findings_of([sources.check(source_of(request), organization=member_of(request).organization)])
 
 
 class DefinitionView(APIView):
@@ -140,3 +148,66 @@ class VersionsView(generics.ListAPIView[DefinitionVersion]):
         rows = Definition.objects.visible_to(member_of(self.request))
         definition = get_object_or_404(rows, slug=self.kwargs["slug"])
         return definition.versions.select_related("created_by__user")
+
+
+class PlainYAML(JSONRenderer):
+    media_type = "application/yaml"
+    format = "yaml"
+
+
+class ExportView(APIView):
+    permission_classes = [roles()]
+    renderer_classes = [PlainYAML, JSONRenderer]
+
+    class Asked(serializers.Serializer[Any]):
+        version = serializers.IntegerField(min_value=1, required=False, help_text="Without it, the current one.")
+
+    @extend_schema(parameters=[Asked], responses={(200, "application/yaml"): OpenApiTypes.STR})
+    def get(self, request: Request, slug: str) -> HttpResponse:
+        """A version's text, just as it was saved."""
+        asked = self.Asked(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        definition = get_object_or_404(Definition.objects.visible_to(member_of(request)).for_list(), slug=slug)
+        version = definition.current_version
+        if "version" in asked.validated_data:
+            version = get_object_or_404(definition.versions, number=asked.validated_data["version"])
+        if version is None:
+            raise Http404
+        headers = {"Content-Disposition": f'attachment; filename="{sources.file_of(slug, version.text)}"'}
+        return HttpResponse(version.text, content_type="application/yaml; charset=utf-8", headers=headers)
+
+
+class DifferenceLine(serializers.Serializer[Line]):
+    """`sign`: -, + or a blank; … stands for lines left out. Numbers count from 1."""
+
+    sign = serializers.CharField()
+    text = serializers.CharField()
+    before = serializers.IntegerField(allow_null=True)
+    after = serializers.IntegerField(allow_null=True)
+
+
+class DifferenceOutput(serializers.Serializer[Any]):
+    added = serializers.IntegerField()
+    removed = serializers.IntegerField()
+    too_long = serializers.BooleanField(help_text="The texts are too long to be compared here.")
+    lines = DifferenceLine(many=True)
+
+
+class DifferenceView(APIView):
+    permission_classes = [roles()]
+
+    class Asked(serializers.Serializer[Any]):
+        before = serializers.IntegerField(min_value=1, help_text="A version's number.")
+        after = serializers.IntegerField(min_value=1)
+
+    @extend_schema(parameters=[Asked], responses=DifferenceOutput)
+    def get(self, request: Request, slug: str) -> Response:
+        """What differs between the texts of two versions, line by line."""
+        asked = self.Asked(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        definition = get_object_or_404(Definition.objects.visible_to(member_of(request)), slug=slug)
+        texts = [
+            get_object_or_404(definition.versions, number=asked.validated_data[name]).text
+            for name in ("before", "after")
+        ]
+        return Response(DifferenceOutput(difference(*texts)).data)

@@ -6,8 +6,9 @@ gets of it; `keys` says what such a module has. `documents` reads the text, `dra
 """
 
 from .definitions import Compiled, compile_definition
+from .documents import read
 from .draft import AgentFacts
 from .findings import Finding
 from .schema import KEYS, SCHEMA
 
-__all__ = ["KEYS", "SCHEMA", "AgentFacts", "Compiled", "Finding", "compile_definition"]
+__all__ = ["KEYS", "SCHEMA", "AgentFacts", "Compiled", "Finding", "compile_definition", "read"]

@@ -22,7 +22,7 @@ from ruamel.yaml.events import (
 )
 
 from .expressions.typing import LARGEST_INT, SMALLEST_INT
-from .findings import Finding, Findings, at_most
+from .findings import Finding, Findings, at_most, place_in
 from .nodes import Node
 
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -33,6 +33,7 @@ WORDS = {"": None, "~": None} | {
     for word, value in (("null", None), ("true", True), ("false", False))
     for form in (word, word.capitalize(), word.upper())
 }
+NOT_UTF_8 = re.compile("[\ud800-\udfff]")  # as bytes that are none are decoded, and half a character of JSON
 CORE = "tag:yaml.org,2002:"
 TEXT_TAGS = frozenset({"!", f"{CORE}str"})
 PLAIN_TAGS = frozenset({f"{CORE}{name}" for name in ("null", "bool", "int", "float", "map", "seq")})
@@ -51,6 +52,11 @@ def read(text: str, file: str) -> tuple[Node, Findings]:
     if len(text) > settings.DEFINITION_MOST_CHARACTERS:
         message = f"The text has {len(text):,} characters."
         raise Unreadable(Finding(file, 1, 1, "too-large", message, at_most("DEFINITION_MOST_CHARACTERS")))
+    if broken := NOT_UTF_8.search(text):
+        place = place_in(text, broken.start())
+        raise Unreadable(
+            Finding(file, *place, "encoding", "This is no character of UTF-8.", "Write the text in UTF-8.")
+        )
     findings = Findings(file, text)
     if text.lstrip().startswith("{"):
         # JSON may be indented with tabs, YAML may not
@@ -175,7 +181,7 @@ class _Reader:
         text: str = event.value
         if event.style is None and event.tag not in TEXT_TAGS:
             node.value = self.plain(text, node)
-        if isinstance(node.value, str) and not node.value.isascii():
+        if isinstance(node.value, str) and not node.value.isascii():  # two halves that YAML's escapes wrote
             node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if isinstance(node.value, str) and "\0" in node.value:
             self.find(node, "text", "The text holds a zero character, which cannot be stored.", "Take \\0 out.")

@@ -47,10 +47,12 @@ class Findings:
             if start + offset < node.start:
                 self.at(node, rule, message, fix)
                 return
-        place = start + offset
-        line = self.text.count("\n", 0, place) + 1
-        column = place - (self.text.rfind("\n", 0, place) + 1) + 1
-        self.found.append(Finding(self.file, line, column, rule, message, fix))
+        self.found.append(Finding(self.file, *place_in(self.text, start + offset), rule, message, fix))
+
+
+def place_in(text: str, offset: int) -> tuple[int, int]:
+    """Line and column of a character."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
 def at_most(setting: str) -> str:

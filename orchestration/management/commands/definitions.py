@@ -1,4 +1,7 @@
+import json
+import sys
 from argparse import ArgumentParser
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,39 +10,84 @@ from django.core.management.base import BaseCommand, CommandError
 from accounts.models import Organization
 from orchestration import sources
 from orchestration.exceptions import InvalidDefinition
-from orchestration.seeding import PLAY
+
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
 class Command(BaseCommand):
-    help = "Check and save definitions: a file, or a folder as one set."
+    help = "Check, save and write definitions as files: one, or a folder as a set."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
+        check = actions.add_parser("check", help="say all that is wrong, save nothing; exits with 1 if anything is")
+        check.add_argument("--json", action="store_true", help="the list of findings alone")
         apply = actions.add_parser("apply", help="check all, then save all or none")
-        apply.add_argument("path", type=Path, help="a file, or a folder whose *.yaml, *.yml and *.json are taken")
-        apply.add_argument("--organization", default="global")
+        for action in (check, apply):
+            action.add_argument("path", type=Path, help="a file, or a folder whose *.yaml, *.yml and *.json are taken")
+        export = actions.add_parser("export", help="write the current versions, as they were saved")
+        export.add_argument("path", type=Path, help="a folder, made if it is not there")
+        export.add_argument("--name", action="append", default=[], help="only this definition; may be given often")
+        for action in (check, apply, export):
+            action.add_argument("--organization", default="global", help="its slug")
 
-    def handle(self, *, path: Path, organization: str, **_: Any) -> None:
+    def handle(self, *, action: str, path: Path, organization: str, **options: Any) -> None:
         found = Organization.objects.filter(slug=organization).first()
         if found is None:
             raise CommandError(f"No organization is called {organization!r}.")
         try:
-            versions = sources.apply(sources_at(path), organization=found, by=None)
+            if action == "check":
+                self.check_path(path, found, as_json=options["json"])
+            elif action == "apply":
+                self.apply(path, found)
+            else:
+                self.export(path, found, options["name"])
+        except OSError as exc:
+            raise CommandError(f"{exc.__class__.__name__}: {exc}") from exc
+
+    def check_path(self, path: Path, organization: Organization, *, as_json: bool) -> None:
+        given = sources_at(path)
+        findings = [
+            finding for compiled in sources.check_set(given, organization=organization) for finding in compiled.findings
+        ]
+        if as_json:
+            self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
+        else:
+            words = "\n".join(str(finding) for finding in findings)
+            self.stdout.write(words or f"Nothing is wrong with {counted(len(given))}.")
+        if findings:
+            sys.exit(1)
+
+    def apply(self, path: Path, organization: Organization) -> None:
+        try:
+            versions = sources.apply(sources_at(path), organization=organization, by=None)
         except InvalidDefinition as exc:
             raise CommandError("\n".join(str(finding) for finding in exc.findings)) from exc
         for version in versions:
             self.stdout.write(f"{version.definition.slug}: version {version.number}, digest {version.digest[:12]}")
 
+    def export(self, path: Path, organization: Organization, names: list[str]) -> None:
+        """What a file says already is left as it is."""
+        written = sources.of_organization(organization, names)
+        missing = set(names) - {Path(source.file).stem for source in written}
+        if missing:
+            raise CommandError(f"No definition is called {', '.join(sorted(missing))} here.")
+        path.mkdir(parents=True, exist_ok=True)
+        for source in written:
+            file = path / source.file
+            if not file.exists() or file.read_bytes() != source.text.encode():
+                file.write_bytes(source.text.encode())
+            self.stdout.write(str(file))
+
 
 def sources_at(path: Path) -> list[sources.Source]:
-    """Raises CommandError for a path that cannot be read as text, or a folder without definitions."""
+    """Raises CommandError for a folder without definitions. What a test kit plays (*.play.yaml) is none."""
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in {".yaml", ".yml", ".json"})
-        files = [file for file in files if not file.name.endswith(PLAY)]
+        files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and ".play." not in file.name)
         if not files:
             raise CommandError(f"{path} holds no .yaml, .yml or .json file.")
-    try:
-        return [sources.Source(str(file), file.read_text()) for file in files]
-    except (OSError, UnicodeDecodeError) as exc:
-        raise CommandError(f"{exc.__class__.__name__}: {exc}") from exc
+    return [sources.Source.read(file) for file in files]
+
+
+def counted(number: int) -> str:
+    return "the definition" if number == 1 else f"these {number} definitions"
