@@ -45,8 +45,11 @@ def check_set(sources: Sequence[Source], *, organization: Organization) -> list[
     }
     policies = set(Policy.objects.filter(organization=organization).values_list("slug", flat=True))
     definitions = set(Definition.objects.filter(organization=organization).values_list("slug", flat=True))
-    facts = {"agents": agents, "policies": policies, "definitions": definitions}
-    return without_twins([compile_definition(source.text, file=source.file, **facts) for source in sources], sources)
+    checked = [
+        compile_definition(source.text, file=source.file, agents=agents, policies=policies, definitions=definitions)
+        for source in sources
+    ]
+    return without_twins(checked, sources)
 
 
 def without_twins(checked: list[Compiled], sources: Sequence[Source]) -> list[Compiled]:

@@ -14,6 +14,7 @@ from .draft import AgentFacts, Draft
 from .findings import Finding
 from .order import check_order, in_order
 from .plan import plan_of
+from .reach import check_reach
 from .shape import check_shape
 from .steps import check_step
 
@@ -53,6 +54,7 @@ def check_meaning(draft: Draft) -> None:
     check_order(draft)
     for name in in_order(draft):
         check_step(draft, name)
+    check_reach(draft)
     for key, known in top.KEYS.items():
         if key in draft.root.value:
             known.check(draft)

@@ -63,6 +63,17 @@ def definition(*lines):
             "with: {operation: kpi_by_month, month: '${{ input.n }}'}}}",
             [(3, 40, "condition"), (3, 88, "with")],
         ),
+        (definition("  a: {agent: echo, if: false}"), [(3, 24, "unreachable")]),
+        (
+            definition(
+                "  a: {agent: echo, if: '${{ 1 > 2 }}'}",
+                "  b: {agent: echo, needs: a}",
+                "  c: {agent: echo, needs: [b]}",
+                "  d: {agent: echo, needs: [b], if: steps.b.status == 'skipped'}",
+                "  e: {agent: echo, needs: [d]}",
+            ),
+            [(3, 24, "unreachable"), (4, 27, "unreachable"), (5, 27, "unreachable")],
+        ),
         (definition("  a: {approval: {title: t, policy: x}}"), [(3, 36, "unknown-policy")]),
         (definition("  a: {approval: {title: t, deadline: {after: 1d, then: retry}}}"), [(3, 56, "deadline")]),
         (definition("  a: {approval: {title: t, choices: [retry]}}"), [(3, 37, "choices")]),
