@@ -27,6 +27,7 @@ from orchestration.testkit.worker import Worker
 
 TIMERS = ("wake", "deadline")  # what a sweep says of them: seconds until the next
 NO_ERRANDS = {*TIMERS, "neighbors", "failed"}
+PATIENCE = 3  # sweeps that find something to do, of which no event tells
 CHANGES = "select coalesce(sum(seq), 0) from orchestration_run"
 
 
@@ -83,8 +84,8 @@ class Play:
 
     def go(self) -> None:
         """Do all that can be done without time passing. What changes outside (a row by your own hand) needs it."""
-        is_moving = True
-        while is_moving:
+        idle = 0
+        while idle < PATIENCE:
             before = value(CHANGES)
             hands = self.worker.look()
             for hand in hands:
@@ -92,8 +93,9 @@ class Play:
             found = self.worker.sweep()
             if found["failed"]:
                 raise EngineFailed(f"The engine could not repair its rows: {found['failed']}")
-            has_errands = any(done for name, done in found.items() if name not in NO_ERRANDS)
-            is_moving = bool(hands) or (has_errands and value(CHANGES) != before)
+            if not hands and not any(done for name, done in found.items() if name not in NO_ERRANDS):
+                return
+            idle = 0 if hands or value(CHANGES) != before else idle + 1
 
     def pass_time(self, time: str | timedelta) -> None:
         """Let so much time pass, `"3w"` or a timedelta: whatever is due meanwhile happens when it is due."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.outcomes import load_payload
-from orchestration.models import Run, Step
+from orchestration.models import Run, Step, subject_of
 from orchestration.testkit.exceptions import NothingAsked
 
 if TYPE_CHECKING:
@@ -68,8 +68,16 @@ class PlayedRun:
 
     @property
     def steps(self) -> dict[str, PlayedStep]:
-        """By name, each in its newest round."""
-        return {step.name: PlayedStep.of(step) for step in self.row.newest_steps()}
+        """By name, each in its newest round; of a map or a loop the whole, not its items or passes."""
+        nodes = [step for step in self.row.newest_steps() if step.name and step.head is None and step.undoes is None]
+        return {step.name: PlayedStep.of(step) for step in nodes}
+
+    def items(self, step: str) -> list[PlayedStep]:
+        """The items of a map, or the passes of a loop, in their order."""
+        found = [each for each in self.row.newest_steps() if each.name == step and each.head is not None]
+        return [
+            PlayedStep.of(each) for each in sorted(found, key=lambda each: (each.index or 0, each.pass_number or 0))
+        ]
 
     @property
     def waiting(self) -> dict[str, str | None]:
@@ -91,18 +99,20 @@ class PlayedRun:
         """The newest version of each, by name."""
         return {each.name: each.content for each in self.row.deliverables.order_by("pk")}
 
-    def question(self, step: str) -> Request:
-        """The open question of this step, or of a step of that name in a run below. Raises NothingAsked."""
-        asked = Request.objects.pending().filter(context__run=self.row.public_id, context__step=step).order_by("pk")
-        found = asked.first()
-        if found is None:
-            for child in self.children:
-                try:
-                    return child.question(step)
-                except NothingAsked:
-                    continue
-            raise NothingAsked(f"{step} asks nothing now: {self!r}")
-        return found
+    def question(self, step: str, index: int | None = None) -> Request:
+        """The open question of this step, of its item `index`, or of a step of that name in a run below; the oldest, if
+        there are several. Raises NothingAsked."""
+        asked = Request.objects.pending().filter(context__run=self.row.public_id, context__step=step)
+        if index is not None:
+            asked = asked.filter(subject=subject_of(self.pk, step, index))
+        if found := asked.order_by("pk").first():
+            return found
+        for child in self.children:
+            try:
+                return child.question(step, index)
+            except NothingAsked:
+                continue
+        raise NothingAsked(f"{step} asks nothing now: {self!r}")
 
     # --- verbs
 
@@ -113,10 +123,12 @@ class PlayedRun:
         *,
         note: str = "",
         edits: Mapping[str, Any] | None = None,
+        index: int | None = None,
         by: str = "approver",
     ) -> "PlayedRun":
-        """`edits`: new values by JSON Pointer; `by`: a role. The refusals are those of every door."""
-        asked = self.question(step)
+        """`edits`: new values by JSON Pointer; `index`: of a map's item; `by`: a role. The refusals are those of every
+        door."""
+        asked = self.question(step, index)
         member = self.play.people[by]
         asked.decide(by=member, choice=choice, digest=asked.digest, note=note, edits=edits)
         return self._on()
