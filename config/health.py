@@ -31,7 +31,7 @@ where r.ended_at is null and s.status in ('ready', 'running', 'waiting', 'uncert
 PENDING = "select count(*) from approvals_request where status = 'pending'"
 OLDEST = """
 select coalesce(extract(epoch from clock_timestamp() - min(coalesce((
-    select max(n.ended_at) from orchestration_step n where n.run_id = s.run_id and s.key = any (n.dependants)
+    select max(n.ended_at) from orchestration_step n where n.run_id = s.run_id and n.dependants && array[s.key, -s.key]
 ), r.created_at))), 0)
 from orchestration_step s join orchestration_run r on r.id = s.run_id where s.status = 'ready'
 """

@@ -115,8 +115,8 @@ class RunAdmin(StaffReadOnlyAdmin):
     @display(description="Steps")
     def steps_table(self, run: Run) -> SafeString:
         steps = list(
-            Step.objects.filter(run=run)
-            .exclude(kind="output")
+            Step.objects.shown()
+            .filter(run=run)
             .defer("input", "output", "decision", "feedback", "usage")
             .order_by("position", "round", "index")[: SHOWN_STEPS + 1]
         )

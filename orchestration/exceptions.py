@@ -61,6 +61,12 @@ class UnknownDefinition(OrchestrationError):
         return {"errors": [{"pointer": "/definition", "message": str(self)}]}
 
 
+class AgentGone(OrchestrationError):
+    """An agent that the definition names is not here any more."""
+
+    status = 409
+
+
 class RunEnded(OrchestrationError):
     """The run has ended; what it did stays as it is."""
 

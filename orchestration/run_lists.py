@@ -206,7 +206,7 @@ def _row(run: Run, steps: Sequence[Step], cost: tuple[float | None, bool]) -> Ro
 
 def _current(ids: Sequence[int]) -> Mapping[int, list[Step]]:
     found: dict[int, list[Step]] = defaultdict(list)
-    rows = Step.objects.filter(run_id__in=ids, status__in=MOVING).exclude(kind="output")
+    rows = Step.objects.shown().filter(run_id__in=ids, status__in=MOVING)
     for step in rows.only("run_id", "key", "name", "status", "waits_for", "wake_at", "attempt", "position").order_by(
         "position"
     ):

@@ -71,7 +71,7 @@ class RunRows:
     @cached_property
     def all_steps(self) -> list[Step]:
         """Of every round, in the definition's order; the run's own output is none of them."""
-        rows = Step.objects.filter(run=self.run).exclude(kind="output").defer(*UNREAD)
+        rows = Step.objects.shown().filter(run=self.run).defer(*UNREAD)
         return list(rows.order_by("position", "index", "key"))
 
     @cached_property

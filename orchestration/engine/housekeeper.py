@@ -26,7 +26,7 @@ class Housekeeper(threading.Thread):
         use_own_connection()
         while True:
             try:
-                last = value("select engine_housekeeping_v3(%s)", [self._after])
+                last = value("select engine_housekeeping_v4(%s)", [self._after])
                 self._after = self._after if last is None else bytes(last)
             except Error as exc:
                 log.warning("housekeeping_failed", error=str(exc).strip())

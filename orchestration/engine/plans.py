@@ -41,6 +41,7 @@ class Plan:
         plan = version.plan
         self.slug: str = plan["name"]
         self.digest = version.digest
+        self.level: int = plan.get("level", 0)
         self.input_schema = plan["input"]
         self.typing = Typing(self.input_schema)
         self.steps = {step["key"]: StepPlan(step) for step in plan["steps"]}

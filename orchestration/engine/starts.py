@@ -1,7 +1,8 @@
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from accounts.models import Member, Organization
 from accounts.public_ids import new_public_id
@@ -9,10 +10,11 @@ from orchestration.engine.connection import rows
 from orchestration.engine.hints import hint_after_commit
 from orchestration.engine.outcomes import NotRecordable, dump
 from orchestration.engine.plans import plan_of
-from orchestration.exceptions import InvalidInput, UnknownDefinition
+from orchestration.exceptions import AgentGone, InvalidInput, UnknownDefinition
 from orchestration.models import Definition, Run
 
-START = "select runs, queues, ready from engine_start_v2(%s, %s, %s::text[], %s::jsonb[], %s, %s, %s, %s)"
+START = "select runs, queues, ready from engine_start_v3(%s, %s, %s::text[], %s::jsonb[], %s, %s, %s, %s, %s::jsonb[])"
+GONE = "CS404"  # the SQL state of a start whose agent is not there any more
 
 
 def start(*, organization: Organization, definition: str, given: Any, by: Member) -> Run:
@@ -39,13 +41,21 @@ def _current_version(organization: Organization, definition: str) -> int:
 
 
 def start_version(
-    version: int, organization: int, given: Any, *, by: int | None, parent: Sequence[int] = (), depth: int = 0
+    version: int,
+    organization: int,
+    given: Any,
+    *,
+    by: int | None,
+    parent: Sequence[int] = (),
+    depth: int = 0,
+    facts: Mapping[str, Any] | None = None,
 ) -> int:
-    """The new run's id. `parent` is (run, key) of the step that waits for it. Raises InvalidInput."""
+    """The new run's id. `parent` is (run, key) of the step that waits for it; `facts` as `engine_lay` takes them.
+    Raises InvalidInput, AgentGone."""
     text, errors = _checked(version, given)
     if errors:
         raise InvalidInput(errors)
-    (run,) = _begin(version, organization, [text], by, parent, depth)
+    (run,) = _begin(version, organization, [text], by, parent, depth, facts or {})
     return run
 
 
@@ -59,7 +69,7 @@ def start_versions(version: int, organization: int, inputs: Sequence[Any], *, by
     ]
     if errors:
         raise InvalidInput(errors)
-    return _begin(version, organization, [text for text, _ in checked], by, (), 0) if checked else []
+    return _begin(version, organization, [text for text, _ in checked], by, (), 0, {}) if checked else []
 
 
 def _checked(version: int, given: Any) -> tuple[str, list[dict[str, str]]]:
@@ -71,12 +81,23 @@ def _checked(version: int, given: Any) -> tuple[str, list[dict[str, str]]]:
 
 
 def _begin(
-    version: int, organization: int, inputs: list[str], by: int | None, parent: Sequence[int], depth: int
+    version: int,
+    organization: int,
+    inputs: list[str],
+    by: int | None,
+    parent: Sequence[int],
+    depth: int,
+    facts: Mapping[str, Any],
 ) -> list[int]:
     """One statement, however many; hints follow the commit."""
     publics = [new_public_id("run") for _ in inputs]
-    ((runs, queues, ready),) = rows(
-        START, [version, organization, publics, inputs, by, *(parent or (None, None)), depth]
-    )
-    hint_after_commit(dict(zip(queues, ready, strict=True)), runs)
+    known = [json.dumps({"level": plan_of(version).level, **facts})] * len(inputs)
+    given = [version, organization, publics, inputs, by, *(parent or (None, None)), depth, known]
+    try:
+        ((runs, queues, ready),) = rows(START, given)
+    except DatabaseError as exc:
+        if getattr(exc.__cause__, "sqlstate", None) == GONE:
+            raise AgentGone(str(exc).partition("\n")[0]) from exc
+        raise
+    hint_after_commit(dict(zip(queues or (), ready or (), strict=True)), runs)
     return list(runs)

@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(replacing("settle_v2"), replacing("past/settle_v2_first")),
         migrations.RunSQL(replacing("flush_v2"), replacing("past/flush_v2_first")),
         migrations.RunSQL(
-            (SQL / "start_v2.sql").read_text(),
+            (SQL / "past" / "start_v2.sql").read_text(),
             "drop function engine_start_v2(bigint, bigint, text[], jsonb[], bigint, bigint, int, int)",
         ),
     ]

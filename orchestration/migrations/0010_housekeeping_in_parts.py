@@ -12,6 +12,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            (SQL / "housekeeping_v3.sql").read_text(), "drop function engine_housekeeping_v3(bytea, int)"
+            (SQL / "past" / "housekeeping_v3.sql").read_text(), "drop function engine_housekeeping_v3(bytea, int)"
         ),
     ]

@@ -127,11 +127,25 @@ class Run(models.Model):
 
     def newest_steps(self) -> list["Step"]:
         """What people see of its steps: each in its newest round, in the definition's order. One query."""
-        rows = list(self.steps.exclude(kind="output").order_by("position", "index", "key"))
+        rows = list(self.steps.nodes().order_by("position", "index", "key"))
         newest: dict[int, int] = {}
         for step in rows:
             newest[step.position] = max(step.round, newest.get(step.position, 0))
         return [step for step in rows if step.round == newest[step.position]]
+
+
+class StepQuerySet(models.QuerySet["Step"]):
+    def shown(self) -> Self:
+        """What people see as steps: not the run's own output, nor what it waited for before it began."""
+        return self.exclude(kind__in=("output", "start"))
+
+    def nodes(self) -> Self:
+        """Those of the definition: no items, no passes, nothing that undoes."""
+        return self.shown().filter(head=None, undoes=None)
+
+    def items_of(self, head: "Step") -> Self:
+        """The items or passes that a step laid, in their order."""
+        return self.filter(run_id=head.run_id, head=head.key).order_by("key")
 
 
 class Step(models.Model):
@@ -157,7 +171,7 @@ class Step(models.Model):
     name = models.CharField(max_length=100)  # "" for the run's own output
     round = models.IntegerField(default=1)
     index = models.IntegerField(null=True)
-    kind = models.CharField(max_length=20)
+    kind = models.CharField(max_length=20)  # of the language; "output": the run's own; "start": what it waits for first
     queue = models.CharField(max_length=40)
     status = models.CharField(max_length=12, choices=Status.choices)
     waits_for = models.CharField(max_length=12, null=True)  # noqa: DJ001  approval, time, event, child, limit, retry
@@ -220,6 +234,8 @@ class Step(models.Model):
     inherited_run = models.BigIntegerField(null=True)
     inherited_key = models.IntegerField(null=True)
     confirm = models.BooleanField(db_default=False)  # a person is asked before it starts
+
+    objects = StepQuerySet.as_manager()
 
     class Meta:
         managed = False  # partitioned by range of the run's id: migration 0002 makes the table

@@ -40,7 +40,7 @@ def of(facts: Facts) -> Iterator[Reason]:
 
 def _completed(facts: Facts) -> Words:
     run = facts.run
-    rows = Step.objects.filter(run=run, status=Step.Status.FAILED).exclude(kind="output").defer(*LARGE)
+    rows = Step.objects.shown().filter(run=run, status=Step.Status.FAILED).defer(*LARGE)
     failed = list(rows.order_by("key")[:3])
     but = (
         phrase(", although {} failed, as the definition allows{}", name(failed[0]), more(Group(failed, rows.count())))
@@ -65,7 +65,7 @@ def _deliverable(made: Deliverable) -> Part:
 
 def _failed(facts: Facts) -> Words:
     error = facts.run.error or {}
-    rows = Step.objects.filter(run=facts.run, name=error.get("step") or "").exclude(kind="output").defer(*LARGE)
+    rows = Step.objects.shown().filter(run=facts.run, name=error.get("step") or "").defer(*LARGE)
     step = rows.order_by("-round", "-key").first()
     where = phrase(" in {}", name(step)) if step else " while its output was made"
     tries = f" after {step.attempt} attempts" if step and step.attempt > 1 else ""

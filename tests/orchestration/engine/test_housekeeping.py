@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from orchestration.engine.connection import rows, value
-from orchestration.models import Payload, Run, Worker
+from orchestration.models import CacheEntry, OutsideEvent, Payload, Run, Step, Worker
 from tests.harness import make_worker, race, until
 from tests.orchestration.engine.looks import decide
 
@@ -25,16 +25,37 @@ def test_payloads_are_looked_at_a_few_at_a_time_and_those_in_use_or_new_are_kept
     Run.objects.filter(pk=run.pk).update(output_digest=digest(2))
     after, seen = b"", 0
     while seen == 0 or after:
-        after = bytes(value("select engine_housekeeping_v3(%s, 2)", [after]))
+        after = bytes(value("select engine_housekeeping_v4(%s, 2)", [after]))
         seen += 1
     assert seen == 3
     assert {bytes(kept) for kept in Payload.objects.values_list("digest", flat=True)} == {digest(1), digest(2)}
 
 
+@pytest.mark.parametrize("keep", ["v1()", "v2()", "v3('')", "v4('')"])
+def test_a_payload_that_only_a_new_column_names_survives_the_housekeeping_of_both_releases(keep, begin, committed):
+    run = begin("  a: {agent: echo}\n")
+    for number in range(5):
+        Payload.objects.create(digest=digest(number), body=number, size=1, used_at=Now() - timedelta(days=2))
+    Step.objects.filter(run=run).update(item_digest=digest(0), undo_digest=digest(1))
+    OutsideEvent.objects.create(organization_id=run.organization_id, public_id="evt_1", data_digest=digest(2))
+    CacheEntry.objects.create(
+        organization_id=run.organization_id,
+        digest=b"",
+        output_digest=digest(3),
+        run_id=1,
+        key=1,
+        expires_at="9999-01-01T00:00Z",
+    )
+    for _ in range(64):  # the older ones begin anywhere
+        rows(f"select engine_housekeeping_{keep}")
+    kept = {bytes(kept) for kept in Payload.objects.values_list("digest", flat=True)}
+    assert kept - {digest(4)} == {digest(number) for number in range(4)}
+
+
 def test_two_processes_that_keep_house_do_not_wait_for_each_other(committed):
     with transaction.atomic():
-        assert value("select engine_housekeeping_v3('')") is not None
-        ((other,),) = race(1, lambda _: value("select engine_housekeeping_v3('')"))
+        assert value("select engine_housekeeping_v4('')") is not None
+        ((other,),) = race(1, lambda _: value("select engine_housekeeping_v4('')"))
     assert other is None
 
 
