@@ -25,8 +25,6 @@ from orchestration.testkit.exceptions import EngineFailed, NotPlayable
 from orchestration.testkit.played import PlayedRun
 from orchestration.testkit.worker import Worker
 
-TIMERS = ("wake", "deadline")  # what a sweep says of them: seconds until the next
-NO_ERRANDS = {*TIMERS, "neighbors", "failed"}
 PATIENCE = 3  # sweeps that find something to do, of which no event tells
 CHANGES = "select coalesce(sum(seq), 0) from orchestration_run"
 
@@ -93,9 +91,12 @@ class Play:
             found = self.worker.sweep()
             if found["failed"]:
                 raise EngineFailed(f"The engine could not repair its rows: {found['failed']}")
-            if not hands and not any(done for name, done in found.items() if name not in NO_ERRANDS):
+            if hands or value(CHANGES) != before:
+                idle = 0
+            elif any(done for done in found.values() if isinstance(done, int)):
+                idle += 1
+            else:
                 return
-            idle = 0 if hands or value(CHANGES) != before else idle + 1
 
     def pass_time(self, time: str | timedelta) -> None:
         """Let so much time pass, `"3w"` or a timedelta: whatever is due meanwhile happens when it is due."""
@@ -134,8 +135,10 @@ class Play:
                 self.company.engage(Agent.save_version(organization=self.organization, spec=spec, by=None))
 
     def _next_timer(self) -> float | None:
-        found = self.worker.sweep()
-        return min((found[name] for name in TIMERS if (found[name] or 0) > 0), default=None)
+        """In how many seconds something is due: what a sweep has found to do is a number or a truth, its timers are
+        fractions."""
+        found = self.worker.sweep().values()
+        return min((seconds for seconds in found if isinstance(seconds, float) and seconds > 0), default=None)
 
     def _say(self, text: str, level: str = "info") -> None:
         self.lines.append(text)
