@@ -1,11 +1,10 @@
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from accounts.models import Member, Organization
 from orchestration import sources
 from orchestration.engine import starts
+from orchestration.language import read
 from orchestration.models import Run
 
 LIBRARY = Path(__file__).resolve().parent / "library"
@@ -14,7 +13,8 @@ PLAY = ".play.yaml"  # how the name of a file ends that says how a definition is
 
 
 def read_play(path: Path) -> Any:
-    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    """By the YAML of definitions, to which a date is a text. Raises Unreadable."""
+    return read(path.read_text(encoding="utf-8"), str(path))[0].value
 
 
 def seed_definitions(organization: Organization) -> None:

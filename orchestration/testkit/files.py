@@ -9,6 +9,7 @@ from typing import Any
 from agents.calls import Call
 from agents.exceptions import AgentError, Permanent, Temporary, TimedOut
 from agents.schemas import value_findings
+from orchestration.language.documents import Unreadable
 from orchestration.seeding import PLAY, read_play
 from orchestration.testkit.canned import in_turn
 from orchestration.testkit.exceptions import NotPlayable
@@ -77,7 +78,10 @@ class Script:
     @cached_property
     def content(self) -> Mapping[str, Any]:
         """Raises NotPlayable."""
-        content: Mapping[str, Any] = read_play(self.path)
+        try:
+            content: Mapping[str, Any] = read_play(self.path)
+        except Unreadable as exc:
+            raise NotPlayable(str(exc.finding)) from exc
         if findings := value_findings(content, SCHEMA):
             raise NotPlayable("\n".join(f"{self.path}{found.pointer}: {found.message}" for found in findings))
         return content

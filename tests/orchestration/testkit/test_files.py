@@ -31,6 +31,10 @@ def test_each_thing_that_is_not_as_the_file_says_is_said(script):
     ]
 
 
+def test_a_date_is_a_text_as_in_definitions(script):
+    assert script("{status: completed, input: {day: 2026-12-01}}").content["input"] == {"day": "2026-12-01"}
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -38,6 +42,7 @@ def test_each_thing_that_is_not_as_the_file_says_is_said(script):
         ("{status: completed, agent: {}}", "agent"),
         ("{status: completed, agents: {echo: [{fails: sometimes}]}}", "/agents/echo/0"),
         ("{status: completed, then: [{dance: now}]}", "dance is no act"),
+        ("{status: completed", "play.yaml:1:"),
     ],
 )
 def test_a_file_that_is_no_play_is_refused(script, content, words):
