@@ -48,9 +48,13 @@ class Plan:
         self.position_of = {step.name: position for position, step in self.steps.items()}
         self.output = template(plan["output"])
         self._input_check = Check(self.input_schema)
+        self._output_check = Check(plan.get("output_schema"))
 
     def input_errors(self, given: Any) -> list[dict[str, str]]:
         return self._input_check.errors(given, "/input")
+
+    def output_errors(self, output: Any) -> list[dict[str, str]]:
+        return self._output_check.errors(output, "/output")
 
     def gates_before(self, step: StepPlan) -> list[int]:
         """Positions of the checkpoints that this step needs directly."""

@@ -8,6 +8,7 @@ from orchestration.language import AgentFacts, compile_definition
 
 FLAGSHIP = (Path(__file__).parents[2] / "orchestration/library/kpi-tracking.yaml").read_text(encoding="utf-8")
 FIGURES = {"type": "object", "properties": {"rows": {"type": "array"}}, "additionalProperties": False}
+WANTS_INTEGER = "output_schema: {properties: {a: {type: integer}}}"
 MONTH = {"type": "object", "required": ["month"], "properties": {"month": {"type": "string"}}}
 AGENTS = {
     "echo": AgentFacts("tool"),
@@ -112,6 +113,25 @@ def test_each_finding_names_its_place(text, found):
 def test_what_has_the_wrong_shape_is_told_in_words(line, message, fix):
     [one] = compiled(definition(f"  {line}")).findings
     assert (one.message, one.fix) == (message, fix)
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (["output: {a: 1}", "output_schema: {type: objekt}"], [(5, 23, "output-schema")]),
+        (["output_schema: {type: object}"], [(4, 1, "output-schema")]),
+        (["output: {a: x}", WANTS_INTEGER], [(4, 13, "output-schema")]),
+        (["output: {b: 1}", "output_schema: {required: [a]}"], [(4, 9, "output-schema")]),
+        (
+            ["output: {a: '${{ steps.s.status }}'}", "output_schema: {properties: {a: {type: integer}}}"],
+            [(4, 13, "output-schema")],
+        ),
+        (["output: {a: '${{ steps.s.output }}'}", "output_schema: {properties: {a: {type: integer}}}"], []),
+    ],
+)
+def test_an_output_is_checked_against_its_schema(lines, found):
+    result = compiled(definition("  s: {agent: echo}", *lines))
+    assert [(one.line, one.column, one.rule) for one in result.findings] == found
 
 
 def test_a_field_the_output_schema_does_not_have_is_found():

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from orchestration.engine.outcomes import Outcome
+from orchestration.engine.checks import listed
+from orchestration.engine.outcomes import Outcome, failed
 
 if TYPE_CHECKING:
     from orchestration.engine.execution import Execution
@@ -12,4 +13,7 @@ def begin(execution: "Execution") -> Outcome:
     template = execution.plan.output
     if execution.claim.failed or template is None:
         return Outcome("skipped")
-    return Outcome("completed", output=template.evaluate(execution.context))
+    output = template.evaluate(execution.context)
+    if errors := execution.plan.output_errors(output):
+        return failed("permanent", f"The run's output is not what its schema says: {listed(errors)}")
+    return Outcome("completed", output=output)

@@ -2,10 +2,11 @@
 
 from ..keys import TopKey
 from . import input as input_key
-from . import name, output
+from . import name, output, output_schema
 
 KEYS = {
     "name": TopKey(name.check),
     "input": TopKey(input_key.check),
     "output": TopKey(output.check),
+    "output_schema": TopKey(output_schema.check, output_schema.plan),
 }

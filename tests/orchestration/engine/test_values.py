@@ -99,6 +99,18 @@ def test_a_result_that_cannot_be_stored_fails_its_step_alone(begin, engine, fini
     assert statuses(run) == {"a": "failed", "b": "completed"}
 
 
+def test_an_output_against_its_schema_fails_the_run(begin, engine, finished):
+    text = 'name: checked\nsteps: {a: {agent: echo, with: {value: "${{ input.n }}"}}}\n'
+    text += 'output: {n: "${{ steps.a.output.value }}"}\noutput_schema: {properties: {n: {maximum: 5}}}\n'
+    good, bad = begin(text, {"n": 5}), begin(text, {"n": 6})
+    engine.look()
+    assert finished(good).output == {"n": 5}
+    bad = finished(bad)
+    assert (bad.status, bad.output, bad.error["class"]) == ("failed", None, "permanent")
+    assert "/output/n" in bad.error["message"]
+    assert_sound(bad.pk)
+
+
 def test_backslashes_before_a_zero_are_only_text(begin, engine, finished, hold):
     hold.go.set()
     hold.output = {"x": "\\u0000"}
