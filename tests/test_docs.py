@@ -8,6 +8,8 @@ import pytest
 
 from approvals.models import Status as RequestStatus
 from config.limits import LIMITS
+from orchestration.language import read
+from orchestration.language.reference import flow, reference
 from orchestration.models import Run, Step
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,6 +92,10 @@ def test_each_function_named_beside_an_edge_exists(name: str) -> None:
     assert set(re.findall(r"\bengine_(\w+)", section(name))) <= set(current_functions())
 
 
+def test_the_reference_of_the_language_is_what_the_command_prints() -> None:
+    assert text("docs/reference.md") == reference(), "manage.py definitions reference > docs/reference.md"
+
+
 def test_the_index_of_the_sql_names_each_file_beside_it() -> None:
     files = {path.name for path in SQL.glob("*.sql") if not path.stem.endswith("_drop")}
     assert set(re.findall(r"\[(\w+\.sql)\]", (SQL / "README.md").read_text())) == files
@@ -103,3 +109,24 @@ def test_the_product_calls_the_current_version_of_each_function() -> None:
     }
     past = {(name, version) for name, version in called if current_functions()[name] != version}
     assert past == {("partitions", "1"), ("partitions", "2")}  # each called by the next
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a b": [1, 2.5, None, True]},
+        "30s",
+        "2026-10",
+        "yes",
+        "1",
+        "1.5",
+        "",
+        " a",
+        "${{ x }}",
+        "a: b",
+        "/rows",
+        [[], {}],
+    ],
+)
+def test_examples_of_the_reference_read_as_they_are(value: object) -> None:
+    assert read(f"x: {flow(value)}", "x")[0].value == {"x": value}

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from accounts.models import Organization
 from orchestration import sources
 from orchestration.exceptions import InvalidDefinition
+from orchestration.language.reference import reference
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
@@ -27,10 +28,17 @@ class Command(BaseCommand):
         export = actions.add_parser("export", help="write the current versions, as they were saved")
         export.add_argument("path", type=Path, help="a folder, made if it is not there")
         export.add_argument("--name", action="append", default=[], help="only this definition; may be given often")
+        actions.add_parser("reference", help="print the reference of the language, docs/reference.md")
         for action in (check, apply, export):
             action.add_argument("--organization", default="global", help="its slug")
 
-    def handle(self, *, action: str, path: Path, organization: str, **options: Any) -> None:
+    def handle(self, *, action: str, **options: Any) -> None:
+        if action == "reference":
+            self.stdout.write(reference(), ending="")
+        else:
+            self.act(action, **options)
+
+    def act(self, action: str, *, path: Path, organization: str, **options: Any) -> None:
         found = Organization.objects.filter(slug=organization).first()
         if found is None:
             raise CommandError(f"No organization is called {organization!r}.")
