@@ -10,6 +10,7 @@ from accounts import audit
 from accounts.models import Member
 from approvals.models import Request
 from orchestration.engine import failpoints
+from orchestration.engine.children import tell_parents
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import Outcome, encode
@@ -79,7 +80,7 @@ def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict
 def _abort(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str, Any]) -> None:
     outcome = Outcome("completed", fields={"decision": decision, "note": note})
     gate = f'{{"n":0,{encode(step, "waiting", outcome).text}}}'
-    rows("select engine_cancel_v3(%s, 'rejected', %s::jsonb, %s::jsonb)", [step[0], json.dumps(note), gate])
+    rows("select engine_cancel_v4(%s, 'rejected', %s::jsonb, %s::jsonb)", [step[0], json.dumps(note), gate])
     hints.changed([step[0]])
 
 
@@ -87,7 +88,7 @@ def cancel(run: Run, *, by: Member | None, reason: str) -> str:
     """Cancel a run; its status afterwards. Again while it is canceling: nothing changes. Raises RunEnded."""
     note = {"reason": reason, "by": by.name if by else None}
     with transaction.atomic():
-        status = value("select engine_cancel_v3(%s, 'canceled', %s::jsonb)", [run.pk, json.dumps(note)])
+        status = value("select engine_cancel_v4(%s, 'canceled', %s::jsonb)", [run.pk, json.dumps(note)])
         if status is None:
             run.refresh_from_db(fields=["status"])
             raise RunEnded(run.status)
@@ -95,11 +96,14 @@ def cancel(run: Run, *, by: Member | None, reason: str) -> str:
     failpoints.reach("canceled")
     hints.changed([run.pk])
     tidy_up()
-    return str(status)
+    while tell_parents() and not run.has_ended:  # leaves end first
+        run.refresh_from_db(fields=["status", "ended_at"])
+    return str(Run.objects.values_list("status", flat=True).get(pk=run.pk))
 
 
 def tidy_up() -> int:
-    """Withdraw canceled steps' requests, and cancel ended steps' children: after that commit, never inside it.
+    """Withdraw canceled steps' requests, and cancel children of ended steps and canceled runs: after that commit, never
+    inside it.
 
     How many.
     """
@@ -107,12 +111,14 @@ def tidy_up() -> int:
 
 
 def _tidy_up(key: int) -> None:
-    run = Run.objects.only("seq").get(pk=key)
+    run = Run.objects.only("seq", "status").get(pk=key)
     _withdraw_unasked(run.pk)
-    over = Step.objects.filter(run=run, status__in=Step.ENDED).values("key")
-    for child in Run.objects.filter(parent_run_id=run.pk, parent_key__in=over, ended_at=None):
+    left = Run.objects.filter(parent_run_id=run.pk, ended_at=None, stays=False)
+    if run.status != Run.Status.CANCELING:  # there, all of them
+        left = left.filter(parent_key__in=Step.objects.filter(run=run, status__in=Step.ENDED).values("key"))
+    for child in left:
         value(
-            "select engine_cancel_v3(%s, 'canceled', %s::jsonb)",
+            "select engine_cancel_v4(%s, 'canceled', %s::jsonb)",
             [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
         )
         hints.changed([child.pk])

@@ -39,7 +39,7 @@ def _of_child(child: Run, parent: Step) -> Outcome:
             return failed("permanent", f"{agent} answered against its schema: {listed(errors)}", note=note)
         return Outcome("completed", output=output, fields={"note": note})
     message = (child.error or {}).get("message") or f"Its run {child.public_id} is {child.status}."
-    return Outcome(
-        "failed",
-        fields={"note": note, "error": {"class": f"child_{child.status}", "message": message, "run": child.public_id}},
-    )
+    error = {"class": f"child_{child.status}", "message": message, "run": child.public_id}
+    # What its parent's cancel reached is canceled there too.
+    more = {"more": {"canceled_too": True}} if child.status == Run.Status.CANCELED else {}
+    return Outcome("failed", fields={"note": note, "error": error, **more})

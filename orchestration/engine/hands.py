@@ -120,9 +120,9 @@ class Hands:
 
     # --- calls that must stop
 
-    def runs(self) -> list[int]:
+    def places(self) -> list[tuple[int, int, int]]:
         with self._lock:
-            return sorted({hand.claim.run for hand in self._in_hand})
+            return sorted(hand.claim.place for hand in self._in_hand)
 
     def ask_to_stop(self, which: Callable[[InHand], bool] = lambda hand: True) -> None:
         with self._lock:

@@ -38,6 +38,7 @@ class Claim:
     depth: int
     input: str | None
     failed: bool
+    more_text: str | None = None
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> "Claim":
@@ -52,6 +53,11 @@ class Claim:
     @property
     def reads(self) -> list[dict[str, Any]]:
         return decoded(self.reads_text) or []
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """What steps have that are not plain: head, pass, phase, item, …"""
+        return decoded(self.more_text) or {}
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -73,7 +79,8 @@ class Outcome:
     """What became of a claimed or waiting step.
 
     `becomes` is completed, failed, skipped, canceled, uncertain, ready or waiting. `fields` are those of an item of
-    `engine_settle`: error, waits_for, wake (seconds), decision, usage, child, deliverable, note, unlost.
+    `engine_settle`: error, waits_for, wake (seconds), decision, usage, child, deliverable, note, unlost, more (what is
+    rare: see `engine_settle`).
     `prepare` makes rows that belong to the outcome in its transaction (a question, a child) and returns more fields.
     """
 

@@ -72,6 +72,8 @@ class Ended:
     def make_item(self, **more: Any) -> None:
         """`more`: fields beside those of the outcome."""
         if self.outcome is not None:
+            if (head := self.claim.more.get("head")) is not None:
+                more["more"] = {"head": head, **self.outcome.fields.get("more", {}), **more.get("more", {})}
             self.item = encode(self.claim.place, "running", self.outcome, **more)
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 Place = tuple[int, int, int]
-FLUSH = "select * from engine_flush_v2(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s)"
+FLUSH = "select * from engine_flush_v3(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s)"
 LOCK_LIVES = "select from orchestration_worker where id = any(%s) order by id for update"
 OWNED = "select run_id, key, fence from orchestration_step where owner = any(%s) and status = 'running'"
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
@@ -132,7 +132,7 @@ class Recovery:
 
 def hand_back(process: "Process", steps: Collection[Place], *, begun: bool, patient: bool) -> None:
     """`begun`: their calls may have been. `patient`: wait for runs that are locked, each in a commit of its own."""
-    outcome = Outcome("ready", fields={"unlost": True, "begun": begun})
+    outcome = Outcome("ready", fields={"unlost": True, "more": {"begun": begun}})
     for run, places in groupby(sorted(steps), key=itemgetter(0)):
         items = ",".join(f'{{"n":0,{encode(place, "running", outcome).text}}}' for place in places)
         rows(FLUSH, [process.worker_id, [run], f"[{items}]", "{}", 0, settings.WORKER_QUEUES, patient])

@@ -18,18 +18,9 @@ from orchestration.engine.retries import try_again
 from orchestration.models import Step
 
 log = structlog.get_logger(__name__)
-FLUSH = "select verdict, n from engine_flush_v2(null, array[%s]::bigint[], %s::jsonb, '{}', 0, null, true)"
-# A step as `engine_flush` gives a claimed one.
-CLAIM = """
-select null, 'waiting', s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind,
-       s.agent_version_id, s.feedback,
-       (select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output,
-                                            'x', encode(o.output_digest, 'hex'), 'd', o.decision))
-        from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
-       r.definition_version_id, r.public_id, r.organization_id, r.started_by_id, r.depth, r.input, r.error is not null
-from orchestration_step s join orchestration_run r on r.id = s.run_id
-where s.run_id = %s and s.key = %s and s.fence = %s
-"""
+FLUSH = "select verdict, n from engine_flush_v3(null, array[%s]::bigint[], %s::jsonb, '{}', 0, null, true)"
+# As `engine_flush` gives a claimed one.
+CLAIM = "select null, 'waiting', c.* from engine_claims_v1(array[%s]::bigint[], array[%s]::int[]) c where c.fence = %s"
 LARGEST_SWEEP = 200
 Place = tuple[int, int, int]  # run, key, fence
 

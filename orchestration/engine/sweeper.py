@@ -18,14 +18,25 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 SWEEP = "select engine_sweep_v2(%s, %s, %s, %s)"
+TAKEN = """
+select h.run, h.key, h.fence from unnest(%s::bigint[], %s::int[], %s::bigint[]) as h(run, key, fence)
+join orchestration_step s on s.run_id = h.run and s.key = h.key join orchestration_run r on r.id = h.run
+where s.status <> 'running' or s.fence <> h.fence or r.status = 'canceling' and s.undoes is null
+"""
 COME_BACK_SECONDS = 0.05  # for runs that were locked, or one too many for a sweep
+# What a sweep finds for a hand, by its name there; each says how many it worked for.
+ERRANDS: dict[str, Callable[[], int]] = {
+    "answers": answers.take_up_decisions,
+    "untold": children.tell_parents,
+    "untidy": answers.tidy_up,
+}
 UNKNOWN: dict[str, Any] = {
     "deadline": 0.0,
     "wake": None,
     "neighbors": None,
     "failed": [],
     "more": False,
-} | dict.fromkeys(("swept", "ready", "answers", "untold", "untidy"), True)
+} | dict.fromkeys(("swept", "ready", *ERRANDS), True)
 
 
 def is_gone(pid: int) -> bool:
@@ -88,16 +99,12 @@ class Sweeper(threading.Thread):
         if due:
             told.append(self._guarded("deadlines", Request.expire_due))
             failpoints.reach("expired")
-        if found["answers"] or due:
-            told.append(self._guarded("answers", answers.take_up_decisions))
-        if found["untold"]:
-            told.append(self._guarded("children", children.tell_parents))
-        if found["untidy"]:
-            told.append(self._guarded("canceled", answers.tidy_up))
-        if found["ready"] or found["swept"] or found["answers"] or due or found["untold"]:
+        found["answers"] |= due
+        told += [self._guarded(name, errand) for name, errand in ERRANDS.items() if found[name]]
+        if any(found[name] for name in ("ready", "swept", "answers", "untold")):
             self.process.recorder.look()
         self._guarded("neighbors", lambda: self._declare_gone(found["neighbors"] or []))
-        self._guarded("canceling", self._stop_canceled)
+        self._guarded("taken", self._stop_taken)
         if any(told):
             return 0.005  # what was told may end a run that is to be told in its turn
         timers = [found[name] for name in ("wake", "deadline") if found[name] is not None]
@@ -154,10 +161,9 @@ class Sweeper(threading.Thread):
             failpoints.reach("gone")
             self.wake_within(0.0)
 
-    def _stop_canceled(self) -> None:
-        runs = self.process.hands.runs()
-        if runs:
-            canceling = rows("select id from orchestration_run where id = any(%s) and status = 'canceling'", [runs])
-            if canceling:
-                stopping = {run for (run,) in canceling}
-                self.process.hands.ask_to_stop(lambda hand: hand.claim.run in stopping)
+    def _stop_taken(self) -> None:
+        """Calls whose run is canceling, and whose step is no longer this process's: its time was over, say."""
+        places = self.process.hands.places()
+        if places:
+            taken = set(rows(TAKEN, [list(each) for each in zip(*places, strict=True)]))
+            self.process.hands.ask_to_stop(lambda hand: hand.claim.place in taken)

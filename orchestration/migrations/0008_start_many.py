@@ -29,12 +29,12 @@ class Migration(migrations.Migration):
             "create index fairshare_clock on orchestration_fairshare (queue, rank desc)", "drop index fairshare_clock"
         ),
         migrations.RunSQL(
-            (SQL / "fair_v1.sql").read_text(),
+            (SQL / "past" / "fair_v1_first.sql").read_text(),
             "drop function engine_share_v1(text[], text[], bigint[]); drop function engine_fair_v1(text, text);"
             " drop function engine_clock_v1(text)",
         ),
-        migrations.RunSQL(replacing("settle_v2"), replacing("past/settle_v2_first")),
-        migrations.RunSQL(replacing("flush_v2"), replacing("past/flush_v2_first")),
+        migrations.RunSQL(replacing("past/settle_v2"), replacing("past/settle_v2_first")),
+        migrations.RunSQL(replacing("past/flush_v2"), replacing("past/flush_v2_first")),
         migrations.RunSQL(
             (SQL / "past" / "start_v2.sql").read_text(),
             "drop function engine_start_v2(bigint, bigint, text[], jsonb[], bigint, bigint, int, int)",

@@ -12,8 +12,11 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField("worker", "fit_from", models.DateTimeField(null=True)),
-        migrations.RunSQL((SQL / "repair_v1.sql").read_text(), "drop function engine_repair_v1(bigint[], int)"),
         migrations.RunSQL(
-            (SQL / "sweep_v2.sql").read_text(), "drop function engine_sweep_v2(bigint, float8, int, bigint[])"
+            (SQL / "past" / "repair_v1_first.sql").read_text(), "drop function engine_repair_v1(bigint[], int)"
+        ),
+        migrations.RunSQL(
+            (SQL / "past" / "sweep_v2_first.sql").read_text(),
+            "drop function engine_sweep_v2(bigint, float8, int, bigint[])",
         ),
     ]

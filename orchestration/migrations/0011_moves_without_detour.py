@@ -5,8 +5,8 @@ from django.db import migrations
 SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 FUNCTIONS = {
     "cancel_v3": "engine_cancel_v3(bigint, text, jsonb, jsonb)",
-    "rewire_v1": "engine_rewire_v1(bigint)",
-    "reopen_v2": "engine_reopen_v2(bigint, int, bigint, int[], jsonb, jsonb, jsonb, int, bigint)",
+    "rewire_v1_first": "engine_rewire_v1(bigint)",
+    "reopen_v2_first": "engine_reopen_v2(bigint, int, bigint, int[], jsonb, jsonb, jsonb, int, bigint)",
 }
 
 
@@ -16,6 +16,6 @@ class Migration(migrations.Migration):
     dependencies = [("orchestration", "0010_housekeeping_in_parts")]
 
     operations = [
-        migrations.RunSQL((SQL / f"{name}.sql").read_text(), f"drop function {signature}")
+        migrations.RunSQL((SQL / "past" / f"{name}.sql").read_text(), f"drop function {signature}")
         for name, signature in FUNCTIONS.items()
     ]

@@ -35,7 +35,7 @@ class Run(models.Model):
         RUNNING = "running"  # -> waiting, canceling, completed, failed
         WAITING = "waiting"  # for a person, a clock or a child -> running, canceling, completed, failed
         PAUSED = "paused"  # by a person; no verb sets it yet -> canceling, completed, failed
-        CANCELING = "canceling"  # calls that are under way may end -> canceled, rejected
+        CANCELING = "canceling"  # calls that are under way may end -> canceled, rejected, failed
         COMPLETED = "completed"
         FAILED = "failed"
         CANCELED = "canceled"
@@ -153,9 +153,9 @@ class Step(models.Model):
 
     class Status(models.TextChoices):
         BLOCKED = "blocked"  # waits for what it needs -> ready, running, skipped, canceled
-        READY = "ready"  # anyone may claim it -> running, blocked, canceled
+        READY = "ready"  # anyone may claim it -> running, failed, blocked, canceled
         RUNNING = "running"  # owned -> completed, failed, skipped, waiting, ready, uncertain, blocked, canceled
-        WAITING = "waiting"  # for what `waits_for` says -> completed, failed, ready, canceled
+        WAITING = "waiting"  # for what `waits_for` says -> completed, failed, ready, running, canceled
         UNCERTAIN = "uncertain"  # may have happened: a person says -> completed, failed, ready, canceled
         COMPLETED = "completed"
         FAILED = "failed"

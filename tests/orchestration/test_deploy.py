@@ -26,7 +26,7 @@ from orchestration.models import Run, Step, Worker
 from tests.harness import ROOT, WorkerProcess, assert_sound, database_url, make_worker, until
 
 HERE = Path(__file__).resolve().parent
-RELEASED = "86829590007dccbba650bae8c7a9bebab2c47daf"  # the commit that released.json was made from
+RELEASED = "4f40f157ae87fd7ea88a5765769bafd29b2d46de"  # the commit that released.json was made from
 PATIENT = {"WORKER_LEASE_SECONDS": "600", "WORKER_HEARTBEAT_SECONDS": "1", "WORKER_SWEEP_SECONDS": "1"}
 APPS = ("accounts", "agents", "approvals", "orchestration")
 IN_FLIGHT = 6
@@ -37,7 +37,8 @@ CHAIN = "".join(
     f"  s{n}: {{agent: echo, {f'needs: [s{n - 1}], ' if n else ''}with: {{value: {n}, seconds: {STEP_SECONDS}}}}}\n"
     for n in range(10)
 )
-STARTED_BEFORE = "select run from engine_start_v1(%s, %s, %s, '{}', %s)"  # as the previous release's web does
+# As the previous release's web does.
+STARTED_BEFORE = "select runs[1] from engine_start_v2(%s, %s, array[%s], array['{}'::jsonb], %s)"
 MADE = """
 select proname::text, pg_get_functiondef(oid) from pg_proc where starts_with(proname, 'engine') union all
 select indexname::text, indexdef from pg_indexes where starts_with(tablename, 'orchestration') and tablename !~ '[0-9]'
@@ -160,8 +161,9 @@ def test_the_previous_release_finds_the_functions_and_columns_that_it_knows(comm
 
 
 def test_the_sweep_answers_the_previous_release_as_it_did(committed):
-    found = json.loads(value("select engine_sweep_v1(%s, 0, 3)", [make_worker()]))
-    assert set(found) >= {"swept", "wake", "deadline", "neighbors", "ready", "answers", "untold", "untidy"}
+    found = json.loads(value("select engine_sweep_v2(%s, 0, 3, '{}')", [make_worker()]))
+    known = {"swept", "failed", "more", "wake", "deadline", "neighbors", "ready", "answers", "untold", "untidy"}
+    assert set(found) >= known
 
 
 @pytest.fixture

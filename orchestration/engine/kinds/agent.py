@@ -40,7 +40,7 @@ def begin(execution: "Execution") -> Outcome:
             stopped = failed("permanent", f"{agent.slug} stopped, and was not asked to: {exc}", given=given)
             return try_again(claim, step.retry, stopped)
         # Of a run that is canceling the step is canceled; else this process drains, and another goes on.
-        return Outcome("ready", input=given, fields={"unlost": True, "begun": True})
+        return Outcome("ready", input=given, fields={"unlost": True, "more": {"begun": True}})
     except (OperationalError, InterfaceError) as exc:
         return database_lost(claim, str(exc).strip(), given=given)
     except agent_errors.Permanent as exc:

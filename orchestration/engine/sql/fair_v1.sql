@@ -1,9 +1,10 @@
 -- Start-time fair queuing: a step that becomes ready goes behind the last one of its key, and never before its queue's
--- clock, which is the rank of the first that is ready; with none ready, the last rank that was given.
+-- clock, which is the rank of the first that is ready; with none ready, the last rank that was given. Steps of
+-- paused runs, of the last priority, do not count.
 --
 -- Both are read without a lock: a rank only orders, and two batches that read the same do no harm.
 create function engine_clock_v1(of_queue text) returns bigint language sql stable as $$
-    select coalesce((select s.rank from orchestration_step s where s.status = 'ready' and s.queue = of_queue order by s.priority desc, s.rank limit 1),
+    select coalesce((select s.rank from orchestration_step s where s.status = 'ready' and s.queue = of_queue and s.priority > -32768 order by s.priority desc, s.rank limit 1),
                     (select f.rank from orchestration_fairshare f where f.queue = of_queue order by f.rank desc limit 1), 0)
 $$;
 

@@ -4,6 +4,7 @@ import pytest
 
 from approvals.models import Request
 from orchestration.engine import answers, children
+from orchestration.engine.connection import value
 from orchestration.engine.starts import start_version
 from orchestration.models import Payload, Run
 from tests.harness import claim, end, make_worker, until
@@ -49,7 +50,7 @@ def test_one_parent_that_cannot_be_told_holds_up_no_other(begin, committed, boss
         (place,) = claim(worker)
         child = start_version(version.pk, run.organization_id, {}, by=None, parent=place[:2], depth=1)
         end(worker, place, "waiting", waits_for="child", child=child)
-        answers.cancel(Run.objects.get(pk=child), by=None, reason="test")
+        value("select engine_cancel_v4(%s, 'canceled', '{}')", [child])
     Run.objects.filter(parent_run_id=runs[0].pk).update(error=["broken"])
     assert children.tell_parents() == 1
     assert children.tell_parents() == 0

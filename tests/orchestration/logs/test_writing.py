@@ -233,7 +233,7 @@ def test_what_was_said_last_is_written_when_a_worker_stops(engine_later, begin, 
     here = engine_later()
     run = begin("  s: {agent: speaker}\n")
     assert speaking.wait(30)
-    rows("select engine_cancel_v3(%s, 'canceled', '{}')", [run.pk])
+    rows("select engine_cancel_v4(%s, 'canceled', '{}')", [run.pk])
     here.stop()
     assert [text for _, text in said(run, 2)][:2] == ["started", "stopped half-way"]
 

@@ -45,6 +45,11 @@ class Row:
         return self.status not in ENDED
 
     @property
+    def is_kept(self) -> bool:
+        """It waits on, its run's cancel notwithstanding: leaves end first."""
+        return self.waits_for == "child" and self.child is not None and not self.child.has_ended
+
+    @property
     def value(self) -> Any:
         return self.output if self.status == "completed" else None
 
@@ -163,7 +168,7 @@ class ModelRun:
         self.ending = ending
         self.is_tidy &= not any(row.waits_for in ("approval", "child") for row in self.rows)
         for row in self.rows:
-            if row.is_open and row.status != "running":
+            if row.is_open and row.status != "running" and not row.is_kept:
                 row.status, row.waits_for = "completed" if row is gate else "canceled", None
 
     def take_up(self, question: Question) -> None:
@@ -207,7 +212,7 @@ class ModelRun:
             if row.status == "canceled" and row.question and row.question.status == "pending":
                 row.question.status = "withdrawn"
         for run in runs:
-            if run.parent is not None and run.parent.run is self and not run.parent.is_open:
+            if run.parent is not None and run.parent.run is self and (self.ending or not run.parent.is_open):
                 run.cancel("canceled")
 
     def tell_parent(self) -> None:
@@ -215,4 +220,6 @@ class ModelRun:
         parent = self.parent
         if parent is not None and parent.status == "waiting":
             done = self.status == "completed"
-            parent.run.end(parent, "completed" if done else "failed", output=self.output if done else None)
+            reached = self.status == "canceled" and parent.run.ending
+            becomes = "completed" if done else "canceled" if reached else "failed"
+            parent.run.end(parent, becomes, output=self.output if done else None)
