@@ -75,8 +75,12 @@ class Play:
 
     def start(self, given: Any = None, *, by: str = "operator") -> PlayedRun:
         """Start a run with this input, and do all that can be done without time passing. Raises InvalidInput."""
-        slug = self.versions[0].definition.slug
-        run = starts.start(organization=self.organization, definition=slug, given=given or {}, by=self.people[by])
+        run = starts.start(
+            organization=self.organization,
+            definition=self.versions[0].definition.slug,
+            given={} if given is None else given,
+            by=self.people[by],
+        )
         self.go()
         return PlayedRun(self, run.pk)
 
@@ -167,7 +171,7 @@ def specs_at(path: Path) -> list[Mapping[str, Any]]:
 def source_of(definition: str | Path) -> sources.Source:
     if isinstance(definition, str) and "\n" in definition:
         return sources.Source("definition", definition)
-    return sources.Source(str(definition), Path(definition).read_text(encoding="utf-8"))
+    return sources.Source.read(Path(definition))
 
 
 def seconds_of(time: str | timedelta) -> float:

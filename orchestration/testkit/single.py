@@ -65,7 +65,9 @@ def run(
     outputs, statuses, decisions = outputs or {}, statuses or {}, decisions or {}
     version = play.versions[0]
     with transaction.atomic():
-        pk = starts.start_version(version.pk, play.organization.pk, given or {}, by=play.people["operator"].pk)
+        pk = starts.start_version(
+            version.pk, play.organization.pk, {} if given is None else given, by=play.people["operator"].pk
+        )
         steps = {step.key: step for step in Step.objects.filter(run=pk)}
         step = next((step for step in steps.values() if step.name == name), None)
         if step is None:
