@@ -85,6 +85,12 @@ class NotUncertain(OrchestrationError):
         super().__init__(f"Step {name} is {status}; only an uncertain step can be resolved.")
 
 
+class NoSuchTimes(OrchestrationError):
+    """The schedule starts nothing then."""
+
+    status = 409
+
+
 class KeyReused(OrchestrationError):
     """This Idempotency-Key began a run of another definition or input. Use a new key for a new run."""
 

@@ -1,6 +1,6 @@
 """Pages for people, mounted at the root."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from orchestration.views import (
     agent_list,
@@ -12,6 +12,7 @@ from orchestration.views import (
     run,
     run_tabs,
     runs,
+    schedules,
     starting,
     trying,
 )
@@ -34,6 +35,7 @@ urlpatterns = [
     path("definitions/<slug:slug>/", definitions.definition, name="definition"),
     path("definitions/<slug:slug>/edit/", definitions.edit, name="definition-edit"),
     path("definitions/<slug:slug>/<int:number>/", definitions.definition, name="definition-version"),
+    re_path(r"^schedules/(?P<public_id>\w+)/(?P<action>pause|resume|run)/$", schedules.act, name="schedule-act"),
     path("agents/", agent_list.agent_list, name="agents"),
     path("agents/list/part/", agent_list.agent_list_part, name="agents-part"),
     path("agents/new/", agents.edit, name="agent-new"),

@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from orchestration.api import definition_sets, definitions, deliverables, logs, runs
+from orchestration.api import definition_sets, definitions, deliverables, logs, runs, schedules
 from orchestration.feeds.views import events
 
 urlpatterns = [
@@ -19,6 +19,12 @@ urlpatterns = [
     path("definitions/<slug:slug>/difference/", definitions.DifferenceView.as_view(), name="definition-difference"),
     path("definition-set/", definition_sets.DefinitionSetView.as_view(), name="definition-set"),
     path("definition-set/check/", definition_sets.CheckSetView.as_view(), name="definition-set-check"),
+    path("schedules/", schedules.SchedulesView.as_view(), name="schedules"),
+    path("schedules/<str:public_id>/", schedules.ScheduleView.as_view(), name="schedule"),
+    path("schedules/<str:public_id>/pause/", schedules.PauseView.as_view(), name="schedule-pause"),
+    path("schedules/<str:public_id>/resume/", schedules.ResumeView.as_view(), name="schedule-resume"),
+    path("schedules/<str:public_id>/run/", schedules.RunNowView.as_view(), name="schedule-run"),
+    path("schedules/<str:public_id>/backfill/", schedules.BackfillView.as_view(), name="schedule-backfill"),
     path("deliverables/", deliverables.DeliverablesView.as_view(), name="deliverables"),
     path("deliverables/<str:public_id>/", deliverables.DeliverableView.as_view(), name="deliverable"),
 ]

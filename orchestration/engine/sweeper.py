@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers, children, failpoints
+from orchestration.engine import answers, children, failpoints, schedules
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -29,9 +29,11 @@ ERRANDS: dict[str, Callable[[], int]] = {
     "answers": answers.take_up_decisions,
     "untold": children.tell_parents,
     "untidy": answers.tidy_up,
+    "schedules": schedules.start_due,
 }
 UNKNOWN: dict[str, Any] = {
     "deadline": 0.0,
+    "schedule": 0.0,
     "wake": None,
     "neighbors": None,
     "failed": [],
@@ -100,6 +102,7 @@ class Sweeper(threading.Thread):
             told.append(self._guarded("deadlines", Request.expire_due))
             failpoints.reach("expired")
         found["answers"] |= due
+        found["schedules"] = found["schedule"] is not None and found["schedule"] <= 0
         told += [self._guarded(name, errand) for name, errand in ERRANDS.items() if found[name]]
         if any(found[name] for name in ("ready", "swept", "answers", "untold")):
             self.process.recorder.look()
@@ -107,11 +110,12 @@ class Sweeper(threading.Thread):
         self._guarded("taken", self._stop_taken)
         if any(told):
             return 0.005  # what was told may end a run that is to be told in its turn
-        timers = [found[name] for name in ("wake", "deadline") if found[name] is not None]
+        timers = [found[name] for name in ("wake", "deadline", "schedule") if found[name] is not None]
         if found["more"]:
             timers.append(COME_BACK_SECONDS)
-        if due:  # locked by one who decides, or broken: not a reason to look again at once
-            timers.remove(found["deadline"])
+        for name in ("deadline", "schedule"):  # locked by another, or broken: not a reason to look again at once
+            if found[name] is not None and found[name] <= 0:
+                timers.remove(found[name])
         return float(max(0.005, min([settings.WORKER_SWEEP_SECONDS, *timers])))
 
     def _guarded(self, part: str, do: Callable[[], Any]) -> Any:

@@ -11,6 +11,7 @@ from .nodes import Where
 
 RUN_FIELDS = ("id", "started_by", "organization", "url")
 STEP_FIELDS = ("output", "status", "decision")
+SCHEDULE_FIELDS = ("at", "last")
 DECISION_FIELDS = ("choice", "note", "form", "by")
 
 Told = Iterator[tuple[int, str, str, str]]  # which part of the path, rule, message, fix
@@ -82,6 +83,9 @@ def _read(draft: Draft, one: Read, step: str | None, roots: frozenset[str]) -> T
         yield from _step(draft, one, step)
     elif first == "run" and len(one.path) > 1 and one.path[1] not in RUN_FIELDS:
         yield 1, "unknown-field", f"run has no {one.path[1]}.", did_you_mean(str(one.path[1]), RUN_FIELDS)
+    elif first == "schedule" and len(one.path) > 1 and one.path[1] not in SCHEDULE_FIELDS:
+        message = f"schedule has no {one.path[1]}."
+        yield 1, "unknown-field", message, did_you_mean(str(one.path[1]), SCHEDULE_FIELDS)
     elif first == "input":
         yield from _field(one, draft.input_schema, 1)
     elif first == "output" and step is not None:

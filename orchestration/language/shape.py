@@ -38,7 +38,8 @@ def find_error(draft: Draft, error: Any) -> None:
                 find_unknown_key(draft, [*path, key], known, schema.get("x-later", ()))
     elif error.validator == "required":
         missing = next(key for key in error.validator_value if f"'{key}' is a required" in error.message)
-        place = f"{path[-1]} needs" if path else "A definition needs"
+        above = [part for part in path if not isinstance(part, int)]
+        place = f"{above[-1]} needs" if above else "A definition needs"
         draft.find_key(path, "missing-key", f"{place} {missing}.", f"Add {missing}:.")
     elif "x-one-of" in schema and error.validator == "oneOf":
         find_kinds(draft, path, error.instance)

@@ -10,6 +10,7 @@ from accounts.models import Member, Organization
 from orchestration.exceptions import NewerVersion
 from orchestration.language import Compiled
 from orchestration.models.layouts import layout
+from orchestration.models.schedules import follow
 
 TRIAL_PREFIX = "try--"  # the language allows no such name, so that nobody's definition can have it
 
@@ -88,6 +89,7 @@ class Definition(models.Model):
         definition.current_version = version
         definition.description = plan.get("description") or ""
         definition.save(update_fields=["current_version", "description"])
+        follow(definition, organization, plan.get("schedule", ()))
         audit.record(
             organization=organization,
             actor=by,

@@ -102,6 +102,11 @@ class Run(models.Model):
                 name="run_overdue",
                 condition=models.Q(ended_at=None, deadline_at__isnull=False),
             ),
+            models.Index(
+                fields=("schedule_id",),
+                name="run_of_schedule",
+                condition=models.Q(schedule_id__gt=0, ended_at=None),
+            ),
             models.Index(fields=("root_run_id",), name="run_tree", condition=models.Q(root_run_id__isnull=False)),
             GinIndex(
                 fields=("labels",),

@@ -19,7 +19,7 @@ from orchestration import recent, sources
 from orchestration.drawing import drawing_of
 from orchestration.exceptions import InvalidDefinition, NewerVersion
 from orchestration.language import KEYS
-from orchestration.models import Definition, Run
+from orchestration.models import Definition, Run, Schedule
 from orchestration.models.definitions import DefinitionQuerySet
 from orchestration.views.comparing import compared
 from orchestration.views.drafts import Conflict, Draft, findings_answer, hidden_url, restored, text_of
@@ -127,6 +127,7 @@ def definition(request: HttpRequest, slug: str, number: int | None = None) -> Ht
             "numbers": [each.number for each in versions],
             "compared": compared(request, lambda numbers: texts_of(found, numbers)),
             "runs": runs.defer("input", "output")[:SHOWN_RUNS],
+            "schedules": Schedule.objects.visible_to(member).filter(definition=found).for_list(),
             "may_build": member.has_role(Role.BUILDER),
             "may_start": member.has_role(Role.OPERATOR),
         },

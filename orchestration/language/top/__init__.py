@@ -2,11 +2,12 @@
 
 from ..keys import TopKey
 from . import input as input_key
-from . import name, output, output_schema
+from . import name, output, output_schema, schedule
 
 KEYS = {
     "name": TopKey(name.check),
     "input": TopKey(input_key.check),
     "output": TopKey(output.check),
     "output_schema": TopKey(output_schema.check, output_schema.plan),
+    "schedule": TopKey(schedule.check, schedule.plan),
 }
