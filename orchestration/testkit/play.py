@@ -18,6 +18,7 @@ from orchestration.engine import starts
 from orchestration.engine.connection import value
 from orchestration.exceptions import InvalidDefinition
 from orchestration.language.durations import seconds_in
+from orchestration.models import Run
 from orchestration.testkit import replay, single
 from orchestration.testkit.canned import Answer, Company
 from orchestration.testkit.clock import Clock
@@ -70,6 +71,12 @@ class Play:
     def calls(self) -> dict[str, list[Call]]:
         """What came to each agent, by its name."""
         return self.company.calls
+
+    @property
+    def runs(self) -> list[PlayedRun]:
+        """All runs of the first definition, the oldest first: those too that a schedule began."""
+        of_it = Run.objects.filter(definition_version__definition=self.versions[0].definition_id).order_by("pk")
+        return [PlayedRun(self, key) for key in of_it.values_list("pk", flat=True)]
 
     # --- verbs
 

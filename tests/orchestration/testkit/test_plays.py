@@ -9,7 +9,7 @@ from accounts.clock import database_clock
 from approvals.exceptions import InvalidAnswer, NotAllowed
 from orchestration.doctor import examine
 from orchestration.exceptions import InvalidInput
-from orchestration.seeding import LIBRARY
+from orchestration.seeding import EXAMPLES, LIBRARY
 from orchestration.testkit import Permanent, Temporary, TimedOut, in_turn
 from orchestration.testkit.exceptions import NoAnswerCanned, NothingAsked, NotPlayable
 
@@ -86,6 +86,21 @@ output: ${{ steps.charge.output }}
     assert round((second - first) / timedelta(hours=1), 2) == 1
     assert round((third - second) / timedelta(hours=1), 2) == 2
     assert run.output == {"id": 7}
+
+
+def test_a_week_of_a_schedule_passes_in_no_time(play):
+    daily = play(EXAMPLES / "schedule.yaml", at=datetime(2026, 11, 27, 6, tzinfo=UTC))
+    daily.pass_time("1w")
+    assert [run.row.input["day"] for run in daily.runs] == [
+        "2026-11-27",
+        "2026-11-30",
+        "2026-12-01",  # of the month
+        "2026-12-01",
+        "2026-12-02",
+        "2026-12-03",
+    ]
+    assert {run.status for run in daily.runs} == {"completed"}
+    assert [run.row.created_at.hour for run in daily.runs] == [7, 7, 0, 7, 7, 7]
 
 
 def test_who_starts_others_starts_them_in_the_play(play):
