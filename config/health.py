@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from orchestration.engine.retention import lag
 from orchestration.feeds.news import open_pages
 from orchestration.feeds.readers import open_streams
 
@@ -113,6 +115,9 @@ class Work(Collector):
         yield GaugeMetricFamily(
             "countersign_oldest_ready_seconds", "Since when the oldest ready step could run.", only(OLDEST)
         )
+        yield GaugeMetricFamily(
+            "countersign_retention_lag_seconds", "For how long the oldest run that should be gone has been so.", late()
+        )
         yield GaugeMetricFamily("countersign_streams", "Event streams that this web process serves.", open_streams())
         yield GaugeMetricFamily("countersign_pages", "Open pages that this web process keeps live.", open_pages())
         yield GaugeMetricFamily("countersign_workers", "Worker processes with a lease.", only(WORKERS))
@@ -124,6 +129,10 @@ def by_status(name: str, words: str, sql: str, statuses: list[str]) -> GaugeMetr
     for status, count in counts.items():
         family.add_metric([status], count)
     return family
+
+
+def late() -> float:
+    return lag(timedelta(days=settings.RETENTION_DAYS)) if settings.RETENTION_DAYS else 0.0
 
 
 def only(sql: str) -> float:

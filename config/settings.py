@@ -238,6 +238,10 @@ SPECTACULAR_SETTINGS = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_REQUEST_BYTES", default=6_000_000)
 
+# --- Old runs: 0 keeps all of them
+RETENTION_DAYS = env.int("RETENTION_DAYS", default=0)
+PARTITION_DAYS = env.int("PARTITION_DAYS", default=30)
+
 # --- What is too much
 globals().update({name: env.int(name, default=most) for name, most in LIMITS.items()})
 

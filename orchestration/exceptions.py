@@ -91,6 +91,24 @@ class NoSuchTimes(OrchestrationError):
     status = 409
 
 
+class Pinned(OrchestrationError):
+    """The run is pinned already."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+class NotPinned(OrchestrationError):
+    """The run is not pinned."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
 class KeyReused(OrchestrationError):
     """This Idempotency-Key began a run of another definition or input. Use a new key for a new run."""
 

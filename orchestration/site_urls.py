@@ -9,6 +9,7 @@ from orchestration.views import (
     deliverables,
     home,
     log,
+    pins,
     run,
     run_tabs,
     runs,
@@ -59,5 +60,7 @@ urlpatterns = [
     path("runs/<str:public_id>/log/<int:number>/", log.line, name="run-log-line"),
     path("runs/<str:public_id>/raw/<str:what>/", run_tabs.raw, name="run-raw"),
     path("runs/<str:public_id>/cancel/", run.cancel, name="run-cancel"),
+    path("runs/<str:public_id>/pin/", pins.act, {"verb": "pin"}, name="run-pin"),
+    path("runs/<str:public_id>/unpin/", pins.act, {"verb": "unpin"}, name="run-unpin"),
     path("runs/<str:public_id>/steps/<str:name>/resolve/", run.resolve, name="run-resolve"),
 ]

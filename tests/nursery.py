@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from datetime import timedelta
 
 import django
 
@@ -17,7 +18,7 @@ from django.conf import settings  # noqa: E402
 from accounts.models import Member  # noqa: E402
 from approvals.models import Request  # noqa: E402
 from config.chaos.askew import set_askew  # noqa: E402
-from orchestration.engine import answers, process  # noqa: E402
+from orchestration.engine import answers, process, retention  # noqa: E402
 from orchestration.models import Run, Step  # noqa: E402
 from tests import failures  # noqa: E402
 
@@ -45,7 +46,11 @@ def resolve(step, by):
     answers.resolve(row.run, row, by=Member.objects.get(pk=by), outcome="again", output=None, reason="test")
 
 
-DEEDS = {"work": work, "cancel": cancel, "decide": decide, "resolve": resolve}
+def retain():
+    retention.retain(older=timedelta(days=90), every=timedelta(days=30))
+
+
+DEEDS = {"work": work, "cancel": cancel, "decide": decide, "resolve": resolve, "retain": retain}
 
 
 def grow_up(wish):

@@ -18,7 +18,7 @@ from accounts.pages import NewestFirst
 from accounts.permissions import roles
 from approvals.models import Request as Question
 from orchestration.api.words import AnyJSON, Strict
-from orchestration.engine import answers
+from orchestration.engine import answers, pins
 from orchestration.idempotency import start_many_once, start_once
 from orchestration.models import Event, Payload, Run, Step
 
@@ -105,7 +105,7 @@ class RunDetail(RunOutput):
     steps = serializers.SerializerMethodField()
 
     class Meta(RunOutput.Meta):
-        fields = (*RunOutput.Meta.fields, "input", "output", "error", "why", "parent_run", "steps")
+        fields = (*RunOutput.Meta.fields, "pinned_at", "input", "output", "error", "why", "parent_run", "steps")
 
     @extend_schema_field(OpenApiTypes.ANY)
     def get_output(self, run: Run) -> Any:
@@ -241,6 +241,21 @@ class CancelView(APIView):
         words.is_valid(raise_exception=True)
         run = visible_run(request, public_id)
         answers.cancel(run, by=member_of(request), reason=words.validated_data["reason"])
+        return Response(detail_of(visible_run(request, public_id)))
+
+
+class PinView(APIView):
+    permission_classes = [roles(Role.OPERATOR)]
+
+    class Input(Strict):
+        reason = serializers.CharField(max_length=2_000)
+
+    @extend_schema(request=Input, responses={200: RunDetail, 409: OpenApiResponse(description="It is so already.")})
+    def post(self, request: Request, public_id: str, verb: str) -> Response:
+        """Keep a run, with those it started and that started it, however old it gets; or do not keep it any more."""
+        words = self.Input(data=request.data)
+        words.is_valid(raise_exception=True)
+        pins.VERBS[verb](visible_run(request, public_id), by=member_of(request), **words.validated_data)
         return Response(detail_of(visible_run(request, public_id)))
 
 

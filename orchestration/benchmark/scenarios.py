@@ -202,7 +202,7 @@ def fill(model: int, count: int) -> int:
     """Copies of an ended run: its row, steps and events. Tables are analyzed, as they would have been by then."""
     part = 50_000
     for done in range(0, count, part):
-        rows("select engine_partitions_v2(%s)", [part + 250_000])
+        rows("select engine_partitions_v4(%s)", [part + 250_000])
         with transaction.atomic():
             rows(
                 _COPY_RUNS.format(columns=", ".join(_columns("orchestration_run", "id", "public_id"))),

@@ -1,7 +1,7 @@
 import contextlib
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -39,14 +39,14 @@ def use_own_connection() -> None:
     connections[DEFAULT_DB_ALIAS] = DatabaseWrapper(settings, DEFAULT_DB_ALIAS)
 
 
-def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def rows(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of one statement on this thread's connection; outside a transaction, one round trip and commit."""
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def value(sql: str, parameters: Sequence[Any] = ()) -> Any:
+def value(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
     """The first column of the only row."""
     return rows(sql, parameters)[0][0]
 

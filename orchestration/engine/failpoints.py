@@ -29,6 +29,9 @@ POINTS = (
     "taken",  # a new life has its row, and does not know it
     "lease",  # before the lease is renewed
     "drain",  # asked to stop, still with work in hand
+    "forgotten",  # rows of old runs are deleted, their partitions are there yet
+    "kept",  # what stays of old partitions is copied, they are not swapped
+    "swapped",  # in the transaction that drops the old partitions, before it commits
     "drained",  # all is handed back, the lease is not given up
 )
 

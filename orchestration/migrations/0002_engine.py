@@ -7,7 +7,7 @@ from django.db import migrations
 
 SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 FUNCTIONS = {
-    "partitions_v1": "engine_partitions_v1(bigint)",
+    "past/partitions_v1": "engine_partitions_v1(bigint)",
     "past/settle_v1": "engine_settle_v1(bigint, jsonb, jsonb, jsonb, text[])",
     "past/flush_v1": "engine_flush_v1(bigint, jsonb, int, text[], boolean)",
     "past/start_v1": "engine_start_v1(bigint, bigint, text, jsonb, bigint, bigint, int, int)",

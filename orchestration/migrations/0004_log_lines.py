@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 FUNCTIONS = {
-    "partitions_v2": "engine_partitions_v2(bigint)",
+    "past/partitions_v2": "engine_partitions_v2(bigint)",
     "past/housekeeping_v2": "engine_housekeeping_v2(int)",
     "log_v1": "engine_log_v1(bigint[], int[], int[], float8[], text[], text[])",
 }

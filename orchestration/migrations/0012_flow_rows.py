@@ -368,7 +368,8 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(source("stream_tables"), source("stream_tables_drop")),
         migrations.RunSQL(
-            [source("partitions_v3"), "select engine_partitions_v3()"], "drop function engine_partitions_v3(bigint)"
+            [source("past/partitions_v3"), "select engine_partitions_v3()"],
+            "drop function engine_partitions_v3(bigint)",
         ),
         migrations.CreateModel(
             name="StreamValue",

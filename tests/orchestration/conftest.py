@@ -1,12 +1,14 @@
 import pytest
 from django.core.management import call_command
 from django.db import connection, connections
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import ApiToken
 from config.chaos.cutting import Cutter
 from config.up.processes import kill_group
 from config.up.services import services_of, wait_until_ready
+from orchestration.engine import parts
 from orchestration.engine.connection import rows
 from tests.harness import forget_versions
 
@@ -38,6 +40,15 @@ def operator(client_of, members):
 @pytest.fixture
 def viewer(client_of, members):
     return client_of(members.viewer)
+
+
+@pytest.fixture
+def partitions(committed):
+    """Those that a retention leaves are dropped afterwards, with their runs."""
+    yield
+    rows("delete from orchestration_run")
+    lo, hi = parts.past(timezone.now())
+    parts.write_anew(lo, hi)
 
 
 @pytest.fixture
