@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import F, TextField
 from django.db.models.functions import Cast, Left, Length
+from django.utils import timezone
 from django.utils.functional import cached_property
 
 from agents.models import AgentVersion
@@ -59,8 +60,11 @@ class RunRows:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.facts = Facts(run)
-        self.now = self.facts.now
+        self.now = timezone.now()
+
+    @cached_property
+    def facts(self) -> Facts:
+        return Facts(self.run, now=self.now, steps=self.steps)
 
     @cached_property
     def outline(self) -> Outline:

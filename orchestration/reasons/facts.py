@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Count, F, Max, Q, QuerySet, Window
+from django.db.models import Count, F, Q, QuerySet, Subquery, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -37,11 +37,13 @@ class Group(NamedTuple):
 
 
 class Facts:
-    """`now` is read once, so that all that is said of the run agrees."""
+    """`now` is read once, so that all that is said of the run agrees. `steps`: those of the newest round, if they have
+    been read already."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, now: datetime | None = None, steps: Sequence[Step] | None = None) -> None:
         self.run = run
-        self.now = timezone.now()
+        self.now = now or timezone.now()
+        self.steps = steps
 
     # --- rows
 
@@ -50,14 +52,17 @@ class Facts:
         """By (status, waits_for); the run's own output is told by none."""
         if self.run.has_ended:
             return {}
+        return self._read() if self.steps is None else self._found(self.steps)
+
+    def _read(self) -> dict[tuple[str, str | None], Group]:
+        """Of a run with many steps, no more than are told."""
         alike = [F("status"), F("waits_for")]
-        soonest = ("wake_at", "started_at", "key")
         rows = (
             Step.objects.filter(run=self.run)
             .exclude(Q(kind="output") | Q(status__in=UNTOLD))
             .annotate(
                 total=Window(Count("key"), partition_by=alike),
-                place=Window(RowNumber(), partition_by=alike, order_by=soonest),
+                place=Window(RowNumber(), partition_by=alike, order_by=("wake_at", "started_at", "key")),
             )
             .filter(place__lte=MOST)
             .defer(*LARGE)
@@ -66,6 +71,14 @@ class Facts:
         for step in rows.order_by("place"):
             found.setdefault((step.status, step.waits_for), []).append(step)
         return {named: Group(steps, steps[0].total) for named, steps in found.items()}
+
+    def _found(self, steps: Iterable[Step]) -> dict[tuple[str, str | None], Group]:
+        found: dict[tuple[str, str | None], list[Step]] = {}
+        never = self.now + timedelta(days=365_000)
+        for step in sorted(steps, key=lambda step: (step.wake_at or never, step.started_at or never, step.key)):
+            if step.status not in UNTOLD:
+                found.setdefault((step.status, step.waits_for), []).append(step)
+        return {named: Group(steps[:MOST], len(steps)) for named, steps in found.items()}
 
     def group(self, status: str, waits_for: str | None = None) -> Group:
         return self.groups.get((status, waits_for), Group())
@@ -77,10 +90,11 @@ class Facts:
         if not group.total or self.run.status == Run.Status.PAUSED:
             return None
         step = group.steps[0]
-        needs = Step.objects.filter(run=self.run, dependants__overlap=[step.key, -step.key])
-        ended = needs.aggregate(at=Max("ended_at"))["at"]
-        told = self.newest_events.filter(Q(key=step.key) | Q(type__in=OPENED)).last()
-        return max(at for at in (self.run.created_at, ended, told and told.at) if at)
+        needs = Step.objects.filter(run=self.run, dependants__overlap=[step.key, -step.key], ended_at__isnull=False)
+        told = self.newest_events.filter(Q(key=step.key) | Q(type__in=OPENED))
+        newest = Subquery(needs.order_by("-ended_at").values("ended_at")[:1]), Subquery(told.reverse().values("at")[:1])
+        times = Run.objects.filter(pk=self.run.pk).values_list("created_at", *newest).get()
+        return max(at for at in times if at)
 
     @cached_property
     def workers(self) -> dict[int, Worker]:
