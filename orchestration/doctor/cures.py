@@ -11,6 +11,7 @@ CURES = {
     "needs": STUCK,
     "nothing_wakes": STUCK,
     "owner": STUCK,
+    "slot": "Others wait for it in vain. Delete the row, and see that their limit counts as many as hold one.",
     "status": STUCK,
     "payload": (
         "The value is lost: take it from a backup of orchestration_payload by its digest; without one, cancel the run."

@@ -17,7 +17,10 @@ union all
 select 'payload', v.run_id, v.key, format('its %s lies in a payload that is not there', v.what)
 from (select s.run_id, s.key, 'input' as what, s.input_digest as digest from s where s.input_digest is not null
       union all select s.run_id, s.key, 'output', s.output_digest from s where s.output_digest is not null
-      union all select r.id, null, 'output', r.output_digest from r where r.output_digest is not null) v
+      union all select s.run_id, s.key, 'item', s.item_digest from s where s.item_digest is not null
+      union all select s.run_id, s.key, 'undo', s.undo_digest from s where s.undo_digest is not null
+      union all select r.id, null, 'output', r.output_digest from r where r.output_digest is not null
+      union all select m.run_id, null, 'message', m.data_digest from orchestration_outsideevent m join r on r.id = m.run_id where m.data_digest is not null) v
 left join orchestration_payload p on p.digest = v.digest where p.digest is null
 union all
 select 'orphan', x.run_id, null, format('%s rows of %s belong to no run', count(*), x.what)

@@ -17,9 +17,10 @@ select 'after_canceling', e.run_id, e.key, format('event %s, %s, comes after run
 from told t join e on e.run_id = t.run_id and e.seq > t.canceling
 where e.type in ('step.started', 'step.ready', 'step.retrying', 'step.waiting', 'step.uncertain', 'step.blocked', 'checkpoint.requested',
                  'run.round_opened', 'run.canceling')
+      and not exists (select from s where s.run_id = e.run_id and s.key = e.key and s.undoes is not null)
 union all
 select 'canceling', r.id, null, format('it is %s, and the event run.canceling %s', r.status, case when t.canceling is null then 'is missing' else 'is there' end)
-from r join told t on t.run_id = r.id where (r.status in ('canceling', 'canceled', 'rejected')) <> (t.canceling is not null)
+from r join told t on t.run_id = r.id where (r.status in ('canceling', 'canceled', 'rejected') or r.status = 'failed' and r.ending is not null) <> (t.canceling is not null)
 union all
 select 'counters', r.id, null, format('it counts %s open and %s moving steps, and has %s and %s', r.open_steps, r.moving_steps, c.open, c.moving)
 from r left join lateral (
@@ -37,9 +38,9 @@ select 'error', r.id, null, format('it is %s, and its error is %s', r.status, co
 from r where r.status = 'completed' and r.error is not null or r.status = 'failed' and r.error is null
 union all
 select 'failure', r.id, f.key, 'the run is completed, and the newest row of this step failed'
-from r join s f on f.run_id = r.id and f.status = 'failed' where r.status = 'completed'
-      and not exists (select from s n where n.run_id = f.run_id and n.position = f.position and n.key > f.key)
+from r join nodes f on f.run_id = r.id and f.status = 'failed' and not f.forgiven and not f.carries where r.status = 'completed'
+      and not exists (select from nodes n where n.run_id = f.run_id and n.position = f.position and n.key > f.key)
 union all
 select 'layout', r.id, null, format('it has %s rows of the first round, and its version has %s steps', c.n, jsonb_array_length(v.layout))
 from r join orchestration_definitionversion v on v.id = r.definition_version_id
-cross join lateral (select count(*) as n from s where s.run_id = r.id and s.round = 1) c where c.n <> jsonb_array_length(v.layout)
+cross join lateral (select count(*) as n from nodes s where s.run_id = r.id and s.round = 1) c where c.n <> jsonb_array_length(v.layout)

@@ -68,8 +68,16 @@ BROKEN = {
         "update orchestration_step set open_needs = 3 where run_id = {waits} and name = 'last'",
         "update orchestration_step set dependants = '{{}}' where run_id = {waits} and name = 'check'",
         "update orchestration_step set open_needs = 0 where run_id = {waits} and name = 'last'",
+        "update orchestration_step set windowed = true, head = 99 where run_id = {waits} and name = 'last'",
+    ],
+    "slot": [
+        "insert into orchestration_limitslot (limit_id, run_id, key, fence) values (1, {waits}, 2, 0)",
+        "insert into orchestration_limitslot (limit_id, run_id, key, fence) values (1, {done}, 0, 0)",
     ],
     "nothing_wakes": [
+        "update orchestration_step set waits_for = 'time', wake_at = null where run_id = {waits} and name = 'late'",
+        "update orchestration_step set waits_for = 'limit', wake_at = null where run_id = {waits} and name = 'late'",
+        "update orchestration_step set item_count = 2, child_run_id = null where run_id = {waits} and name = 'call'",
         "update orchestration_step set wake_at = null where run_id = {waits} and name = 'late'",
         "update orchestration_step set waits_for = 'event' where run_id = {waits} and name = 'late'",
         "update orchestration_step set fence = 9 where run_id = {waits} and name = 'check'",
@@ -109,7 +117,13 @@ BROKEN = {
         "update orchestration_loghead set errors = errors + 1",
         "delete from orchestration_logline",
     ],
-    "payload": ["delete from orchestration_payload"],
+    "payload": [
+        "delete from orchestration_payload",
+        "update orchestration_step set item_digest = 'gone' where run_id = {done}",
+        "update orchestration_step set undo_digest = 'gone' where run_id = {done}",
+        "insert into orchestration_outsideevent (public_id, organization_id, run_id, name, data_digest)"
+        " select 'evt_1', organization_id, id, 'n', 'gone' from orchestration_run where id = {done}",
+    ],
     "orphan": [
         "insert into orchestration_event (run_id, seq, type) values (999999, 1, 'run.started')",
         "insert into orchestration_loghead (run_id, number, errors) values (999999, 0, 0)",
