@@ -69,15 +69,12 @@ class PlayedRun:
     @property
     def steps(self) -> dict[str, PlayedStep]:
         """By name, each in its newest round; of a map or a loop the whole, not its items or passes."""
-        nodes = [step for step in self.row.newest_steps() if step.name and step.head is None and step.undoes is None]
-        return {step.name: PlayedStep.of(step) for step in nodes}
+        return {step.name: PlayedStep.of(step) for step in self.row.newest_steps()}
 
     def items(self, step: str) -> list[PlayedStep]:
         """The items of a map, or the passes of a loop, in their order."""
-        found = [each for each in self.row.newest_steps() if each.name == step and each.head is not None]
-        return [
-            PlayedStep.of(each) for each in sorted(found, key=lambda each: (each.index or 0, each.pass_number or 0))
-        ]
+        head = next(each for each in self.row.newest_steps() if each.name == step)
+        return [PlayedStep.of(each) for each in Step.objects.items_of(head)]
 
     @property
     def waiting(self) -> dict[str, str | None]:

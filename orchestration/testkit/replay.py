@@ -52,7 +52,12 @@ def answers_of(step: Mapping[str, Any] | None) -> Any:
             raise Permanent(f"The history has no answer of {step_of(call)}.")
         if step["error"]:
             raise Permanent(step["error"]["message"])
-        return step["output"]
+        if step["kind"] != "map":
+            return step["output"]
+        output = step["output"][int(call.idempotency_key.split(":")[3])]
+        if output is None:
+            raise Permanent("This item failed.")
+        return output
 
     return answer
 
