@@ -76,6 +76,12 @@ class RunEnded(OrchestrationError):
         super().__init__(f"The run has ended: it is {status}.")
 
 
+class Refused(OrchestrationError):
+    """The state of the run or of the step does not allow this; the message says what would."""
+
+    status = 409
+
+
 class NotUncertain(OrchestrationError):
     """Only an uncertain step can be resolved."""
 

@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from orchestration.api import definition_sets, definitions, deliverables, logs, runs, schedules
+from orchestration.api import definition_sets, definitions, deliverables, levers, logs, runs, schedules
 from orchestration.feeds.views import events
 
 urlpatterns = [
@@ -13,6 +13,7 @@ urlpatterns = [
     path("runs/<str:public_id>/logs/", logs.LogsView.as_view(), name="run-logs"),
     path("runs/<str:public_id>/steps/<str:name>/resolve/", runs.ResolveView.as_view(), name="resolve"),
     re_path(r"^runs/(?P<public_id>[^/]+)/events/?$", events, name="events"),
+    *levers.routes(),
     path("definitions/", definitions.DefinitionsView.as_view(), name="definitions"),
     path("definitions/check/", definitions.CheckView.as_view(), name="definitions-check"),
     path("definitions/<slug:slug>/", definitions.DefinitionView.as_view(), name="definition"),

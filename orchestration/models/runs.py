@@ -32,12 +32,12 @@ class Run(models.Model):
 
     class Status(models.TextChoices):
         PLANNING = "planning"  # being checked and laid out: `engine_start` does that at once, so no row is seen in it
-        RUNNING = "running"  # -> waiting, canceling, completed, failed
-        WAITING = "waiting"  # for a person, a clock or a child -> running, canceling, completed, failed
-        PAUSED = "paused"  # by a person; no verb sets it yet -> canceling, completed, failed
+        RUNNING = "running"  # -> waiting, paused, canceling, completed, failed
+        WAITING = "waiting"  # for a person, a clock or a child -> running, paused, canceling, completed, failed
+        PAUSED = "paused"  # by a person -> running, waiting, canceling, completed, failed
         CANCELING = "canceling"  # calls that are under way may end -> canceled, rejected, failed
         COMPLETED = "completed"
-        FAILED = "failed"
+        FAILED = "failed"  # until a step is tried again -> running, waiting
         CANCELED = "canceled"
         REJECTED = "rejected"  # aborted at a gate
 
@@ -157,11 +157,11 @@ class Step(models.Model):
     """One node of a run, in one round. `key` numbers the rows of a run; `position` is the place in the definition."""
 
     class Status(models.TextChoices):
-        BLOCKED = "blocked"  # waits for what it needs -> ready, running, skipped, canceled
-        READY = "ready"  # anyone may claim it -> running, failed, blocked, canceled
+        BLOCKED = "blocked"  # waits for what it needs -> ready, running, completed, skipped, canceled
+        READY = "ready"  # anyone may claim it -> running, completed, failed, skipped, blocked, canceled
         RUNNING = "running"  # owned -> completed, failed, skipped, waiting, ready, uncertain, blocked, canceled
-        WAITING = "waiting"  # for what `waits_for` says -> completed, failed, ready, running, canceled
-        UNCERTAIN = "uncertain"  # may have happened: a person says -> completed, failed, ready, canceled
+        WAITING = "waiting"  # for what `waits_for` says -> completed, failed, skipped, ready, running, canceled
+        UNCERTAIN = "uncertain"  # may have happened: a person says -> completed, failed, skipped, ready, canceled
         COMPLETED = "completed"
         FAILED = "failed"
         SKIPPED = "skipped"

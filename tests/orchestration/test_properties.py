@@ -87,10 +87,15 @@ class Runs(Workers):
 
     @rule()
     def tell_parents(self):
-        for run in self.runs.values():
-            if run.has_ended and not run.is_told:
-                run.tell_parent()
+        self.expect_told()
         children.tell_parents()
+
+    def expect_told(self):
+        """Whether there was something to tell."""
+        untold = [run for run in self.runs.values() if run.has_ended and not run.is_told]
+        for run in untold:
+            run.tell_parent()
+        return bool(untold)
 
     @rule()
     def tidy_up(self):
@@ -116,6 +121,8 @@ class Runs(Workers):
             return
         run.cancel("canceled")
         self.expect_tidied()
+        while self.expect_told() and not run.has_ended:
+            pass
         answers.cancel(found, by=None, reason="r")
 
     @precondition(lambda self: any(row.status == "uncertain" for row in self.rows()))

@@ -112,7 +112,7 @@ begin
                    (m.becomes = 'ready')::int - (m.was in ('ready', 'running'))::int,
                    m.becomes = 'failed' and not m.forgiven)::engine_told_v3) as told,
                array_agg(row (m.n - 0.5, m.run_id, m.key, 'checkpoint.resolved', jsonb_build_object('step', m.name, 'round', m.round) || m.note, 0, 0, false)::engine_told_v3)
-                   filter (where m.was = 'waiting' and m.kind = 'approval' and m.note is not null) as resolved,
+                   filter (where m.was = 'waiting' and m.kind = 'approval' and m.note ? 'choice') as resolved,
                array_agg(row (m.run_id, m.becomes <> 'completed' and not (m.becomes = 'failed' and m.carries), m.dependants)::engine_over_v1)
                    filter (where m.becomes = any (ended) and m.dependants <> '{}') as over,
                array_agg(row (m.queue, null, m.rank)::engine_ready_v1) filter (where m.becomes = 'ready' and not m.parks) as ready,

@@ -5,6 +5,7 @@ import pytest
 from approvals.models import Request
 from orchestration.engine import answers, children
 from orchestration.engine.connection import value
+from orchestration.engine.levers import pausing
 from orchestration.engine.starts import start_version
 from orchestration.models import Payload, Run
 from tests.harness import claim, end, make_worker, until
@@ -90,6 +91,19 @@ def test_a_canceled_parent_cancels_its_child(begin, engine, boss, save, members,
     engine.look()
     assert (finished(run).status, finished(child).status) == ("canceled", "canceled")
     until(lambda: Request.objects.get(pk=request.pk).status == "withdrawn")
+
+
+def test_a_run_is_paused_and_canceled_with_all_that_it_started(begin, engine, boss, save, members, finished):
+    save(GATED)
+    run = begin(PARENT, {"fail": None})
+    engine.look()
+    child = child_of(run)
+    until(lambda: Run.objects.get(pk=child.pk).status == "waiting")
+    pausing.pause(run, by=members.operator, reason="stop")
+    assert {row.status for row in Run.objects.filter(pk__in=[run.pk, child.pk])} == {"paused"}
+    pausing.resume(run, by=members.operator, reason="go")
+    answers.cancel(run, by=members.operator, reason="enough")
+    assert [finished(row).status for row in (child, run)] == ["canceled", "canceled"]
 
 
 def test_runs_that_start_themselves_come_to_an_end(begin, engine, boss, save, finished):

@@ -1,0 +1,66 @@
+"""A door for each lever: `runs/ID/LEVER/` and `runs/ID/steps/NAME/LEVER/`."""
+
+from typing import Any
+
+from django.http import Http404
+from django.urls import URLPattern, path
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import member_of
+from accounts.permissions import roles
+from orchestration.api.runs import PROBLEM, RunDetail, detail_of, visible_run
+from orchestration.levers import LEVERS, Lever
+from orchestration.models import Run, Step
+
+NAMED_ALREADY = {"cancel", "resolve"}  # with views of their own, in `runs`
+
+
+class Row(serializers.Serializer[Any]):
+    """Which row of a step is meant: an item of a map, or a pass of a loop. The newest, of a step that has none."""
+
+    index = serializers.IntegerField(min_value=0, required=False)
+    round = serializers.IntegerField(min_value=1, required=False)
+
+
+def step_of(run: Run, name: str, query: Any) -> Step:
+    words = Row(data=query)
+    words.is_valid(raise_exception=True)
+    asked = words.validated_data
+    rows = run.steps.shown().filter(name=name, undoes=None, head__isnull="index" not in asked, **asked)
+    step = rows.order_by("-key").first()
+    if step is None:
+        raise Http404
+    return step
+
+
+def door(lever: Lever) -> type[APIView]:
+    class LeverView(APIView):
+        permission_classes = [roles(lever.role)]
+
+        @extend_schema(
+            operation_id=f"{lever.of}_{lever.name}",
+            description=lever.does,
+            request={"application/json": lever.schema},
+            parameters=[Row] if lever.of == "step" else [OpenApiParameter("public_id", str, "path")],
+            responses={200: RunDetail, 400: PROBLEM, 409: OpenApiResponse(description="Its state does not allow it.")},
+        )
+        def post(self, request: Request, public_id: str, name: str | None = None) -> Response:
+            run = visible_run(request, public_id)
+            step = None if name is None else step_of(run, name, request.query_params)
+            lever.pull(run, step, request.data, by=member_of(request))
+            return Response(detail_of(visible_run(request, public_id)))
+
+    return LeverView
+
+
+def routes() -> list[URLPattern]:
+    places = {"run": "runs/<str:public_id>", "step": "runs/<str:public_id>/steps/<str:name>"}
+    return [
+        path(f"{places[lever.of]}/{lever.name}/", door(lever).as_view(), name=f"{lever.of}-{lever.name}")
+        for lever in LEVERS
+        if lever.name not in NAMED_ALREADY
+    ]

@@ -1,0 +1,42 @@
+"""Pauses a run and lets it go on, with all that it started."""
+
+import json
+from typing import Any
+
+from accounts.models import Member
+from orchestration.engine.connection import rows
+from orchestration.engine.levers.acting import act, note_of
+from orchestration.exceptions import Refused
+from orchestration.models import Run
+
+PAUSE = "select engine_pause_v1(%s, %s::jsonb)"
+RESUME = "select engine_resume_v1(%s, %s::jsonb)"
+BELOW = """
+with recursive tree as (
+    select r.id from orchestration_run r where r.parent_run_id = %s and r.ended_at is null
+    union all
+    select c.id from tree t join orchestration_run c on c.parent_run_id = t.id where c.ended_at is null
+)
+select id from tree order by id
+"""
+
+
+def pause(run: Run, *, by: Member | None, reason: str) -> None:
+    """Nothing more of it starts; calls under way end. Times go on. Raises Refused."""
+    _all(run, PAUSE, by, reason, action="run.pause", otherwise="only one that is running or waiting can be paused")
+
+
+def resume(run: Run, *, by: Member | None, reason: str) -> None:
+    """Raises Refused."""
+    _all(run, RESUME, by, reason, action="run.resume", otherwise="only a paused one can go on")
+
+
+def _all(run: Run, function: str, by: Member | None, reason: str, **words: Any) -> None:
+    """Parents first, each in a transaction of its own. Of those below, only the ones that can."""
+    note = note_of(by, reason)
+    act(run, function, [json.dumps(note)], by=by, data=note, **words)
+    for below in Run.objects.filter(pk__in=[key for (key,) in rows(BELOW, [run.pk])]).order_by("pk"):
+        try:
+            act(below, function, [json.dumps(note)], by=by, data=note, **words)
+        except Refused:
+            continue
