@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from orchestration.models import Run, Step
 from orchestration.reasons import Reason, phrase
 from orchestration.reasons.facts import Facts, label, more, name, run_link
+from orchestration.reasons.items import heads
 
 
 def of(facts: Facts) -> Iterator[Reason]:
-    group = facts.group(Step.Status.WAITING, "child")
+    group = facts.group(Step.Status.WAITING, "child").but(heads(facts))
     if not group.total:
         return
     step = group.steps[0]

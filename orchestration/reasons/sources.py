@@ -13,6 +13,7 @@ from orchestration.reasons import (
     children,
     ends,
     gates,
+    items,
     leases,
     pauses,
     queues,
@@ -33,6 +34,7 @@ SOURCES: tuple[Callable[[Facts], Iterable[Reason]], ...] = (
     gates.of,
     retries.of,
     children.of,
+    items.of,
     waits.of,
     queues.about_to_start,
 )

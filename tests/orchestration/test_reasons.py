@@ -80,6 +80,24 @@ def test_a_childs_question_is_answered_from_its_parents_page(client, members, fa
     assert [kind for kind, _ in told(oldest)] == ["answer", "child"]
 
 
+def test_a_map_says_how_many_of_its_items_are_open(begin):
+    run = begin(ONE)
+    end(run, "months", "waiting", fields={"waits_for": "child"})
+    rows("update orchestration_step set item_count = 3, first_item = 2 where run_id = %s", [run.pk])
+    rows(
+        "insert into orchestration_step (run_id, key, position, name, index, kind, queue, status, open_needs,"
+        " dependants, reads, tolerant, repeatable, head, ended_at)"
+        " select s.run_id, i.key, 1, s.name, i.key - 2, s.kind, s.queue, i.status, 0, '{1}', '{}', true, true, 1,"
+        " case i.status when 'completed' then now() end"
+        " from orchestration_step s cross join (values (2, 'completed'), (3, 'blocked'), (4, 'blocked')) i(key, status)"
+        " where s.run_id = %s",
+        [run.pk],
+    )
+    ((kind, words),) = told(run)
+    assert kind == "items"
+    assert re.fullmatch(r"months waits for 2 of its 3 items, for \d+ s\.", words)
+
+
 def test_another_organizations_question_is_never_told(family):
     oldest, _, _, question = family
     type(question).objects.filter(pk=question.pk).update(organization=OrganizationFactory())
