@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.outcomes import load_payload
+from orchestration.levers import LEVERS
 from orchestration.models import Run, Step, subject_of
-from orchestration.testkit.exceptions import NothingAsked
+from orchestration.testkit.exceptions import NothingAsked, NotPlayable
 
 if TYPE_CHECKING:
     from orchestration.testkit.play import Play
@@ -139,6 +140,16 @@ class PlayedRun:
 
     def cancel(self, *, by: str = "operator") -> "PlayedRun":
         answers.cancel(self.row, by=self.play.people[by], reason="as the test says")
+        return self._on()
+
+    def pull(self, lever: str, step: str | None = None, *, by: str = "operator", **given: Any) -> "PlayedRun":
+        """A lever of the run, or of one of its steps: `pull("skip", "charge")`. It refuses as at every door."""
+        row, of = self.row, "run" if step is None else "step"
+        found = next((each for each in LEVERS if (each.name, each.of) == (lever, of)), None)
+        if found is None:
+            raise NotPlayable(f"A {of} has no lever {lever}.")
+        newest = next((each for each in row.newest_steps() if each.name == step), None)
+        found.pull(row, newest, {"reason": "as the test says", **given}, by=self.play.people[by])
         return self._on()
 
     def _on(self) -> "PlayedRun":

@@ -125,6 +125,18 @@ def test_a_run_is_canceled(play):
         run.question("check")
 
 
+def test_operators_pull_levers(play):
+    kpi = play(KPI, agents=AGENTS, steps={"figures": Permanent("gone")})
+    run = kpi.start({"month": "2026-10"})
+    assert run.status == "failed"
+    run.pull("output", "figures", output={"month": "2026-10", "rows": ROWS})
+    run.pull("pause").answer("check")
+    assert run.status == "paused"
+    assert run.pull("resume").status == "completed"
+    with pytest.raises(NotPlayable, match="A step has no lever dance"):
+        run.pull("dance", "figures")
+
+
 def test_what_is_wrong_is_said(play):
     with pytest.raises(NotPlayable, match=r"definition:3:.*nobody"):
         play("name: bad\nsteps:\n  a: {agent: nobody}\n")
