@@ -24,7 +24,8 @@ NAMED = {
 }
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-PART = re.compile(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/(\d+))?")
+PART = re.compile(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/(\d+))?", re.ASCII)
+LONGEST = 200
 # Name, least, greatest, names of the values from the least on.
 FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("minute", 0, 59, ()),
@@ -134,6 +135,8 @@ def _first(no: datetime, yes: datetime, holds: Callable[[datetime], bool]) -> da
 @lru_cache(maxsize=4096)
 def cron_of(words: str, zone: str) -> Cron:
     """Raises CronError, in words."""
+    if len(words) > LONGEST:
+        raise CronError(f"it has more than {LONGEST} signs")
     fields = NAMED.get(words.strip().lower(), words).split()
     if len(fields) != len(FIELDS):
         names = ", ".join(NAMED)
@@ -174,6 +177,6 @@ def _of_part(part: str, name: str, least: int, most: int, names: tuple[str, ...]
 def _value(text: str, name: str, least: int, most: int, names: tuple[str, ...]) -> int:
     if text.lower() in names:
         return least + names.index(text.lower())
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+    if not text.isdigit() or not least <= int(text) <= most:
         raise CronError(f"{text!r} is no {name}: it is from {least} to {most}")
     return int(text)

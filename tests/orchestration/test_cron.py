@@ -79,6 +79,7 @@ def test_the_last_of_many_missed_times_are_found_without_going_through_all():
         ("5-1 * * * *", "UTC", "the range ends before it begins"),
         ("*/0 * * * *", "UTC", "a step is from 1 to 59"),
         ("*/99999999999999999999 * * * *", "UTC", "a step is from 1 to 59"),
+        (f"*/{'9' * 5000} * * * *", "UTC", "it has more than 200 signs"),
         ("1,,2 * * * *", "UTC", "'' is no minute"),
         ("٣ * * * *", "UTC", "'٣' is no minute"),
         ("* * L * *", "UTC", "'L' is no day"),
