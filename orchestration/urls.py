@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from orchestration.api import definition_sets, definitions, deliverables, levers, logs, runs, schedules
+from orchestration.api import definition_sets, definitions, deliverables, levers, logs, mail, runs, schedules
 from orchestration.feeds.views import events
 
 urlpatterns = [
@@ -28,6 +28,7 @@ urlpatterns = [
     path("schedules/<str:public_id>/resume/", schedules.ResumeView.as_view(), name="schedule-resume"),
     path("schedules/<str:public_id>/run/", schedules.RunNowView.as_view(), name="schedule-run"),
     path("schedules/<str:public_id>/backfill/", schedules.BackfillView.as_view(), name="schedule-backfill"),
+    path("events/", mail.EventsView.as_view(), name="outside-events"),
     path("deliverables/", deliverables.DeliverablesView.as_view(), name="deliverables"),
     path("deliverables/<str:public_id>/", deliverables.DeliverableView.as_view(), name="deliverable"),
 ]

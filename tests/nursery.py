@@ -15,10 +15,10 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 
-from accounts.models import Member  # noqa: E402
+from accounts.models import Member, Organization  # noqa: E402
 from approvals.models import Request  # noqa: E402
 from config.chaos.askew import set_askew  # noqa: E402
-from orchestration.engine import answers, process, retention  # noqa: E402
+from orchestration.engine import answers, mail, process, retention  # noqa: E402
 from orchestration.models import Run, Step  # noqa: E402
 from tests import failures  # noqa: E402
 
@@ -50,7 +50,19 @@ def retain():
     retention.retain(older=timedelta(days=90), every=timedelta(days=30))
 
 
-DEEDS = {"work": work, "cancel": cancel, "decide": decide, "resolve": resolve, "retain": retain}
+def deliver(organization, name, data):
+    to = Organization.objects.get(pk=organization)
+    mail.deliver(organization=to, name=name, key="", data=data, sender_id="s", by=None)
+
+
+DEEDS = {
+    "work": work,
+    "cancel": cancel,
+    "decide": decide,
+    "resolve": resolve,
+    "retain": retain,
+    "deliver": deliver,
+}
 
 
 def grow_up(wish):

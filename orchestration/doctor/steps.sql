@@ -45,6 +45,10 @@ select 'needs', i.run_id, i.key, format('it waits for its turn among the items o
 from s i where i.status = 'blocked' and i.windowed and not exists (
     select from s o where o.run_id = i.run_id and o.head = i.head and o.status in ('ready', 'running', 'waiting', 'uncertain'))
 union all
+select 'listens', w.run_id, w.key, format('its wait for %s is open, and it waits no more', w.name)
+from orchestration_eventwait w join s on s.run_id = w.run_id and s.key = w.key
+where s.status <> 'waiting' or s.fence <> w.fence
+union all
 select 'nothing_wakes', s.run_id, s.key, format('it waits for %s, and nothing can wake it', coalesce(s.waits_for, 'nothing'))
 from waits s where case s.waits_for
     when 'retry' then s.wake_at is null

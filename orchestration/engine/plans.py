@@ -34,6 +34,15 @@ class StepPlan:
         self.show = template(spec["approval"] and spec["approval"]["show"])
         self.deliverable = template(spec["deliverable"])
         self.typing = Typing(spec["output_schema"])
+        self.wait = Wait(spec.get("wait", {}))
+
+
+class Wait:
+    """What ends a wait, whichever comes first."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self.conditions = compile_template(spec.get("first_of", []))
+        self.timeout: float | None = spec.get("timeout")
 
 
 class Plan:

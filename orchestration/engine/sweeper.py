@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers, children, failpoints, schedules
+from orchestration.engine import answers, children, failpoints, mail, schedules
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ ERRANDS: dict[str, Callable[[], int]] = {
     "untold": children.tell_parents,
     "untidy": answers.tidy_up,
     "schedules": schedules.start_due,
+    "events": mail.match,
 }
 UNKNOWN: dict[str, Any] = {
     "deadline": 0.0,

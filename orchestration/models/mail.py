@@ -1,7 +1,10 @@
+from typing import Any
+
 from django.db import models
 from django.db.models.functions import Now
 
 from accounts.models import Member, Organization
+from orchestration.models.results import Payload
 from orchestration.models.runs import Run
 
 
@@ -43,6 +46,11 @@ class OutsideEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.key}".strip()
+
+    @property
+    def content(self) -> Any:
+        """What came with it, wherever it lies."""
+        return self.data if self.data_digest is None else Payload.objects.get(digest=self.data_digest).body
 
 
 class EventWait(models.Model):

@@ -1,10 +1,10 @@
-"""It waits for what no other file here has words of its own for."""
+"""It waits for a time, for an event from outside, or for what no other file here has words of its own for."""
 
 from collections.abc import Iterator
 
-from orchestration.models import Step
-from orchestration.reasons import Reason, phrase
-from orchestration.reasons.facts import Facts, label, more, name
+from orchestration.models import EventWait, Step
+from orchestration.reasons import Reason, Words, phrase
+from orchestration.reasons.facts import Facts, label, more, name, quote
 
 TOLD = {"approval", "retry", "child"}
 
@@ -14,6 +14,22 @@ def of(facts: Facts) -> Iterator[Reason]:
         if status != Step.Status.WAITING or waits_for in TOLD:
             continue
         step = group.steps[0]
-        until = phrase(", at most {} more", facts.until(step.wake_at)) if step.wake_at else ()
-        words = phrase("{} waits for {}{}{}.", name(step), waits_for or "something", until, more(group))
-        yield Reason(waits_for or "something", words, label(step), since=step.started_at, until=step.wake_at)
+        words = _words(facts, step, waits_for or "something")
+        yield Reason(
+            waits_for or "something",
+            (*words, *phrase("{}.", more(group))),
+            label(step),
+            since=step.started_at,
+            until=step.wake_at,
+        )
+
+
+def _words(facts: Facts, step: Step, waits_for: str) -> Words:
+    if waits_for == "time" and step.wake_at:
+        return phrase("{} goes on in {}", name(step), facts.until(step.wake_at))
+    until = phrase(", at most {} more", facts.until(step.wake_at)) if step.wake_at else ()
+    if waits_for != "event":
+        return phrase("{} waits for {}{}", name(step), waits_for, until)
+    heard = EventWait.objects.filter(run_id=step.run_id, key=step.key).order_by("number")
+    what = " or ".join(f"{wait.name} {wait.event_key}".strip() for wait in heard)
+    return phrase("{} waits for {}{}", name(step), quote(what), until)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ SCHEMA: Mapping[str, Any] = {
     "required": ["status"],
     "properties": {
         "input": {},
+        "at": {"type": "string"},
         "others": {"type": "array", "items": {"type": "string"}},
         "policies": {"type": "array", "items": {"type": "string"}},
         "agents": ANSWERS,
@@ -54,7 +56,7 @@ SCHEMA: Mapping[str, Any] = {
         **LOOKS,
     },
 }
-VERBS = ("answer", "resolve", "cancel")
+VERBS = ("answer", "resolve", "cancel", "event")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Script:
             agents=answers_in(content.get("agents", {})),
             steps=answers_in(content.get("steps", {})),
             policies=content.get("policies", []),
+            at=datetime.fromisoformat(content["at"]) if "at" in content else None,
         )
         run = play.start(content.get("input"))
         for number, act in enumerate(content.get("then", [])):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from approvals.models import Request
-from orchestration.engine import answers
+from orchestration.engine import answers, mail
 from orchestration.engine.outcomes import load_payload
 from orchestration.levers import LEVERS
 from orchestration.models import Run, Step, subject_of
@@ -136,6 +136,11 @@ class PlayedRun:
         row = self.row
         found = next(each for each in row.newest_steps() if each.name == step)
         answers.resolve(row, found, by=self.play.people[by], outcome=outcome, output=output, reason="as the test says")
+        return self._on()
+
+    def event(self, name: str, key: str = "", data: Any = None) -> "PlayedRun":
+        """Deliver an event from outside."""
+        mail.deliver(organization=self.play.organization, name=name, key=key, data=data, sender_id=None, by=None)
         return self._on()
 
     def cancel(self, *, by: str = "operator") -> "PlayedRun":

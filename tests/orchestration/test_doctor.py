@@ -85,6 +85,11 @@ BROKEN = {
         "update orchestration_run set told_at = now() where id = {child}",
         "update orchestration_step set child_run_id = null where run_id = {waits}",
     ],
+    "listens": [
+        "insert into orchestration_eventwait"
+        " (run_id, key, number, organization_id, name, event_key, fence, since, becomes)"
+        " values ({done}, 1, 1, 1, 'e', '', 0, now(), 'completed')"
+    ],
     "question": ["update orchestration_step set waits_for = 'event' where run_id = {waits} and name = 'check'"],
     "answer": [
         "delete from orchestration_event where run_id = {done} and type = 'checkpoint.resolved'",

@@ -7,11 +7,12 @@ from ..draft import Draft
 from ..keys import StepKey
 from ..schema import KINDS as NAMES
 from ..schema import STEP_KEYS
-from . import agent, approval, condition, conversation, deliverable, given, retry, timeout
+from . import agent, approval, condition, conversation, deliverable, given, retry, timeout, wait
 
 KINDS = {
     "agent": StepKey(agent.check, agent.plan),
     "approval": StepKey(approval.check, approval.plan),
+    "wait": StepKey(wait.check, wait.plan),
 }
 # In the order in which they are checked: what reads a step's output comes after its kind, which knows the schema of it.
 KEYS = {

@@ -1,0 +1,42 @@
+"""Events from outside, on their way to the steps that wait for them."""
+
+import hashlib
+from typing import Any
+
+from django.db import transaction
+
+from accounts.models import Member, Organization
+from accounts.public_ids import new_public_id
+from orchestration.engine import failpoints
+from orchestration.engine.connection import rows, value
+from orchestration.engine.hints import hints
+from orchestration.engine.outcomes import INLINE_BYTES, dump, store_payloads
+from orchestration.models import OutsideEvent
+
+DELIVER = "select * from engine_deliver_v1(%s, %s, %s, %s, %s::jsonb, %s, %s, %s)"
+LARGEST_MATCH = 500
+
+
+def deliver(
+    *, organization: Organization, name: str, key: str, data: Any, sender_id: str | None, by: Member | None
+) -> tuple[OutsideEvent, bool]:
+    """The event, and whether it is new: under the same `sender_id` it counts once. Raises NotRecordable."""
+    text, digest = dump(data), None
+    with transaction.atomic():
+        if len(text) > INLINE_BYTES:
+            digest = hashlib.sha256(text.encode()).digest()
+            store_payloads([(digest, text)])
+        content = text if digest is None and data is not None else None
+        given = [new_public_id("evt"), organization.pk, name, key, content, digest, sender_id, by and by.pk]
+        ((public_id, is_new),) = rows(DELIVER, given)
+    failpoints.reach("delivered")
+    if is_new:
+        hints.work(hints.ANSWERS)
+    return OutsideEvent.objects.get(public_id=public_id), is_new
+
+
+def match() -> int:
+    """Bring new events to the waits that are open; how many. The sweep then moves their steps."""
+    found = int(value("select engine_match_v1(%s)", [LARGEST_MATCH]))
+    failpoints.reach("matched")
+    return found

@@ -1,0 +1,66 @@
+"""`wait`: for a time, for an event from outside, or for the first of several."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..draft import Draft
+from ..durations import seconds_in
+from ..nodes import Where
+from ..references import check_template
+from ..times import has_template, time_of
+
+ENDS = ("for", "until", "event", "any")
+KEYS = ("for", "until", "event", "key")
+
+
+def check(draft: Draft, name: str) -> None:
+    wait = draft.steps[name]["wait"]
+    if not isinstance(wait, dict):
+        return
+    at: Where = ["steps", name, "wait"]
+    conditions = list(_conditions(at, wait))
+    for place, condition in [(at, wait), *(conditions if "any" in wait else ())]:
+        _check_one(draft, place, condition)
+    for place, condition in conditions:
+        _check_values(draft, place, condition, name)
+    if "timeout" in wait and {"for", "until"} & wait.keys():
+        message = "A wait for a time ends by itself and has no timeout."
+        draft.find_key([*at, "timeout"], "wait", message, "Take timeout out.")
+    is_time = all({"for", "until"} & condition.keys() for _, condition in conditions)
+    draft.output_schemas[name] = {"type": "null"} if conditions and is_time else None
+
+
+def plan(draft: Draft, name: str) -> dict[str, Any]:
+    wait = draft.steps[name]["wait"]
+    conditions = [{key: one[key] for key in KEYS if key in one} for _, one in _conditions([], wait)]
+    return {"wait": {"first_of": conditions, "timeout": seconds_in(wait, "timeout")}}
+
+
+def _conditions(at: Where, wait: Mapping[str, Any]) -> Iterator[tuple[Where, Mapping[str, Any]]]:
+    several = wait.get("any")
+    if "any" not in wait:
+        yield at, wait
+    for number, one in enumerate(several if isinstance(several, list) else ()):
+        if isinstance(one, dict):
+            yield [*at, "any", number], one
+
+
+def _check_one(draft: Draft, at: Where, condition: Mapping[str, Any]) -> None:
+    said = [key for key in ENDS if key in condition]
+    if len(said) != 1:
+        message = f"A wait ends by {' and '.join(said)} at once." if said else "The wait does not say what ends it."
+        fix = "Write them as a list below any:." if said else f"Add one of {', '.join(ENDS)}."
+        draft.find(at, "wait", message, fix)
+    elif "key" in condition and said != ["event"]:
+        draft.find_key([*at, "key"], "wait", "Only an event has a key.", "Take key out.")
+
+
+def _check_values(draft: Draft, at: Where, condition: Mapping[str, Any], name: str) -> None:
+    for key in KEYS:
+        check_template(draft, [*at, key], condition.get(key), name, draft.roots_of(name, "asking"))
+    length, until = condition.get("for"), condition.get("until")
+    if isinstance(length, str) and not has_template(length) and seconds_in(condition, "for") is None:
+        draft.find([*at, "for"], "duration", f"{length} is no duration.", "Write a number and ms, s, m, h, d or w.")
+    if isinstance(until, str) and not has_template(until) and time_of(until) is None:
+        message = f"{until} is no time with an offset."
+        draft.find([*at, "until"], "time", message, "Write one such as 2026-12-01T09:00:00+01:00.")

@@ -1,0 +1,61 @@
+import pytest
+
+from orchestration.language import AgentFacts, compile_definition
+
+
+def compiled(wait, *more):
+    text = "\n".join(["name: d", "steps:", f"  w: {{wait: {wait}}}", *more])
+    return compile_definition(text, file="f.yaml", agents={"echo": AgentFacts("tool")}, policies=["default"])
+
+
+@pytest.mark.parametrize(
+    ("wait", "first_of", "timeout"),
+    [
+        ("{for: 2h}", [{"for": "2h"}], None),
+        ('{until: "2026-12-01T09:00+01:00"}', [{"until": "2026-12-01T09:00+01:00"}], None),
+        ("{event: paid, key: 7, timeout: 3d}", [{"event": "paid", "key": 7}], 259200.0),
+        ("{any: [{event: paid}, {for: 1w}]}", [{"event": "paid"}, {"for": "1w"}], None),
+    ],
+)
+def test_a_wait_is_compiled(wait, first_of, timeout):
+    found = compiled(wait)
+    assert found.findings == []
+    (step,) = found.plan["steps"]
+    assert (step["kind"], step["wait"], found.plan["level"]) == ("wait", {"first_of": first_of, "timeout": timeout}, 1)
+
+
+@pytest.mark.parametrize(
+    ("wait", "found"),
+    [
+        ("{}", [(3, 13, "wait")]),
+        ("soon", [(3, 13, "shape")]),
+        ("{for: 1h, event: paid}", [(3, 13, "wait")]),
+        ("{for: soon}", [(3, 19, "duration")]),
+        ("{for: 99999w}", [(3, 19, "duration")]),
+        ('{until: "2026-12-01T09:00"}', [(3, 21, "time")]),
+        ('{until: "2026-13-01T09:00Z"}', [(3, 21, "time")]),
+        ("{for: 1h, timeout: 2h}", [(3, 23, "wait")]),
+        ("{for: 1h, key: x}", [(3, 23, "wait")]),
+        ("{event: paid, timeout: soon}", [(3, 36, "duration")]),
+        ("{event: ''}", [(3, 21, "shape")]),
+        ("{any: []}", [(3, 19, "shape")]),
+        ("{any: [{for: 1h, until: x}]}", [(3, 20, "wait"), (3, 37, "time")]),
+        ("{any: [{any: [{for: 1h}]}]}", [(3, 21, "unknown-key")]),
+        ("{event: paid, key: '${{ inptu.n }}'}", [(3, 37, "unknown-name")]),
+    ],
+)
+def test_what_is_wrong_with_a_wait_is_found_at_its_place(wait, found):
+    result = compiled(wait)
+    assert [(one.line, one.column, one.rule) for one in result.findings] == found
+    assert all(one.message and one.fix for one in result.findings)
+
+
+def test_what_does_not_belong_to_a_wait_is_found():
+    rules = [one.rule for one in compiled("{for: 1h}, with: {a: 1}, retry: {attempts: 2}").findings]
+    assert rules == ["step-kind", "step-kind"]
+
+
+def test_the_output_of_a_wait_for_a_time_is_known_to_be_nothing():
+    found = compiled("{for: 1h}", "  b: {agent: echo, needs: [w], with: {x: '${{ steps.w.output.amount }}'}}")
+    assert [one.rule for one in found.findings] == ["unknown-field"]
+    assert compiled("{event: e}", "  b: {agent: echo, needs: [w], with: {x: '${{ steps.w.output.a }}'}}").findings == []
