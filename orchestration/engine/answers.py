@@ -19,6 +19,8 @@ from orchestration.engine.settling import each, finished, output_errors, settle
 from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded
 from orchestration.models import Run, Step
 
+TURNS = 20  # in which parents are told for one who waits for the answer; sweeps go on with it
+
 
 def take_up_decisions() -> int:
     """Apply decided and expired requests to the steps that wait for them; how many."""
@@ -96,7 +98,9 @@ def cancel(run: Run, *, by: Member | None, reason: str) -> str:
     failpoints.reach("canceled")
     hints.changed([run.pk])
     tidy_up()
-    while tell_parents() and not run.has_ended:  # leaves end first
+    for _ in range(TURNS):  # leaves end first
+        if not tell_parents() or run.has_ended:
+            break
         run.refresh_from_db(fields=["status", "ended_at"])
     return str(Run.objects.values_list("status", flat=True).get(pk=run.pk))
 
