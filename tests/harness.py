@@ -284,6 +284,15 @@ def race(rounds, *actions):
     return gave
 
 
+def insistently(act):
+    """As the recorder does with a run that is locked elsewhere: again in the next batch."""
+    for _ in range(10_000):
+        found = act()
+        if not any(row[1] == "busy" for row in found):
+            return found
+    raise AssertionError("always busy")
+
+
 # --- what must be true at every moment
 
 

@@ -43,6 +43,8 @@ class Execution:
         try:
             if self.claim.kind in INNER:
                 return INNER[self.claim.kind].begin(self)
+            if self.step.handles and not self._is_to_handle():
+                return Outcome("skipped", fields={"note": {"reason": "no step failed that it is there for"}})
             if self.step.condition is not None and not self.step.condition.evaluate(self.context):
                 return Outcome("skipped", fields={"note": {"reason": "its `if` is false"}})
             for gate in self.plan.gates_before(self.step):
@@ -53,6 +55,11 @@ class Execution:
             return KINDS[self.claim.kind].begin(self)
         except (ExpressionError, TypingError) as exc:
             return failed("expression", str(exc))
+
+    def _is_to_handle(self) -> bool:
+        """Whether a step failed whose `on_failure` names this one."""
+        failed_ones = [read["p"] for read in self.claim.reads if read["s"] == Step.Status.FAILED]
+        return any(self.plan.steps[position].name in self.step.handles for position in failed_ones)
 
     # --- what it reads
 

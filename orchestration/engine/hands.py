@@ -8,7 +8,7 @@ from django.conf import settings
 
 from orchestration.engine.lease import Life
 from orchestration.engine.outcomes import Claim, Outcome
-from orchestration.engine.plans import agent_of, plan_of
+from orchestration.engine.plans import StepPlan, agent_of, plan_of
 from orchestration.engine.retries import call_seconds, timed_out
 
 HUNG_GRACE_SECONDS = 5.0  # after a call's own deadline, before it is given up
@@ -24,6 +24,7 @@ class InHand:
     since: float = field(default_factory=time.monotonic)
     canceled: threading.Event = field(default_factory=threading.Event)
     called_at: float | None = None
+    spoke_at: float = 0.0  # the last word of its call
     is_given_up: bool = False
     is_over: bool = False  # the outcome is handed in; it waits to be recorded
     in_a_row: int = 1  # steps of the run that were done here one after the other, this one included
@@ -45,12 +46,19 @@ class InHand:
         self.called_at = None
         return False
 
+    def heard(self) -> None:
+        self.spoke_at = time.monotonic()
+
+    @property
+    def step(self) -> StepPlan | None:
+        """None of what calls no agent."""
+        claim = self.claim
+        return plan_of(claim.definition_version).steps[claim.position] if claim.kind == "agent" else None
+
     @property
     def seconds(self) -> float:
         """What the call may take."""
-        if self.claim.kind != "agent":
-            return float(settings.AGENT_CALL_TIMEOUT_SECONDS)
-        return float(call_seconds(plan_of(self.claim.definition_version).steps[self.claim.position]))
+        return float(call_seconds(self.step) if self.step else settings.AGENT_CALL_TIMEOUT_SECONDS)
 
 
 class Hands:
@@ -131,16 +139,14 @@ class Hands:
                     hand.canceled.set()
 
     def give_up_hung(self) -> Iterator[tuple[InHand, Outcome]]:
-        """What has taken too long, and what becomes of it: a call long past its deadline has timed out; a step that did
-        not come to its call (a database that does not answer) is handed back. What its thread brings later is late."""
+        """What has taken too long, and what becomes of it. What its thread brings later is late."""
         now = time.monotonic()
         with self._lock:
             begun = [(hand, hand.called_at) for hand in self._in_hand if not hand.is_over]
         for hand, called_at in begun:
-            if now - (called_at or hand.since) > hand.seconds + HUNG_GRACE_SECONDS:
-                outcome = of_hung(hand) if called_at else Outcome("ready", fields={"unlost": True})
-                if self._give_up(hand, called_at):
-                    yield hand, outcome
+            outcome = of_hung(hand, called_at, now)
+            if outcome is not None and self._give_up(hand, called_at):
+                yield hand, outcome
 
     def _give_up(self, hand: InHand, called_at: float | None) -> bool:
         with self._lock:
@@ -155,7 +161,16 @@ class Hands:
         return True
 
 
-def of_hung(hand: InHand) -> Outcome:
+def of_hung(hand: InHand, called_at: float | None, now: float) -> Outcome | None:
+    """What becomes of a call that is long past its deadline, or silent for too long; a step that did not come to its
+    call (a database that does not answer) is handed back. None if it has its time."""
     claim = hand.claim
     agent = agent_of(claim.agent_version).slug if claim.agent_version else claim.kind
-    return timed_out(claim, f"{agent} did not answer within {hand.seconds:g} s, nor stop.")
+    if now - (called_at or hand.since) > hand.seconds + HUNG_GRACE_SECONDS:
+        if called_at is None:
+            return Outcome("ready", fields={"unlost": True})
+        return timed_out(claim, f"{agent} did not answer within {hand.seconds:g} s, nor stop.")
+    silence = hand.step.silence if hand.step else None
+    if called_at is not None and silence is not None and now - max(called_at, hand.spoke_at) > silence:
+        return timed_out(claim, f"{agent} said nothing for {silence:g} s.")
+    return None

@@ -28,6 +28,8 @@ class StepPlan:
         self.conversation = template(spec["conversation"])
         self.retry: Mapping[str, Any] | None = spec["retry"]
         self.timeout: float | None = spec["timeout"]
+        self.silence: float | None = spec.get("timeouts", {}).get("silence")
+        self.handles: list[str] = spec.get("handles", [])
         self.repeatable: bool | None = spec["repeatable"]  # None: as the agent's version says
         self.approval: Mapping[str, Any] | None = spec["approval"]
         self.title = template(spec["approval"] and spec["approval"]["title"])
@@ -51,6 +53,7 @@ class Plan:
         self.slug: str = plan["name"]
         self.digest = version.digest
         self.level: int = plan.get("level", 0)
+        self.timeout: float | None = plan.get("timeout")
         self.input_schema = plan["input"]
         self.typing = Typing(self.input_schema)
         self.steps = {step["key"]: StepPlan(step) for step in plan["steps"]}

@@ -91,7 +91,7 @@ def _begin(
 ) -> list[int]:
     """One statement, however many; hints follow the commit."""
     publics = [new_public_id("run") for _ in inputs]
-    known = [json.dumps({"level": plan_of(version).level, **facts})] * len(inputs)
+    known = [json.dumps({"level": plan_of(version).level, "timeout": plan_of(version).timeout, **facts})] * len(inputs)
     given = [version, organization, publics, inputs, by, *(parent or (None, None)), depth, known]
     try:
         ((runs, queues, ready),) = rows(START, given)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers, children, failpoints, mail, schedules
+from orchestration.engine import answers, children, deadlines, failpoints, mail, schedules
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ ERRANDS: dict[str, Callable[[], int]] = {
     "untidy": answers.tidy_up,
     "schedules": schedules.start_due,
     "events": mail.match,
+    "overdue": deadlines.stop_overdue,
 }
 UNKNOWN: dict[str, Any] = {
     "deadline": 0.0,

@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -27,7 +28,7 @@ class Walker(threading.Thread):
 
     def run(self) -> None:
         while (hand := self.process.hands.shelf.get()) is not None:
-            voice = Voice(self.process.lines, hand.claim)
+            voice = Voice(self.process.lines, hand.claim, hand.heard)
             outcome = self._outcome(hand, voice)
             voice.tell_failure(outcome)
             if voice.has_spoken:  # who sees the step's end finds its lines
@@ -52,15 +53,17 @@ class Walker(threading.Thread):
 class Voice:
     """What one try of a step says into its run's log."""
 
-    __slots__ = ("claim", "has_spoken", "lines")
+    __slots__ = ("claim", "has_spoken", "heard", "lines")
 
-    def __init__(self, lines: LineWriter, claim: Claim) -> None:
+    def __init__(self, lines: LineWriter, claim: Claim, heard: Callable[[], None] = lambda: None) -> None:
         self.lines = lines
         self.claim = claim
+        self.heard = heard
         self.has_spoken = False
 
     def __call__(self, text: str, level: str = "info") -> None:
         self.has_spoken = True
+        self.heard()
         self.lines.say(self.claim, text, level)
 
     def tell_failure(self, outcome: Outcome | None) -> None:

@@ -65,6 +65,14 @@ class Draft:
         }
 
     @cached_property
+    def handles(self) -> dict[str, list[str]]:
+        """Of each step that others name in on_failure: those. It is done if one of them failed."""
+        found: dict[str, list[str]] = {}
+        for name, step in self.steps.items():
+            found.setdefault(str(step.get("on_failure")), []).append(name)
+        return found
+
+    @cached_property
     def ancestors(self) -> dict[str, set[str]]:
         """Of each step those that it needs, directly or not; itself too, if it waits for itself."""
         return {name: _reachable(name, self.needs) for name in self.steps}

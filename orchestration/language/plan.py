@@ -50,6 +50,8 @@ def plan_of_step(draft: Draft, key: int, name: str) -> dict[str, Any]:
     }
     for each in step:
         plan |= steps.KEYS[each].plan(draft, name)
+    if name in draft.handles:
+        plan["handles"] = draft.handles[name]
     return plan
 
 

@@ -8,6 +8,8 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
     A definition with an `output` gets one row more, of kind `output` and without a name: it needs all steps that no
     other needs and is considered whatever became of them, so that the run's output is computed as a step is.
+
+    A step's number among `dependants` is negative where that step is considered whatever became of this one.
     """
     key_of = {step["name"]: step["key"] for step in plan["steps"]}
     needs = {step["key"]: [key_of[name] for name in step["needs"]] for step in plan["steps"]}
@@ -18,9 +20,12 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
             "kind": step["kind"],
             "agent": step["agent"],
             "open_needs": len(step["needs"]),
-            "reads": sorted({key_of[name] for name in [*step["reads"], *gates_among(plan, step)]}),
+            "reads": sorted(
+                {key_of[name] for name in [*step["reads"], *gates_among(plan, step), *step.get("handles", ())]}
+            ),
             "tolerant": step["reads_status"],
             "repeatable": step["repeatable"],
+            **rare_parts(step),
         }
         for step in plan["steps"]
     ]
@@ -39,9 +44,24 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
                 "repeatable": True,
             }
         )
+    tolerated = {step["key"]: {key_of[name] for name in step.get("handles", ())} for step in plan["steps"]}
     for row in rows:
-        row["dependants"] = sorted(key for key, wanted in needs.items() if row["key"] in wanted)
+        waiting = sorted(key for key, wanted in needs.items() if row["key"] in wanted)
+        row["dependants"] = [-key if row["key"] in tolerated.get(key, ()) else key for key in waiting]
     return rows
+
+
+def rare_parts(step: dict[str, Any]) -> dict[str, Any]:
+    """What only some steps have: their times, and what their failure means."""
+    timeouts = step.get("timeouts", {})
+    parts = {
+        "total": timeouts.get("step"),
+        "patience": timeouts.get("queue"),
+        "expects": step.get("expect", {}).get("within"),
+        "forgiven": "on_failure" in step or None,
+        "carries": step.get("on_failure") == "continue" or None,
+    }
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def gates_among(plan: dict[str, Any], step: dict[str, Any]) -> list[str]:

@@ -67,7 +67,8 @@ def _failed(facts: Facts) -> Words:
     error = facts.run.error or {}
     rows = Step.objects.shown().filter(run=facts.run, name=error.get("step") or "").defer(*LARGE)
     step = rows.order_by("-round", "-key").first()
-    where = phrase(" in {}", name(step)) if step else " while its output was made"
+    is_its_time = error.get("step", "") is None  # the run's own
+    where = phrase(" in {}", name(step)) if step else "" if is_its_time else " while its output was made"
     tries = f" after {step.attempt} attempts" if step and step.attempt > 1 else ""
     child = step and step.child_run_id and Run.objects.filter(pk=step.child_run_id).for_list().without_values().first()
     there = phrase(" {}", run_link(child, "Open that run")) if child else ()

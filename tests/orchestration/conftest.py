@@ -10,6 +10,7 @@ from config.up.processes import kill_group
 from config.up.services import services_of, wait_until_ready
 from orchestration.engine import parts
 from orchestration.engine.connection import rows
+from orchestration.engine.starts import start_version
 from tests.harness import forget_versions
 
 SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and state is not null"
@@ -30,6 +31,17 @@ def client_of():
         return client
 
     return client_of
+
+
+@pytest.fixture
+def start_many(committed, save, organization, members):
+    """Runs of one definition, by their ids."""
+
+    def start_many(text, count=200):
+        version = save(text)
+        return [start_version(version.pk, organization.pk, {}, by=members.operator.pk) for _ in range(count)]
+
+    return start_many
 
 
 @pytest.fixture

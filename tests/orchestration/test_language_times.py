@@ -1,10 +1,12 @@
-"""What becomes of errors: what is found of it in a definition, and what is planned."""
+"""`retry`, `timeout`, `on_failure`, `expect` and a run's `timeout`: what is found, and what is planned."""
 
 import pytest
 
 from orchestration.language import AgentFacts, compile_definition
+from orchestration.models.layouts import layout
 
 AGENTS = {"echo": AgentFacts("tool"), "boss": AgentFacts("orchestrator")}
+A, B = "  a: {agent: echo, on_failure: tell}", "  b: {agent: echo}"
 
 
 def compiled(*lines):
@@ -26,6 +28,20 @@ def planned(*lines):
         (["  a: {agent: boss, retry: {attempts: 2, on: {child_failed: {}}}}"], []),
         (["  a: {agent: echo, retry: {attempts: 2, max: 1m, on: {timeout: {backoff: 2m}}}}"], [(3, 64, "retry")]),
         (["  a: {agent: echo, retry: {attempts: 2, add: 5}}"], [(3, 46, "duration")]),
+        (["  a: {agent: echo, timeout: 5}"], [(3, 29, "duration")]),
+        (["  a: {agent: echo, timeout: fast}"], [(3, 29, "duration")]),
+        (["  a: {agent: echo, timeout: {}}"], [(3, 29, "duration")]),
+        (["  a: {agent: echo, timeout: {step: 5x}}"], [(3, 36, "duration")]),
+        (["  a: {agent: echo, timeout: {stpe: 5s}}"], [(3, 30, "unknown-key")]),
+        (["  a: {agent: echo, timeout: {attempt: 2m, step: 1m}}"], [(3, 39, "timeout")]),
+        (["  a: {agent: echo, expect: {within: soon}}"], [(3, 37, "duration")]),
+        (["  a: {agent: echo, on_failure: tell}"], [(3, 32, "unknown-step")]),
+        ([A, "  tell: {agent: echo}"], [(3, 32, "on-failure")]),
+        ([A, B, "  tell: {agent: echo, needs: [a, b]}"], [(3, 32, "on-failure")]),
+        (["  a: {agent: echo, on_failure: a}"], [(3, 32, "on-failure")]),
+        ([A, "  b: {agent: echo, on_failure: tell}", "  tell: {agent: echo, needs: [a, b]}"], []),
+        (["  a: {approval: {title: t}, on_failure: continue, expect: {within: 1d}}"], []),
+        ([B, "timeout: soon"], [(4, 10, "duration")]),
     ],
 )
 def test_each_finding_names_its_place(lines, found):
@@ -43,3 +59,29 @@ def test_tries_are_planned_by_class():
     on = {"timeout": {**tries, "attempts": 2}, "permanent": {**tries, "backoff": 120.0, "max": 120.0}}
     assert plan["steps"][0]["retry"] == {**tries, "total": 3600.0, "on": on}
     assert plan["level"] == 1
+
+
+def test_a_timeout_in_one_word_is_planned_as_ever():
+    (one,) = planned("  a: {agent: echo, timeout: 30s}")["steps"]
+    assert one == planned("  a: {agent: echo, timeout: {attempt: 30s}}")["steps"][0]
+    (more,) = planned("  a: {agent: echo, timeout: {step: 15m, queue: 1m, silence: 20s}}")["steps"]
+    assert (more["timeout"], more["timeouts"]) == (None, {"step": 900.0, "queue": 60.0, "silence": 20.0})
+
+
+def test_what_is_no_other_than_the_default_is_planned_as_ever():
+    assert planned("  a: {agent: echo, on_failure: fail}") == planned("  a: {agent: echo}")
+
+
+def test_the_rows_of_a_run_know_their_times_and_what_follows_from_a_failure():
+    a, b, after, tell = layout(
+        planned(
+            A,
+            "  b: {agent: echo, on_failure: continue, timeout: {step: 15m, queue: 1m}, expect: {within: 2m}}",
+            "  after: {agent: echo, needs: [a, b]}",
+            "  tell: {agent: echo, needs: [a]}",
+        )
+    )
+    assert (a["dependants"], a["forgiven"], tell["reads"]) == ([3, -4], True, [1])
+    assert (b["dependants"], b["carries"], b["forgiven"]) == ([3], True, True)
+    assert (b["total"], b["patience"], b["expects"]) == (900.0, 60.0, 120.0)
+    assert not {"forgiven", "carries", "total", "patience", "expects"} & {*after, *tell, *({"carries"} & a.keys())}

@@ -11,19 +11,22 @@ from orchestration.engine.lease import Life, boot_clock
 from orchestration.engine.process import Process
 from orchestration.engine.starts import start_version
 from orchestration.models import Event, Run, Step, Worker
-from tests.harness import assert_all_sound, assert_sound, claim, end, end_lease, flush, make_worker, race, sweep, until
+from tests.harness import (
+    assert_all_sound,
+    assert_sound,
+    claim,
+    end,
+    end_lease,
+    flush,
+    insistently,
+    make_worker,
+    race,
+    sweep,
+    until,
+)
 
 ROUNDS = 200
 GATE = "name: gated\nsteps: {check: {approval: {title: t}}, b: {agent: echo, needs: [check]}}"
-
-
-@pytest.fixture
-def start_many(committed, save, organization, members):
-    def start_many(text, count=ROUNDS):
-        version = save(text)
-        return [start_version(version.pk, organization.pk, {}, by=members.operator.pk) for _ in range(count)]
-
-    return start_many
 
 
 @pytest.fixture
@@ -48,15 +51,6 @@ def finish_by_hand(runs):
         for step in claimed:
             assert end(worker, step, output={"value": 1}) in ([], ["ready:tool"], ["ready:default"])
     return assert_all_sound(runs)
-
-
-def insistently(act):
-    """As the recorder does with a run that is locked elsewhere: again in the next batch."""
-    for _ in range(10_000):
-        found = act()
-        if not any(row[1] == "busy" for row in found):
-            return found
-    raise AssertionError("always busy")
 
 
 def test_two_parents_that_end_at_once_start_their_join_once(start_many):

@@ -70,7 +70,7 @@ begin
 end $$;
 
 -- The times of steps that have such, as their status wants it: to be begun by, to have ended by, to be expected by. What has
--- been said of one that is overdue is said once: its time is then infinity.
+-- been said of one that is overdue is said once: it has no such time any more.
 create function engine_times_v1(runs bigint[], keys int[]) returns void language sql as $$
     update orchestration_step s set
         total_at = t.total_at,

@@ -51,10 +51,13 @@ begin
                         else '{}' end)
     into items from first f join orchestration_step s on s.run_id = f.run_id and s.key = f.key;
 
-    with over as (  -- said once
-        update orchestration_step s set expect_at = 'infinity'
+    with due as materialized (
+        select s.run_id, s.key, s.expect_seconds from orchestration_step s
         where s.run_id = any (runs) and s.expect_at <= clock_timestamp() and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain')
-        returning s.run_id, s.key, s.name, s.round, s.index, s.expect_seconds
+    ), over as (  -- said once
+        update orchestration_step s set expect_at = null, expect_seconds = null
+        from due d where s.run_id = d.run_id and s.key = d.key
+        returning s.run_id, s.key, s.name, s.round, s.index, d.expect_seconds
     )
     select jsonb_agg(jsonb_build_object('run', o.run_id, 'key', o.key, 'type', 'step.overdue', 'data', jsonb_strip_nulls(jsonb_build_object(
                'step', o.name, 'round', o.round, 'index', o.index, 'within', o.expect_seconds)))) into moves from over o;

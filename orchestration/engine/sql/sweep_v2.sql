@@ -79,7 +79,7 @@ begin
                     (select s.deadline_at from orchestration_step s where s.deadline_at is not null and s.deadline_at > clock_timestamp()
                      and s.status in ('ready', 'running', 'waiting') order by s.deadline_at limit 1)
                     union all
-                    (select s.expect_at from orchestration_step s where s.expect_at is not null and s.expect_at > clock_timestamp() and s.expect_at < 'infinity'
+                    (select s.expect_at from orchestration_step s where s.expect_at is not null and s.expect_at > clock_timestamp()
                      and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') order by s.expect_at limit 1)
                     union all
                     (select r.deadline_at from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at > clock_timestamp()

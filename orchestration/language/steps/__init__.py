@@ -7,7 +7,7 @@ from ..draft import Draft
 from ..keys import StepKey
 from ..schema import KINDS as NAMES
 from ..schema import STEP_KEYS
-from . import agent, approval, condition, conversation, deliverable, given, retry, timeout, wait
+from . import agent, approval, condition, conversation, deliverable, expect, given, on_failure, retry, timeout, wait
 
 KINDS = {
     "agent": StepKey(agent.check, agent.plan),
@@ -22,7 +22,9 @@ KEYS = {
     "conversation": StepKey(conversation.check, conversation.plan),
     **KINDS,
     "retry": StepKey(retry.check, retry.plan),
-    "timeout": StepKey(plan=timeout.plan),
+    "timeout": StepKey(timeout.check, timeout.plan),
+    "on_failure": StepKey(on_failure.check, on_failure.plan),
+    "expect": StepKey(plan=expect.plan),
     "repeatable": StepKey(plan=lambda draft, name: {"repeatable": draft.steps[name]["repeatable"]}),
     "deliverable": StepKey(deliverable.check, deliverable.plan),
 }

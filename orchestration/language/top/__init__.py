@@ -2,7 +2,7 @@
 
 from ..keys import TopKey
 from . import input as input_key
-from . import name, output, output_schema, schedule
+from . import name, output, output_schema, schedule, timeout
 
 KEYS = {
     "name": TopKey(name.check),
@@ -10,4 +10,5 @@ KEYS = {
     "output": TopKey(output.check),
     "output_schema": TopKey(output_schema.check, output_schema.plan),
     "schedule": TopKey(schedule.check, schedule.plan),
+    "timeout": TopKey(plan=timeout.plan),
 }
