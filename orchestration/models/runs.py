@@ -123,6 +123,13 @@ class Run(models.Model):
         return reverse("pages:run", args=[self.public_id])
 
     @property
+    def starter(self) -> str:
+        """Who or what started it, in words."""
+        if self.started_by is not None:
+            return self.started_by.name
+        return "its schedule" if self.schedule_id else "another run"
+
+    @property
     def has_ended(self) -> bool:
         return self.status in self.ENDED
 

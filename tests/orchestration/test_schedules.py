@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.clock import database_clock
 from accounts.models import AuditEntry
+from orchestration.engine.schedules import run_now
 from orchestration.language import AgentFacts, compile_definition
 from orchestration.models import Run, Schedule
 from tests.factories import MemberFactory
@@ -148,3 +149,10 @@ def test_who_may_only_look_is_offered_nothing(schedule, client, members):
     client.force_login(members.viewer.user)
     assert "/pause/" not in client.get("/definitions/daily/").content.decode()
     assert client.post(f"/schedules/{schedule.public_id}/pause/", {"reason": "x"}).status_code == 403
+
+
+def test_the_page_of_a_run_says_that_its_schedule_began_it(schedule, client, members):
+    run = run_now(schedule, by=members.operator, reason="A look")
+    client.force_login(members.viewer.user)
+    for page in (f"/runs/{run.public_id}/", "/runs/"):
+        assert "<bdi>its schedule</bdi>" in client.get(page).content.decode()
