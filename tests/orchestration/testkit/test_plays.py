@@ -88,6 +88,19 @@ output: ${{ steps.charge.output }}
     assert run.output == {"id": 7}
 
 
+def test_weeks_of_waiting_pass_in_no_time_and_in_their_order(play):
+    dunning = play(EXAMPLES / "event.yaml", at=datetime(2026, 12, 1, tzinfo=UTC))
+    unpaid = dunning.start({"invoice": "7", "due": "2027-01-01T00:00:00Z"})
+    paid = dunning.start({"invoice": "8", "due": "2027-01-01T00:00:00Z"})
+    dunning.pass_time("8d")
+    paid.event("invoice.paid", "8", {"amount": 5})
+    assert (unpaid.status, paid.status) == ("waiting", "completed")
+    dunning.pass_time("6w")
+    assert unpaid.error["class"] == "timeout"
+    assert unpaid.row.ended_at.date().isoformat() == "2027-01-07"  # a week, and thirty days
+    assert [event["at"].day for event in unpaid.events if event["type"] == "step.completed"] == [8, 8]
+
+
 def test_a_week_of_a_schedule_passes_in_no_time(play):
     daily = play(EXAMPLES / "schedule.yaml", at=datetime(2026, 11, 27, 6, tzinfo=UTC))
     daily.pass_time("1w")
