@@ -8,17 +8,19 @@ from typing import Any
 from orchestration.graph import Graph, Node, lay_out
 
 MOST_NODES = 200  # a larger graph tells nobody anything
+ICONS = {"approval": "hand", "run": "play"}
 KEY = re.compile(r"""(\s*)["']?(\w+)["']?\s*:""", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class StepNode:
-    """`line` of the text, from 1; None if it is not known. `who` does the step: an agent's name, or people."""
+    """`line` of the text, from 1; None if it is not known. `who` does the step: an agent, a definition, or people."""
 
     node: Node
     line: int | None
     who: str
     is_question: bool
+    icon: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,15 @@ def drawing_of(plan: Mapping[str, Any], text: str) -> Drawing | None:
     nodes = []
     for node in graph.nodes:
         step = steps[node.name]
-        is_question = step["kind"] == "approval"
-        who = "people decide" if is_question else step["agent"]
-        nodes.append(StepNode(node, lines.get(node.name), who, is_question))
+        is_question, icon = step["kind"] == "approval", ICONS.get(step["kind"], "bot")
+        nodes.append(StepNode(node, lines.get(node.name), who_does(step), is_question, icon))
     return Drawing(graph, nodes)
+
+
+def who_does(step: Mapping[str, Any]) -> str:
+    if step["kind"] == "approval":
+        return "people decide"
+    return str(step["run"]["definition"] if "run" in step else step["agent"])
 
 
 def lines_of_steps(text: str) -> dict[str, int]:

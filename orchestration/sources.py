@@ -1,6 +1,8 @@
 """Definitions from text: one, or a set of files whose references among each other count."""
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,16 @@ from accounts.models import Member, Organization
 from agents.models import Agent
 from approvals.models import Policy
 from orchestration.exceptions import InvalidDefinition
-from orchestration.language import AgentFacts, Compiled, Finding, compile_definition, read
+from orchestration.language import (
+    AgentFacts,
+    Compiled,
+    DefinitionFacts,
+    Finding,
+    Unreadable,
+    compile_definition,
+    facts_of,
+    read,
+)
 from orchestration.models import Definition, DefinitionVersion
 
 
@@ -44,12 +55,64 @@ def check_set(sources: Sequence[Source], *, organization: Organization) -> list[
         if agent.current_version is not None
     }
     policies = set(Policy.objects.filter(organization=organization).values_list("slug", flat=True))
-    definitions = set(Definition.objects.filter(organization=organization).values_list("slug", flat=True))
-    checked = [
-        compile_definition(source.text, file=source.file, agents=agents, policies=policies, definitions=definitions)
-        for source in sources
-    ]
+    known = Definitions(organization)
+
+    def compile_all(definitions: Mapping[str, DefinitionFacts]) -> list[Compiled]:
+        return [
+            compile_definition(source.text, file=source.file, agents=agents, policies=policies, definitions=definitions)
+            for source in sources
+        ]
+
+    if len(sources) == 1:
+        return compile_all(known)
+    # First they know no more of each other than their names.
+    number = {name: known[name].number + 1 if name in known else 1 for name in names_in(sources)}
+    named = {name: DefinitionFacts(number=number[name]) for name in number}
+    known = known.replaced_by(named)
+    checked = compile_all(known)
+    plans = [compiled.plan for compiled in checked if compiled.plan is not None]
+    if any("run" in step for plan in plans for step in plan["steps"]):
+        full = {plan["name"]: facts_of(plan, number[plan["name"]]) for plan in plans}
+        checked = compile_all(known.replaced_by(full))
     return without_twins(checked, sources)
+
+
+class Definitions(Mapping[str, DefinitionFacts]):
+    """Those of an organization, by name; a plan is read when it is asked for."""
+
+    def __init__(self, organization: Organization) -> None:
+        found = Definition.objects.filter(organization=organization, current_version__isnull=False)
+        self._versions = {slug: pk or 0 for slug, pk in found.values_list("slug", "current_version_id")}
+        self._facts: dict[str, DefinitionFacts] = {}
+
+    def replaced_by(self, facts: Mapping[str, DefinitionFacts]) -> "Definitions":
+        """These instead, and beside the others."""
+        both = copy(self)
+        both._versions, both._facts = {**self._versions, **dict.fromkeys(facts, 0)}, {**self._facts, **facts}
+        return both
+
+    def __getitem__(self, name: str) -> DefinitionFacts:
+        if name not in self._facts:
+            version = DefinitionVersion.objects.only("plan", "number").get(pk=self._versions[name])
+            self._facts[name] = facts_of(version.plan, version.number)
+        return self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._versions)
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+
+def names_in(sources: Sequence[Source]) -> set[str]:
+    """What the texts call themselves, as far as they can be read."""
+    names = set()
+    for source in sources:
+        with contextlib.suppress(Unreadable):
+            said = read(source.text, source.file)[0].value
+            name = said.get("name") if isinstance(said, dict) else None
+            names |= {name} if isinstance(name, str) else set()
+    return names
 
 
 def without_twins(checked: list[Compiled], sources: Sequence[Source]) -> list[Compiled]:

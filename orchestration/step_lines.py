@@ -92,12 +92,17 @@ class Lines:
             since=step.started_at if step.ended_at is None else None,
             took=took(step),
             tries=f"{step.attempt} of {most}" if most > 1 and step.attempt else str(step.attempt or ""),
-            agent="people" if step.kind == "approval" else version.agent.slug if version else "",
+            agent="people" if step.kind == "approval" else version.agent.slug if version else self._definition_of(step),
             error=(step.error or {}).get("message", "")[:300],
             is_selected=self.selected is not None
             and self.selected.name == step.name
             and self.selected.index == step.index,
         )
+
+    def _definition_of(self, step: Step) -> str:
+        """What a step of kind `run` has started."""
+        child = self.rows.relatives.get(step.child_run_id) if step.child_run_id else None
+        return child.definition_version.definition.slug if child else ""
 
 
 def took(step: Step) -> str:

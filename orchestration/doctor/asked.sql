@@ -31,7 +31,7 @@ union all
 select 'child', c.id, null, format('its parent is step %s of run %s, which names run %s as its child, and %s', c.parent_key, c.parent_run_id,
                                    coalesce(p.child_run_id::text, 'none'), case when p.status is null then 'is not there' else 'is ' || p.status end)
 from r c left join orchestration_step p on p.run_id = c.parent_run_id and p.key = c.parent_key
-where c.parent_run_id is not null and not (coalesce(p.child_run_id, 0) > c.id and c.ended_at is not null)  -- of a try before
+where c.parent_run_id is not null and not (coalesce(p.child_run_id, 0) > c.id and (c.ended_at is not null or c.stays))  -- of a try before
   and (p.child_run_id is distinct from c.id or c.parent_run_id >= c.id or p.status = 'completed' and c.status <> 'completed')
 union all
 select 'child', s.run_id, s.key, format('its child, run %s, is not there or has another parent', s.child_run_id)
@@ -40,4 +40,4 @@ where s.child_run_id is not null and (c.parent_run_id, c.parent_key) is distinct
 union all
 select 'forsaken', c.id, null, format('it goes on, and step %s of run %s, which started it, is %s', c.parent_key, c.parent_run_id, p.status)
 from r c join orchestration_step p on p.run_id = c.parent_run_id and p.key = c.parent_key join orchestration_run above on above.id = c.parent_run_id
-where c.ended_at is null and c.status <> 'canceling' and p.status in (select status from ended) and not above.tidy
+where c.ended_at is null and not c.stays and c.status <> 'canceling' and p.status in (select status from ended) and not above.tidy

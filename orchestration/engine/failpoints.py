@@ -7,7 +7,7 @@ POINTS = (
     "called",  # the agent has answered, the outcome is not handed in
     "flush",  # outcomes are handed in, their batch is not sent
     "payloads",  # large values of a batch are committed, the batch is not sent
-    "preparing",  # in the transaction of a question or a child, before its rows are made
+    "preparing",  # in the transaction of a question, before its rows are made
     "prepared",  # after they are made
     "flushed",  # in the same transaction, before it commits
     "recorded",  # a batch is committed, nobody here knows what it gave

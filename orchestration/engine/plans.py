@@ -34,6 +34,7 @@ class StepPlan:
         self.approval: Mapping[str, Any] | None = spec["approval"]
         self.title = template(spec["approval"] and spec["approval"]["title"])
         self.show = template(spec["approval"] and spec["approval"]["show"])
+        self.run: Mapping[str, Any] | None = spec.get("run")
         self.deliverable = template(spec["deliverable"])
         self.typing = Typing(spec["output_schema"])
         self.wait = Wait(spec.get("wait", {}))

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -48,7 +48,7 @@ def start_version(
     by: int | None,
     parent: Sequence[int] = (),
     depth: int = 0,
-    facts: Mapping[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> int:
     """The new run's id. `parent` is (run, key) of the step that waits for it; `facts` as `engine_lay` takes them.
     Raises InvalidInput, AgentGone."""
@@ -72,6 +72,12 @@ def start_versions(version: int, organization: int, inputs: Sequence[Any], *, by
     return _begin(version, organization, [text for text, _ in checked], by, (), 0, {}) if checked else []
 
 
+def facts_of(version: int) -> dict[str, Any]:
+    """What a run of it has beside its steps, as `engine_lay` takes it."""
+    plan = plan_of(version)
+    return {"level": plan.level, "timeout": plan.timeout}
+
+
 def _checked(version: int, given: Any) -> tuple[str, list[dict[str, str]]]:
     try:
         text = dump(given)
@@ -87,11 +93,11 @@ def _begin(
     by: int | None,
     parent: Sequence[int],
     depth: int,
-    facts: Mapping[str, Any],
+    facts: dict[str, Any],
 ) -> list[int]:
     """One statement, however many; hints follow the commit."""
     publics = [new_public_id("run") for _ in inputs]
-    known = [json.dumps({"level": plan_of(version).level, "timeout": plan_of(version).timeout, **facts})] * len(inputs)
+    known = [json.dumps(facts_of(version) | facts)] * len(inputs)
     given = [version, organization, publics, inputs, by, *(parent or (None, None)), depth, known]
     try:
         ((runs, queues, ready),) = rows(START, given)

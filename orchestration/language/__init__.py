@@ -6,9 +6,21 @@ gets of it; `keys` says what such a module has. `documents` reads the text, `dra
 """
 
 from .definitions import Compiled, compile_definition
-from .documents import read
-from .draft import AgentFacts
+from .documents import Unreadable, read
+from .draft import AgentFacts, DefinitionFacts
+from .facts import facts_of
 from .findings import Finding
 from .schema import KEYS, SCHEMA
 
-__all__ = ["KEYS", "SCHEMA", "AgentFacts", "Compiled", "Finding", "compile_definition", "read"]
+__all__ = [
+    "KEYS",
+    "SCHEMA",
+    "AgentFacts",
+    "Compiled",
+    "DefinitionFacts",
+    "Finding",
+    "Unreadable",
+    "compile_definition",
+    "facts_of",
+    "read",
+]

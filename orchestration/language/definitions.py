@@ -10,13 +10,15 @@ from typing import Any
 
 from . import top
 from .documents import Unreadable, read
-from .draft import AgentFacts, Draft
+from .draft import AgentFacts, DefinitionFacts, Draft
 from .findings import Finding
 from .order import check_order, in_order
 from .plan import plan_of
 from .reach import check_reach
 from .shape import check_shape
 from .steps import check_step
+
+NONE: Mapping[str, DefinitionFacts] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def compile_definition(
     file: str,
     agents: Mapping[str, AgentFacts],
     policies: Collection[str],
-    definitions: Collection[str] = (),
+    definitions: Mapping[str, DefinitionFacts] = NONE,
 ) -> Compiled:
     """Never raises for what `text` holds: that becomes findings. `file` only names the text in them."""
     try:

@@ -36,6 +36,16 @@ class AgentFacts:
     operations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class DefinitionFacts:
+    """`number`: of its newest version. `runs`: the definitions that each run of it runs."""
+
+    input_schema: Any = None
+    output_schema: Any = None
+    number: int = 0
+    runs: Collection[str] = ()
+
+
 @dataclass(eq=False)
 class Draft:
     """`agents`, `policies`, `definitions`: those there are; `output_schemas`: those of the steps checked so far.
@@ -47,7 +57,7 @@ class Draft:
     findings: Findings
     agents: Mapping[str, AgentFacts]
     policies: Collection[str]
-    definitions: Collection[str]
+    definitions: Mapping[str, DefinitionFacts]
     output_schemas: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -75,7 +85,7 @@ class Draft:
     @cached_property
     def ancestors(self) -> dict[str, set[str]]:
         """Of each step those that it needs, directly or not; itself too, if it waits for itself."""
-        return {name: _reachable(name, self.needs) for name in self.steps}
+        return {name: reachable(name, self.needs) for name in self.steps}
 
     def meant(self, name: str, but: str | None = None) -> str:
         return did_you_mean(name, [step for step in self.steps if step != but])
@@ -140,7 +150,8 @@ def texts(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _reachable(start: str, edges: Mapping[str, list[str]]) -> set[str]:
+def reachable(start: str, edges: Mapping[str, Collection[str]]) -> set[str]:
+    """All that these edges lead to; itself too, if they lead back."""
     found: set[str] = set()
     open_ = list(edges[start])
     while open_:

@@ -42,6 +42,13 @@ def test_a_drawing_says_who_does_each_step(save):
     assert len(drawing.graph.edges) == 1
 
 
+def test_a_step_that_runs_a_definition_is_drawn_with_its_name(save):
+    save("name: below\nsteps: {a: {agent: echo}}")
+    version = save("name: above\nsteps: {a: {run: below}, b: {run: {definition: below}}}")
+    drawing = drawing_of(version.plan, version.text)
+    assert [(each.who, each.icon) for each in drawing.nodes] == [("below", "play")] * 2
+
+
 def test_too_many_steps_are_not_drawn():
     steps = [{"name": f"s{n}", "needs": [], "kind": "agent", "agent": "echo"} for n in range(MOST_NODES + 1)]
     assert drawing_of({"steps": steps}, "") is None

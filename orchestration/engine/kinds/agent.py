@@ -8,18 +8,15 @@ from agents import exceptions as agent_errors
 from agents.calls import Call, Message, Result
 from orchestration.engine import failpoints
 from orchestration.engine.checks import listed
-from orchestration.engine.connection import returned_connection, value
+from orchestration.engine.connection import returned_connection
+from orchestration.engine.launches import launch
 from orchestration.engine.outcomes import Outcome, failed
-from orchestration.engine.plans import AgentFacts, agent_of, plan_of
+from orchestration.engine.plans import AgentFacts, agent_of
 from orchestration.engine.retries import call_seconds, database_lost, timed_out, try_again
-from orchestration.engine.starts import start_version
-from orchestration.models import Definition
 from orchestration.orchestrator import Delegated
 
 if TYPE_CHECKING:
     from orchestration.engine.execution import Execution
-
-DEEPEST = 16  # a run that starts a run that starts a run …
 
 
 def begin(execution: "Execution") -> Outcome:
@@ -51,7 +48,7 @@ def begin(execution: "Execution") -> Outcome:
         return try_again(claim, step.retry, failed("temporary", str(exc), given=given), exc.retry_after)
     failpoints.reach("called")
     if isinstance(result, Delegated):
-        return _start_child(execution, result, given)
+        return launch(execution, result.definition, result.input, given=given)
     if errors := agent.output_errors(given, result.output):
         wrong = failed("permanent", f"{agent.slug} answered against its schema: {listed(errors)}", given=given)
         return try_again(claim, step.retry, wrong)
@@ -88,37 +85,3 @@ def _usage(result: Result) -> dict[str, Any]:
     if result.usage is None:
         return {}
     return {"usage": {name: getattr(result.usage, name) for name in result.usage.__slots__}}
-
-
-def _start_child(execution: "Execution", wanted: Delegated, given: Any) -> Outcome:
-    claim = execution.claim
-    if claim.depth >= DEEPEST:
-        return failed(
-            "permanent", f"Runs start runs {DEEPEST} deep here; the definition seems to call itself.", given=given
-        )
-    with returned_connection():
-        version = (
-            Definition.objects.filter(organization_id=claim.organization, slug=wanted.definition)
-            .values_list("current_version_id", flat=True)
-            .first()
-        )
-        if version is None:
-            return failed("permanent", f"No definition is called {wanted.definition!r} here.", given=given)
-        if errors := plan_of(version).input_errors(wanted.input):
-            message = f"{wanted.definition} does not take this input: {listed(errors)}"
-            return failed("permanent", message, given=given)
-
-    def prepare() -> dict[str, Any]:
-        parent = (claim.run, claim.key)
-        child = start_version(
-            version, claim.organization, wanted.input, by=claim.started_by, parent=parent, depth=claim.depth + 1
-        )
-        return {
-            "child": child,
-            "note": {"child": value("select public_id from orchestration_run where id = %s", [child])},
-        }
-
-    fields: dict[str, Any] = {"waits_for": "child"}
-    if execution.step.timeout is not None:
-        fields["wake"] = execution.step.timeout
-    return Outcome("waiting", input=given, fields=fields, prepare=prepare)

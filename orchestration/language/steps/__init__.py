@@ -7,11 +7,25 @@ from ..draft import Draft
 from ..keys import StepKey
 from ..schema import KINDS as NAMES
 from ..schema import STEP_KEYS
-from . import agent, approval, condition, conversation, deliverable, expect, given, on_failure, retry, timeout, wait
+from . import (
+    agent,
+    approval,
+    condition,
+    conversation,
+    deliverable,
+    expect,
+    given,
+    on_failure,
+    retry,
+    run,
+    timeout,
+    wait,
+)
 
 KINDS = {
     "agent": StepKey(agent.check, agent.plan),
     "approval": StepKey(approval.check, approval.plan),
+    "run": StepKey(run.check, run.plan),
     "wait": StepKey(wait.check, wait.plan),
 }
 # In the order in which they are checked: what reads a step's output comes after its kind, which knows the schema of it.

@@ -24,10 +24,11 @@ steps:
   big: {agent: echo, needs: [a], with: {value: "${{ input.big }}"}}
   check: {needs: [f1, f2, big], approval: {title: t, show: "${{ steps.f1.output }}", retry: [f1]}}
   call: {agent: boss, needs: [check]}
+  part: {run: part, needs: [check]}
   report:
     agent: writer
-    needs: [call]
-    with: {text: "${{ steps.call.output.text }}"}
+    needs: [call, part]
+    with: {text: "${{ steps.call.output.text + steps.part.output.text }}"}
     deliverable: {name: report, title: Report, content: "${{ output.text }}"}
 output: "${{ steps.report.output.text }}"
 """
@@ -82,7 +83,7 @@ def order(organization, agents, policies, members, save, save_agent, simulator):
         return Run.objects.filter(pk=run.pk, ended_at__isnull=False).exists()
 
     def done(run):
-        """How often each finished step of the run, and of its child, was called."""
+        """How often each finished step of the run, and of its children, was called."""
         keys = simulator.keys()
         steps = Step.objects.filter(run_id__gte=run.pk, status__in=Step.ENDED).select_related("run")
         return {key: keys[key] for step in steps if (key := key_of(step)) in keys}

@@ -16,7 +16,7 @@ from tests.harness import assert_all_sound, until
 from tests.orchestration.crashes.looks import crash, running, start_again
 
 COMMITS = [
-    *[("flush", 3), ("payloads", 1), ("preparing", 1), ("prepared", 3), ("flushed", 1), ("recorded", 4)],
+    *[("flush", 3), ("payloads", 1), ("preparing", 1), ("prepared", 2), ("flushed", 1), ("recorded", 4)],
     *[("answer", 2), ("round", 1), ("told", 1), ("lease", 2)],
 ]
 

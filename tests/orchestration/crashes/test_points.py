@@ -15,7 +15,7 @@ from tests.harness import until
 # (point, at which of its passes)
 IN_A_RUN = [
     *[("claimed", 1), ("claimed", 4), ("call", 2), ("called", 1), ("called", 3), ("flush", 2), ("payloads", 1)],
-    *[("preparing", 1), ("preparing", 3), ("prepared", 2), ("prepared", 3), ("flushed", 1), ("flushed", 3)],
+    *[("preparing", 1), ("preparing", 2), ("prepared", 1), ("prepared", 2), ("flushed", 1), ("flushed", 2)],
     *[("recorded", 1), ("recorded", 5), ("sweep", 2), ("swept", 2), ("answer", 1), ("answer", 2), ("round", 1)],
     *[("told", 1), ("taken", 1), ("lease", 1)],
 ]

@@ -186,7 +186,7 @@ class Workers(RuleBasedStateMachine):
             self.over.append(hand)
             batch.append(self.as_ended(hand, follow))
         batch = [each for each in batch if each]
-        # The questions and children come last, each alone.
+        # The questions come last, each alone.
         for hand in sorted(hands, key=lambda hand: hand.outcome is not None and hand.outcome.prepare is not None):
             self.apply(hand)
         self.record(hands[0].worker, batch, look=look)
@@ -213,7 +213,7 @@ class Workers(RuleBasedStateMachine):
     def follow_up(self, hand):
         """What was made with the outcome: a question, or a child."""
         row = hand.row
-        if row.status != "waiting" or row.place != hand.claim.place or hand.outcome.prepare is None:
+        if row.status != "waiting" or row.place != hand.claim.place:
             return
         if row.waits_for == "approval" and row.question is None:
             (request,) = Request.objects.pending().filter(subject=f"run:{hand.claim.run}:{row.name}")

@@ -41,6 +41,16 @@ def test_graph_timeline_and_table_show_the_same_steps(viewer, begin):
     assert 'id="step-3"' in table
 
 
+def test_a_step_that_runs_a_definition_leads_to_its_run(viewer, begin, save):
+    below = save("name: below\nsteps: {a: {agent: echo}}")
+    run = begin("  call: {run: below}\n")
+    launch = {"version": below.pk, "public": "run_below", "input": {}}
+    end(run, "call", "waiting", fields={"waits_for": "child", "more": {"launch": launch}})
+    table = text_of(viewer, f"/runs/{run.public_id}/?view=table")
+    assert '<td data-label="By"><bdi>below</bdi></td>' in table
+    assert 'href="/runs/run_below/"' in panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=call"))
+
+
 def test_a_large_graph_is_drawn_when_asked_for(viewer, begin):
     run = begin("".join(f"  s{n}: {{agent: echo}}\n" for n in range(201)))
     page = text_of(viewer, f"/runs/{run.public_id}/")

@@ -1,0 +1,70 @@
+"""Lets a step start a run of a saved definition, and wait for its end."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from accounts.public_ids import new_public_id
+from orchestration.engine.checks import listed
+from orchestration.engine.connection import returned_connection, rows
+from orchestration.engine.outcomes import Outcome, failed
+from orchestration.engine.plans import plan_of
+from orchestration.engine.starts import facts_of
+from orchestration.language.findings import at_most
+
+if TYPE_CHECKING:
+    from orchestration.engine.execution import Execution
+
+# A version of it, an agent of that version that is not here any more, and how many runs there are below the root.
+FOUND = """
+select v.id,
+       (select min(a.slug) from jsonb_to_recordset(v.layout) as l(agent text, undo text) cross join unnest(array[l.agent, l.undo]) as a(slug)
+        where a.slug is not null and not exists (
+            select from agents_agent h where h.organization_id = d.organization_id and h.slug = a.slug and h.current_version_id is not null)),
+       coalesce((select t.runs from orchestration_tree t join orchestration_run r on t.root_run_id = coalesce(r.root_run_id, r.id) where r.id = %s), 0)
+from orchestration_definition d
+left join orchestration_definitionversion v on v.definition_id = d.id and case when %s::int is null then v.id = d.current_version_id else v.number = %s end
+where d.organization_id = %s and d.slug = %s
+"""  # noqa: E501
+
+
+def launch(
+    execution: "Execution",
+    definition: str,
+    content: Any,
+    *,
+    given: Any,
+    version: int | None = None,
+    stays: bool = False,
+) -> Outcome:
+    """The step waits for a run with this `content`, laid as the wait is recorded; or fails. `given`: its own input.
+
+    `stays`: the run goes on when the step no longer waits for it.
+    """
+    claim = execution.claim
+    if claim.depth >= settings.RUN_DEEPEST:
+        return _refused("Runs start runs, deeper and deeper; the definition seems to run itself.", given, "RUN_DEEPEST")
+    with returned_connection():
+        found = rows(FOUND, [claim.run, version, version, claim.organization, definition])
+        pk, gone, below = found[0] if found else (None, None, 0)
+        if not found:
+            return failed("permanent", f"No definition is called {definition!r} here.", given=given)
+        if pk is None:
+            return failed("permanent", f"{definition} has no version {version or ''}".rstrip() + ".", given=given)
+        if gone is not None:
+            return failed("permanent", f"{definition} needs the agent {gone}, which is not here any more.", given=given)
+        if below >= settings.RUN_TREE_MOST:
+            return _refused(f"{below:,} runs were started below one.", given, "RUN_TREE_MOST")
+        if errors := plan_of(pk).input_errors(content):
+            return failed("permanent", f"{definition} does not take this input: {listed(errors)}", given=given)
+        child = {"version": pk, "public": new_public_id("run"), "input": content, "facts": facts_of(pk)}
+    if stays:
+        child["facts"] = {**child["facts"], "stays": True}
+    fields: dict[str, Any] = {"waits_for": "child", "note": {"child": child["public"]}, "more": {"launch": child}}
+    if execution.step.timeout is not None:
+        fields["wake"] = execution.step.timeout
+    return Outcome("waiting", input=given, fields=fields)
+
+
+def _refused(message: str, given: Any, setting: str) -> Outcome:
+    return failed("permanent", f"{message} {at_most(setting)}", given=given)
