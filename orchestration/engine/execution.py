@@ -9,7 +9,7 @@ from agents.calls import say_nothing
 from orchestration.engine.connection import returned_connection
 from orchestration.engine.facts import RunFacts
 from orchestration.engine.gates import differs_from_decided, reopen_gate
-from orchestration.engine.kinds import INNER, KINDS
+from orchestration.engine.kinds import INNER, ROWS
 from orchestration.engine.outcomes import Claim, Outcome, failed
 from orchestration.engine.plans import StepPlan
 from orchestration.language.expressions import ExpressionError, TypingError, as_text
@@ -41,18 +41,19 @@ class Execution:
     def outcome(self) -> Outcome | None:
         """None if the step was taken back to wait for another decision: then there is nothing to record."""
         try:
-            if self.claim.kind in INNER:
-                return INNER[self.claim.kind].begin(self)
-            if self.step.handles and not self._is_to_handle():
-                return Outcome("skipped", fields={"note": {"reason": "no step failed that it is there for"}})
-            if self.step.condition is not None and not self.step.condition.evaluate(self.context):
-                return Outcome("skipped", fields={"note": {"reason": "its `if` is false"}})
+            kind = ROWS[self.claim.kind]
+            if self.claim.phase and kind.gather is not None:
+                return kind.gather(self)
+            if self.claim.kind in INNER or self.claim.head is not None:  # an item: its head was considered
+                return kind.begin(self)
+            if reason := self._reason_to_skip():
+                return Outcome("skipped", fields={"note": {"reason": reason}})
             for gate in self.plan.gates_before(self.step):
-                read = next(read for read in self.claim.reads if read["p"] == gate)
-                if differs_from_decided(self, read):
+                if differs_from_decided(self, self._read_of(gate)):
                     # Where no round can be opened any more (its run is canceling) the step just goes back.
-                    return None if reopen_gate(self, read) else Outcome("ready", fields={"unlost": True})
-            return KINDS[self.claim.kind].begin(self)
+                    reopened = reopen_gate(self, self._read_of(gate))
+                    return None if reopened else Outcome("ready", fields={"unlost": True})
+            return kind.begin(self)
         except (ExpressionError, TypingError) as exc:
             return failed("expression", str(exc))
 
@@ -60,6 +61,28 @@ class Execution:
         """Whether a step failed whose `on_failure` names this one."""
         failed_ones = [read["p"] for read in self.claim.reads if read["s"] == Step.Status.FAILED]
         return any(self.plan.steps[position].name in self.step.handles for position in failed_ones)
+
+    def _reason_to_skip(self) -> str | None:
+        step = self.step
+        if step.handles and not self._is_to_handle():
+            return "no step failed that it is there for"
+        for choice in step.chosen_by:
+            name = self.plan.steps[choice].name
+            output = self.context["steps"][name]["output"]
+            if output is None or output["chosen"] != step.name:
+                return f"{name} did not choose it"
+        if step.condition is not None and not step.condition.evaluate(self.context):
+            return "its `if` is false"
+        return None
+
+    def _read_of(self, position: int) -> Mapping[str, Any]:
+        return next(read for read in self.claim.reads if read["p"] == position)
+
+    def is_enough(self, output: Any, *, index: int) -> bool:
+        """Whether what a step repeats `until` is true of the output of this pass."""
+        until = self.step.until
+        known = {**self.context, "output": self.step.one_typing.apply(output), "index": index}
+        return until is None or until.evaluate(known)
 
     # --- what it reads
 
@@ -77,8 +100,9 @@ class Execution:
             },
             "round": claim.round,
             "attempt": claim.attempt,
-            "index": claim.index,
+            "index": claim.index if claim.pass_number is None else claim.pass_number,
             "feedback": claim.feedback,
+            **({self.step.map["as"]: self.step.item_typing.apply(claim.item)} if claim.has_item else {}),
         }
 
     def _read(self, read: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +118,7 @@ class Execution:
 
     def finish(self, outcome: Outcome) -> Outcome:
         """A completion with all that follows from it, whoever brought it about: the step's deliverable."""
-        if self.step.deliverable is None:
+        if self.step.deliverable is None or self.claim.head is not None:
             return outcome
         try:
             typed = self.step.typing.apply(outcome.output)

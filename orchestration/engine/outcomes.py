@@ -3,16 +3,23 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
 
 from accounts.json_values import DEEPEST_JSON, is_too_deep
-from orchestration.engine.connection import decoded, rows, value
+from orchestration.engine.connection import decoded, returned_connection, rows, value
 from orchestration.models import subject_of
 
 ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON's text; after an even number of backslashes it is one
 INLINE_BYTES = 4_096  # a larger value lies in a row of its own, by its digest
+
+
+@lru_cache(maxsize=512)
+def _more(text: str | None) -> dict[str, Any]:
+    """It is asked for again and again while a step is done."""
+    return decoded(text) or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,33 @@ class Claim:
     @property
     def more(self) -> dict[str, Any]:
         """What steps have that are not plain: head, pass, phase, item, …"""
-        return decoded(self.more_text) or {}
+        return _more(self.more_text)
+
+    @property
+    def phase(self) -> int:
+        """1: of a head whose items are laid."""
+        return int(self.more.get("phase", 0))
+
+    @property
+    def head(self) -> int | None:
+        """The key of the row whose item or pass this is."""
+        return self.more.get("head")
+
+    @property
+    def pass_number(self) -> int | None:
+        return self.more.get("pass")
+
+    @property
+    def has_item(self) -> bool:
+        return "item" in self.more or "item_digest" in self.more
+
+    @property
+    def item(self) -> Any:
+        digest = self.more.get("item_digest")
+        if digest is None:
+            return self.more["item"]
+        with returned_connection():
+            return load_payload(bytes.fromhex(digest))
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -71,7 +104,8 @@ class Claim:
     @property
     def idempotency_key(self) -> str:
         """The same in every try of the step, another in its next round."""
-        return f"{self.public_id}:{self.name}:{self.round}" + ("" if self.index is None else f":{self.index}")
+        places = (self.round, self.index, self.pass_number)
+        return ":".join([self.public_id, self.name, *(str(place) for place in places if place is not None)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +207,13 @@ def store_payloads(payloads: list[tuple[bytes, str]]) -> None:
 
 def payload_text(digest: bytes) -> str:
     return str(value("select body from orchestration_payload where digest = %s", [digest]))
+
+
+def payload_texts(digests: list[str]) -> dict[str, str]:
+    """Of several, by their digests in hex."""
+    wanted = [bytes.fromhex(digest) for digest in digests]
+    found = rows("select encode(digest, 'hex'), body from orchestration_payload where digest = any(%s)", [wanted])
+    return dict(found)
 
 
 def load_payload(digest: bytes) -> Any:

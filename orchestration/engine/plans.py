@@ -19,7 +19,7 @@ from orchestration.models import DefinitionVersion
 class StepPlan:
     """One step of a plan. Templates are None where the definition says nothing."""
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
+    def __init__(self, spec: Mapping[str, Any], position_of: Mapping[str, int]) -> None:
         self.name: str = spec["name"]
         self.kind: str = spec["kind"]
         self.needs: list[str] = spec["needs"]
@@ -38,6 +38,17 @@ class StepPlan:
         self.deliverable = template(spec["deliverable"])
         self.typing = Typing(spec["output_schema"])
         self.wait = Wait(spec.get("wait", {}))
+        self.map: Mapping[str, Any] = spec.get("map", {})
+        self.over = compile_template(self.map.get("over"))
+        self.item_typing = Typing(self.map.get("schema"))
+        self.repeat: Mapping[str, Any] = spec.get("repeat", {})
+        self.until = compile_condition(self.repeat["until"]) if self.repeat else None
+        # Of the output of one item, or of a pass.
+        self.one_typing = Typing(self.map["output_schema"]) if self.map else self.typing
+        self.item_kind = "repeat" if self.repeat else self.kind
+        self.item_reads = [position_of[name] for name in spec.get("item_reads", ())]
+        self.branches = [(compile_condition(branch["if"]), branch["then"]) for branch in spec.get("choose", ())]
+        self.chosen_by = [position_of[name] for name in spec.get("chosen_by", ())]
 
 
 class Wait:
@@ -57,8 +68,8 @@ class Plan:
         self.timeout: float | None = plan.get("timeout")
         self.input_schema = plan["input"]
         self.typing = Typing(self.input_schema)
-        self.steps = {step["key"]: StepPlan(step) for step in plan["steps"]}
-        self.position_of = {step.name: position for position, step in self.steps.items()}
+        self.position_of: dict[str, int] = {step["name"]: step["key"] for step in plan["steps"]}
+        self.steps = {step["key"]: StepPlan(step, self.position_of) for step in plan["steps"]}
         self.output = template(plan["output"])
         self._input_check = Check(self.input_schema)
         self._output_check = Check(plan.get("output_schema"))

@@ -48,8 +48,8 @@ class DefinitionFacts:
 
 @dataclass(eq=False)
 class Draft:
-    """`agents`, `policies`, `definitions`: those there are; `output_schemas`: those of the steps checked so far.
-
+    """`agents`, `policies`, `definitions`: those there are; `output_schemas`: those of the steps checked so far,
+    `item_schemas` of one item of their maps.
     `variables`: names that expressions of one step alone may read, with the schemas of their values.
     """
 
@@ -59,6 +59,7 @@ class Draft:
     policies: Collection[str]
     definitions: Mapping[str, DefinitionFacts]
     output_schemas: dict[str, Any] = field(default_factory=dict)
+    item_schemas: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     # --- the steps
@@ -71,7 +72,8 @@ class Draft:
     @cached_property
     def needs(self) -> dict[str, list[str]]:
         return {
-            name: [need for need in texts(step.get("needs")) if need in self.steps] for name, step in self.steps.items()
+            name: [need for need in _needed(step.get("needs")) if need in self.steps]
+            for name, step in self.steps.items()
         }
 
     @cached_property
@@ -81,6 +83,26 @@ class Draft:
         for name, step in self.steps.items():
             found.setdefault(str(step.get("on_failure")), []).append(name)
         return found
+
+    @cached_property
+    def chosen_by(self) -> dict[str, list[str]]:
+        """Of each step that a choice names: those choices."""
+        found: dict[str, list[str]] = {}
+        for name, step in self.steps.items():
+            branches = step.get("choose")
+            for branch in branches if isinstance(branches, list) else ():
+                target = branch.get("then", branch.get("else")) if isinstance(branch, dict) else None
+                if isinstance(target, str):
+                    found.setdefault(target, []).append(name)
+        return found
+
+    def wanted_of(self, name: str) -> int:
+        """How many of its needs must complete."""
+        needs = self.steps[name].get("needs")
+        if not isinstance(needs, dict):
+            return len(self.needs[name])
+        wanted = needs.get("of", 1)
+        return wanted if isinstance(wanted, int) else 1
 
     @cached_property
     def ancestors(self) -> dict[str, set[str]]:
@@ -129,6 +151,10 @@ class Draft:
         except ExpressionError:
             return None
 
+    def schema_of_one(self, name: str) -> Any:
+        """The schema of the output of one item, where the step has a map, else of the step's."""
+        return self.item_schemas.get(name, self.output_schemas.get(name))
+
     # --- the findings
 
     def find(self, path: Where, rule: str, message: str, fix: str) -> None:
@@ -148,6 +174,10 @@ def texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _needed(needs: Any) -> list[str]:
+    return texts(needs.get("any", needs.get("in")) if isinstance(needs, dict) else needs)
 
 
 def reachable(start: str, edges: Mapping[str, Collection[str]]) -> set[str]:

@@ -1,20 +1,11 @@
-"""Which step waits for which: each must exist, and none wait for itself."""
+"""Which step waits for which: none for itself."""
 
 from collections.abc import Mapping
 
-from .draft import Draft, texts
+from .draft import Draft
 
 
 def check_order(draft: Draft) -> None:
-    for name, step in draft.steps.items():
-        for index, need in enumerate(texts(step.get("needs"))):
-            if need not in draft.steps:
-                message = f"There is no step {need}."
-                draft.find(["steps", name, "needs", index], "unknown-step", message, draft.meant(need, name))
-    check_cycles(draft)
-
-
-def check_cycles(draft: Draft) -> None:
     told: set[str] = set()
     ancestors = draft.ancestors
     for name in draft.steps:

@@ -52,6 +52,10 @@ def plan_of_step(draft: Draft, key: int, name: str) -> dict[str, Any]:
         plan |= steps.KEYS[each].plan(draft, name)
     if name in draft.handles:
         plan["handles"] = draft.handles[name]
+    if "map" in step or "repeat" in step:
+        plan["item_reads"] = sorted(steps.item_reads_of(step))
+    if name in draft.chosen_by:
+        plan["chosen_by"] = draft.chosen_by[name]
     return plan
 
 

@@ -9,6 +9,7 @@ from .order import in_order
 
 def check_reach(draft: Draft) -> None:
     never: set[str] = set()
+    chosen: dict[str, dict[str, str]] = {}  # of each step: which one each choice must choose if it is to run
     for name in in_order(draft):
         condition = _condition(draft.steps[name].get("if"))
         borne = condition.names.statuses if condition else frozenset[str]()
@@ -19,10 +20,37 @@ def check_reach(draft: Draft) -> None:
                 "Write a condition, or take the step out.",
             )
             draft.find(["steps", name, "if"], "unreachable", message, fix)
-        elif needed := [need for need in draft.needs[name] if need in never and need not in borne]:
+        elif lost := _needed_in_vain(draft, name, never, borne):
             never.add(name)
-            message = f"{name} can never run: it needs {needed[0]}, which never runs."
-            draft.find(["steps", name, "needs"], "unreachable", message, f"Take {needed[0]} out of needs.")
+            message = f"{name} can never run: it needs {lost}, which never runs."
+            draft.find(["steps", name, "needs"], "unreachable", message, f"Take {lost} out of needs.")
+        else:
+            if of_one := _two_of_one_choice(draft, name, chosen, borne):
+                never.add(name)
+                message = (
+                    f"{name} can never run: it needs {of_one[1]} and {of_one[2]}, and {of_one[0]} chooses one of them."
+                )
+                draft.find(["steps", name, "needs"], "unreachable", message, "Write needs with any: [...].")
+
+
+def _needed_in_vain(draft: Draft, name: str, never: set[str], borne: frozenset[str]) -> str | None:
+    """A need that never runs, where too few are left without it."""
+    lost = [need for need in draft.needs[name] if need in never and need not in borne]
+    return lost[0] if lost and len(lost) > len(draft.needs[name]) - draft.wanted_of(name) else None
+
+
+def _two_of_one_choice(
+    draft: Draft, name: str, chosen: dict[str, dict[str, str]], borne: frozenset[str]
+) -> tuple[str, str, str] | None:
+    """A choice and two of its steps, both of which this one needs, directly or not."""
+    chosen[name] = dict.fromkeys(draft.chosen_by.get(name, ()), name)
+    if draft.wanted_of(name) < len(draft.needs[name]):
+        return None
+    for need in draft.needs[name]:
+        for choice, step in chosen.get(need, {}).items() if need not in borne else ():
+            if chosen[name].setdefault(choice, step) != step:
+                return choice, chosen[name][choice], step
+    return None
 
 
 def _condition(text: Any) -> Expression | None:

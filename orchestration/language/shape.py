@@ -46,8 +46,6 @@ def find_error(draft: Draft, error: Any) -> None:
     elif "propertyNames" in error.absolute_schema_path:
         message = f"{error.instance} cannot be a step's name."
         draft.find_key([*path, error.instance], "step-name", message, schema["x-fix"])
-    elif error.validator == "type" and path and path[-1] == "needs" and isinstance(error.instance, dict):
-        draft.find(path, "not-in-this-version", f"needs with any or of. {LATEST}", "Write a list of steps.")
     elif nearest := _of_the_form_meant(error):
         for one in nearest:
             find_error(draft, one)

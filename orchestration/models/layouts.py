@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from orchestration.language.expressions import compile_expression
+
 
 def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """The step rows of a new run, as `engine_start` inserts them.
@@ -17,14 +19,22 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "key": step["key"],
             "name": step["name"],
-            "kind": step["kind"],
+            "kind": row_kind(step),
             "agent": step["agent"],
             "open_needs": len(step["needs"]),
             "reads": sorted(
-                {key_of[name] for name in [*step["reads"], *gates_among(plan, step), *step.get("handles", ())]}
+                {
+                    key_of[name]
+                    for name in [
+                        *step["reads"],
+                        *gates_among(plan, step),
+                        *step.get("handles", ()),
+                        *step.get("chosen_by", ()),
+                    ]
+                }
             ),
-            "tolerant": step["reads_status"],
-            "repeatable": step["repeatable"],
+            "tolerant": False,
+            "repeatable": step["repeatable"] if row_kind(step) == step["kind"] else True,
             **rare_parts(step),
         }
         for step in plan["steps"]
@@ -44,7 +54,7 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
                 "repeatable": True,
             }
         )
-    tolerated = {step["key"]: {key_of[name] for name in step.get("handles", ())} for step in plan["steps"]}
+    tolerated = {step["key"]: {key_of[name] for name in tolerated_by(step)} for step in plan["steps"]}
     for row in rows:
         waiting = sorted(key for key, wanted in needs.items() if row["key"] in wanted)
         row["dependants"] = [-key if row["key"] in tolerated.get(key, ()) else key for key in waiting]
@@ -55,6 +65,7 @@ def rare_parts(step: dict[str, Any]) -> dict[str, Any]:
     """What only some steps have: their times, and what their failure means."""
     timeouts = step.get("timeouts", {})
     parts = {
+        "slack": len(step["needs"]) - step["wanted"] if "wanted" in step else None,
         "total": timeouts.get("step"),
         "patience": timeouts.get("queue"),
         "expects": step.get("expect", {}).get("within"),
@@ -62,6 +73,18 @@ def rare_parts(step: dict[str, Any]) -> dict[str, Any]:
         "carries": step.get("on_failure") == "continue" or None,
     }
     return {name: part for name, part in parts.items() if part is not None}
+
+
+def row_kind(step: dict[str, Any]) -> str:
+    """Of the row of a step: a map and a repeat stand before what each item or pass does."""
+    return next((around for around in ("map", "repeat") if around in step), str(step["kind"]))
+
+
+def tolerated_by(step: dict[str, Any]) -> set[str]:
+    """The needs whose status its conditions read or whose failure it is there for: it is considered anyhow."""
+    conditions = [step["if"], *(branch["if"] for branch in step.get("choose", ()))]
+    read = [compile_expression(source).names.statuses for source in conditions if source is not None]
+    return set(step["needs"]) & set().union(step.get("handles", ()), *read)
 
 
 def gates_among(plan: dict[str, Any], step: dict[str, Any]) -> list[str]:

@@ -49,7 +49,7 @@ def definition(*lines):
         ("name: d", [(1, 1, "missing-key")]),
         ("name: new\nsteps: {a: {agent: echo}}", [(1, 7, "slug")]),
         (definition("  a: {agent: eco}"), [(3, 14, "unknown-agent")]),
-        (definition("  a: {agent: echo, map: 1}"), [(3, 20, "not-in-this-version")]),
+        (definition("  a: {agent: echo, cache: 1}"), [(3, 20, "not-in-this-version")]),
         (definition("  a: {agent: echo, tiemout: 1s}"), [(3, 20, "unknown-key")]),
         (definition("  a: {agent: echo, timeout: 5}"), [(3, 29, "duration")]),
         (definition("  a: {agent: echo, needs: [b, a]}"), [(3, 27, "cycle"), (3, 28, "unknown-step")]),
@@ -100,7 +100,7 @@ def test_each_finding_names_its_place(text, found):
         ("a: {agent: echo, repeatable: 1}", "repeatable: this must be true or false.", "Write true or false."),
         (
             "a: {agent: echo, needs: 7}",
-            "needs: this must be a list or text.",
+            "needs: this must be a list or text or an object: names with values.",
             "Write a list, such as [a, b].",
         ),
         (

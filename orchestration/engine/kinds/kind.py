@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`begin` may raise ExpressionError and TypingError, which fail the step as `expression`."""
+    """What may raise ExpressionError and TypingError, which fail the step as `expression`.
+
+    `gather`: of a head, when what it laid has ended.
+    """
 
     begin: "Callable[[Execution], Outcome]"
+    gather: "Callable[[Execution], Outcome] | None" = None

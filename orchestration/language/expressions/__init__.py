@@ -5,12 +5,13 @@ from .errors import ExpressionError
 from .expression import Expression, Names, compile_expression
 from .functions import FUNCTIONS
 from .plain import as_text
-from .reads import Read
+from .reads import WORDS, Read
 from .templates import Part, Template, compile_template, split
 from .typing import Typing, TypingError
 
 __all__ = [
     "FUNCTIONS",
+    "WORDS",
     "Condition",
     "Expression",
     "ExpressionError",

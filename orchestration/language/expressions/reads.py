@@ -22,6 +22,7 @@ CLOSERS = {"(": ")", "[": "]", "{": "}"}
 LITERALS = frozenset({"true", "false", "null", "in"})
 TYPES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"})
 NAMESPACES = frozenset({"math", "sets", "strings", "base64", "optional"})
+WORDS = LITERALS | TYPES | NAMESPACES  # that are no variables
 BINDING = frozenset({"all", "exists", "exists_one", "map", "filter"})
 DEEPEST = 64
 

@@ -10,28 +10,36 @@ from ..schema import STEP_KEYS
 from . import (
     agent,
     approval,
+    choose,
     condition,
     conversation,
     deliverable,
     expect,
     given,
+    needs,
     on_failure,
+    repeat,
     retry,
     run,
     timeout,
     wait,
+)
+from . import (
+    map as map_key,
 )
 
 KINDS = {
     "agent": StepKey(agent.check, agent.plan),
     "approval": StepKey(approval.check, approval.plan),
     "run": StepKey(run.check, run.plan),
+    "choose": StepKey(choose.check, choose.plan, choose.reads),
     "wait": StepKey(wait.check, wait.plan),
 }
 # In the order in which they are checked: what reads a step's output comes after its kind, which knows the schema of it.
 KEYS = {
-    "needs": StepKey(),
+    "needs": StepKey(needs.check, needs.plan),
     "if": StepKey(condition.check, condition.plan, condition.reads),
+    "map": StepKey(map_key.check, map_key.plan),
     "with": StepKey(given.check, given.plan),
     "conversation": StepKey(conversation.check, conversation.plan),
     **KINDS,
@@ -40,8 +48,11 @@ KEYS = {
     "on_failure": StepKey(on_failure.check, on_failure.plan),
     "expect": StepKey(plan=expect.plan),
     "repeatable": StepKey(plan=lambda draft, name: {"repeatable": draft.steps[name]["repeatable"]}),
+    "repeat": StepKey(repeat.check, repeat.plan, repeat.reads),
     "deliverable": StepKey(deliverable.check, deliverable.plan),
 }
+
+OF_THE_WHOLE = ("if", "map", "deliverable")  # considered once, however many items there are
 
 
 def check_step(draft: Draft, name: str) -> None:
@@ -50,6 +61,8 @@ def check_step(draft: Draft, name: str) -> None:
     for key in foreign:
         _find_foreign(draft, name, key)
     for key, known in KEYS.items():
+        if key == "deliverable" and "map" in step:
+            map_key.widen(draft, name)
         if key in step and key not in foreign:
             known.check(draft, name)
 
@@ -59,7 +72,13 @@ def kind_of(step: Mapping[str, Any]) -> str:
 
 
 def reads_of(step: Mapping[str, Any]) -> frozenset[str]:
+    """The steps that it reads, at whatever place."""
     return frozenset().union(*(KEYS[key].reads(value) for key, value in step.items()))
+
+
+def item_reads_of(step: Mapping[str, Any]) -> frozenset[str]:
+    """Those that each item or pass of it reads."""
+    return reads_of({key: value for key, value in step.items() if key not in OF_THE_WHOLE})
 
 
 def _foreign(step: Mapping[str, Any]) -> list[str]:

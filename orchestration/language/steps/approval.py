@@ -41,7 +41,7 @@ def plan(draft: Draft, name: str) -> dict[str, Any]:
         "editable": texts(approval.get("editable")),
         "policy": approval.get("policy", "default"),
         "deadline": deadline and {"after": seconds_in(deadline, "after"), "then": deadline["then"]},
-        "payload_schema": draft.output_schemas.get(name),
+        "payload_schema": draft.schema_of_one(name),
         "behind": [other for other in draft.steps if name in draft.needs[other]],
     }
     return {"approval": gate}

@@ -22,7 +22,10 @@ steps:
   f1: {agent: writer, needs: [a], with: {text: one}}
   f2: {agent: writer, needs: [a], with: {text: two}}
   big: {agent: echo, needs: [a], with: {value: "${{ input.big }}"}}
-  check: {needs: [f1, f2, big], approval: {title: t, show: "${{ steps.f1.output }}", retry: [f1]}}
+  each: {agent: writer, needs: [a], map: {over: [x, y, z], concurrency: 2}, with: {text: "${{ item }}"}}
+  again: {agent: writer, needs: [each], repeat: {until: index == 1, max: 3, every: 10ms}, with: {text: again}}
+  either: {needs: [again], choose: [{if: size(steps.each.output) == 3, then: check}]}
+  check: {needs: [f1, f2, big, either], approval: {title: t, show: "${{ steps.f1.output }}", retry: [f1, each]}}
   call: {agent: boss, needs: [check]}
   part: {run: part, needs: [check]}
   report:
@@ -32,6 +35,7 @@ steps:
     deliverable: {name: report, title: Report, content: "${{ output.text }}"}
 output: "${{ steps.report.output.text }}"
 """
+WRITTEN = {"a", "f1", "f2", "each", "again", "w", "report"}  # by the writer
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +100,7 @@ def order(organization, agents, policies, members, save, save_agent, simulator):
         calls = simulator.keys()
         assert {key: calls[key] for key in before or {}} == (before or {}), told([run.pk])
         steps = Step.objects.filter(run_id__gte=run.pk).select_related("run")
-        assert set(calls) == {key_of(step) for step in steps if step.name in {"a", "f1", "f2", "w", "report"}}
+        assert set(calls) == {key_of(step) for step in steps if step.name in WRITTEN and step.kind == "agent"}
         starts = {key_of(step): step.run.events.filter(type="step.started", key=step.key).count() for step in steps}
         assert {key: (calls[key], starts[key]) for key in calls if calls[key] > starts[key]} == {}
         return run
@@ -105,7 +109,8 @@ def order(organization, agents, policies, members, save, save_agent, simulator):
 
 
 def key_of(step):
-    return f"{step.run.public_id}:{step.name}:{step.round}"
+    places = (step.round, step.index, step.pass_number)
+    return ":".join([step.run.public_id, step.name, *(str(place) for place in places if place is not None)])
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from orchestration.engine.connection import decoded
+from orchestration.models.layouts import tolerated_by
 
 LARGEST = 8
 STATUSES = ["completed", "failed", "skipped"]
@@ -45,9 +46,31 @@ def definitions(draw, name, largest, kinds):
             other, sign = draw(st.sampled_from(needs)), draw(st.sampled_from(["==", "!="]))
             status = draw(st.sampled_from(STATUSES))
             spec["if"] = f"steps.{other}.status {sign} '{status}'"
+        if len(needs) > 1 and draw(st.integers(0, 3)) == 0:
+            wanted = draw(st.integers(1, len(needs)))
+            spec["needs"] = {"any": needs} if wanted == 1 else {"of": wanted, "in": needs}
         steps[step] = spec
+    choose(draw, steps, above)
     output = {step: f"${{{{ steps.{step}.output }}}}" for step in steps}
     return {"name": name, "steps": steps, **({"output": output} if draw(st.booleans()) else {})}
+
+
+def choose(draw, steps, above):
+    """Make a choice of a step that several need outright, now and then. No step needs two branches of it."""
+    needed = {name: [other for other, spec in steps.items() if name in listed(spec["needs"])] for name in steps}
+    forks = [name for name, others in needed.items() if len(others) > 1]
+    if not forks or draw(st.integers(0, 2)):
+        return
+    name = draw(st.sampled_from(forks))
+    first, last = needed[name][0], needed[name][-1]
+    branch = {"if": draw(st.sampled_from(["round > 1", "true", "false"])), "then": first}
+    kept = {key: steps[name][key] for key in ("needs", "if") if key in steps[name]}
+    joined = last in above[first] or first in above[last] or any({first, last} <= others for others in above.values())
+    steps[name] = {**kept, "choose": [branch, *([] if joined or draw(st.booleans()) else [{"else": last}])]}
+
+
+def listed(needs):
+    return needs if isinstance(needs, list) else []
 
 
 def shown(step):
@@ -61,8 +84,13 @@ def specs_of(version):
     specs = [
         {
             **{name: step[name] for name in ("name", "kind", "needs", "agent")},
-            "reads": sorted({*step["reads"], *(n for n in step["needs"] if "approval" in given[n])}),
-            "tolerant": step["reads_status"],
+            "reads": sorted(
+                {*step["reads"], *step.get("chosen_by", ()), *(n for n in step["needs"] if "approval" in given[n])}
+            ),
+            "slack": len(step["needs"]) - step["wanted"] if "wanted" in step else None,
+            "tolerates": tolerated_by(step),
+            "choose": step.get("choose"),
+            "chosen_by": step.get("chosen_by", []),
             "repeatable": step["repeatable"] is not False,
             "deliverable": step["deliverable"] is not None,
             "attempts": step["retry"]["attempts"],
@@ -77,6 +105,7 @@ def specs_of(version):
         needed = {name for spec in specs for name in spec["needs"]}
         leaves = [spec["name"] for spec in specs if spec["name"] not in needed]
         reads = plan["output_reads"]
-        last = {"name": "", "kind": "output", "needs": leaves, "reads": reads, "shown": reads}
-        specs.append({**last, "agent": None, "tolerant": True, "repeatable": True, "deliverable": False, "if": None})
+        last = {"name": "", "kind": "output", "needs": leaves, "reads": reads, "shown": reads, "tolerates": leaves}
+        last |= {"slack": None, "choose": None, "chosen_by": []}
+        specs.append({**last, "agent": None, "repeatable": True, "deliverable": False, "if": None})
     return specs

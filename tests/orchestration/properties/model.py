@@ -28,6 +28,7 @@ class Row:
     lost: int = 0
     waits_for: str | None = None
     reads: dict[str, "Row"] = field(default_factory=dict)
+    seen: dict[str, tuple[str, Any]] = field(default_factory=dict)  # of these, as they were at the newest claim
     output: Any = None
     question: "Question | None" = None
     child: "ModelRun | None" = None
@@ -68,6 +69,13 @@ class Question:
     is_taken_up: bool = False
 
 
+def judged(open_: int, bad: int, slack: int | None) -> str:
+    """What becomes of one of whose needs so many are open and so many ended badly; `slack` may."""
+    if slack is None:
+        return "blocked" if open_ else "skipped" if bad else "ready"
+    return "skipped" if bad > slack else "blocked" if open_ + bad > slack else "ready"
+
+
 class ModelRun:
     def __init__(self, steps: list[dict[str, Any]], parent: Row | None = None) -> None:
         self.rows = [Row(self, spec) for spec in steps]
@@ -106,12 +114,10 @@ class ModelRun:
                 if row.status == "blocked" or (again and row.status == "ready" and not row.has_started):
                     needs = [newest[name] for name in row.spec["needs"]]
                     afar = [newest[name] for name in row.spec["reads"] if newest[name].round > 1]
-                    if any(other.is_open for other in needs + afar):
-                        row.status = "blocked"
-                    elif row.spec["tolerant"] or all(other.status == "completed" for other in needs):
-                        row.status = "ready"
-                    else:
-                        row.status = "skipped"
+                    open_ = len({other.name for other in needs + afar if other.is_open})
+                    ended = [other for other in needs if not other.is_open and other.status != "completed"]
+                    bad = sum(other.name not in row.spec["tolerates"] for other in ended)
+                    row.status = judged(open_, bad, row.spec["slack"])
 
     def behind(self, gate: Row) -> dict[str, int]:
         return {row.name: row.version for row in self.newest.values() if gate.name in row.spec["needs"] and row.name}
@@ -124,6 +130,7 @@ class ModelRun:
         assert row.place is None or place[2] > row.place[2]
         if not row.has_started:
             row.reads = {name: self.newest[name] for name in row.spec["reads"]}
+        row.seen = {name: (other.status, other.value) for name, other in row.reads.items()}
         row.status, row.owner, row.place, row.has_started = "running", worker, place, True
         row.attempt += 1
         self.told["step.started"] += row.kind != "output"

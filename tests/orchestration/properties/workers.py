@@ -130,7 +130,7 @@ class Workers(RuleBasedStateMachine):
             return
         current = hand.is_current
         hand.outcome = Execution(hand.claim, facts_of(hand.claim), lambda: act == "canceled").outcome()
-        shown = {name: row.reads[name].value for name in row.spec["shown"]} if current else None
+        shown = {name: row.seen[name][1] for name in row.spec["shown"]} if current else None
         hand.expected = self.expected(run, row, act, shown, current)
         if "hold" in hand.expected:
             if current and not run.ending and not run.has_ended:
@@ -147,14 +147,27 @@ class Workers(RuleBasedStateMachine):
             return {}
         if row.kind == "output":
             return {"becomes": "skipped"} if run.has_failed else {"becomes": "completed", "output": shown}
+        for name in row.spec["chosen_by"]:
+            if row.seen[name][1] != {"chosen": row.name}:
+                return {"becomes": "skipped"}
         if row.spec["if"]:
             (name, sign, status) = row.spec["if"].replace("steps.", "").replace(".status", "").split()
-            if (row.reads[name].status == status.strip("'")) != (sign == "=="):
+            if (row.seen[name][0] == status.strip("'")) != (sign == "=="):
                 return {"becomes": "skipped"}
         for name in row.spec["needs"]:
             gate = row.reads.get(name)
-            if gate and gate.question and gate.question.choice and gate.question.behind != run.behind(gate):
+            if (
+                gate
+                and row.seen[name][0] == "completed"
+                and gate.question
+                and gate.question.choice
+                and gate.question.behind != run.behind(gate)
+            ):
                 return {"hold": gate}
+        if row.kind == "choose":
+            known = {"round > 1": row.round > 1, "true": True, "false": False}
+            chosen = [branch["then"] for branch in row.spec["choose"] if known[branch["if"]]]
+            return {"becomes": "completed", "output": {"chosen": chosen[0] if chosen else None}}
         if row.kind == "approval":
             payload = {"note": row.name, "read": shown}
             return {"becomes": "waiting", "for": "approval", "behind": run.behind(row), "payload": payload}
