@@ -12,7 +12,10 @@ CONFIGURATION = {
     "type": "object",
     "required": ["definitions"],
     "additionalProperties": False,
-    "properties": {"definitions": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}},
+    "properties": {
+        "definitions": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
+        "by_key": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
 }
 
 
@@ -26,17 +29,24 @@ class Delegated(Result):
 
 
 def run(call: Call) -> Delegated:
-    """Input {definition, input}; for an agent that owns a single definition, also that definition's own input."""
+    """Input {definition, input}; or a definition's own input, if the agent owns no other, or `by_key` says of a key of
+    the input which definition it is for."""
     owned = call.configuration["definitions"]
     given = call.input
     if isinstance(given, Mapping) and "definition" in given:
         chosen, given = given["definition"], given.get("input", {})
     else:
-        chosen = owned[0] if len(owned) == 1 else None
+        by_key = call.configuration.get("by_key", {})
+        meant = {by_key[key] for key in given if key in by_key} if isinstance(given, Mapping) else set()
+        chosen = meant.pop() if len(meant) == 1 else owned[0] if len(owned) == 1 else None
     if chosen not in owned:
         raise Permanent(f"This agent owns {', '.join(owned)}; its input must name one of them as `definition`.")
     return Delegated(definition=chosen, input=given)
 
 
 def check(configuration: Mapping[str, Any]) -> list[Finding]:
-    return value_findings(configuration, CONFIGURATION)
+    return value_findings(configuration, CONFIGURATION) or [
+        Finding(f"/by_key/{key}", f"{definition} is not among the definitions.")
+        for key, definition in configuration.get("by_key", {}).items()
+        if definition not in configuration["definitions"]
+    ]
