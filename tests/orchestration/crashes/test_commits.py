@@ -9,7 +9,7 @@ from tests.harness import until
 MESSAGES = {
     "a step's end and the next claim": (b'"outcome":"completed"', None),
     "a question": (b'"waits_for":"approval"', b"COMMIT"),
-    "a child": (b'"waits_for":"child"', b"COMMIT"),
+    "a child": (b'"launch":', None),
     "an answer, and a child's end": (b'"was":"waiting"', None),
     "a round": (b'"choice": "retry"', b"COMMIT"),
     "lines of the log": (b"Attempt 1 failed", b"COMMIT"),
