@@ -8,7 +8,7 @@ SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0028_child_runs")]
+    dependencies = [("orchestration", "0021_child_runs")]
 
     operations = [
         migrations.RunSQL((SQL / "spread_v1.sql").read_text(), "drop function engine_spread_v1(engine_moved_v1[])"),

@@ -8,7 +8,7 @@ SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0030_promises")]
+    dependencies = [("orchestration", "0020_promises")]
 
     operations = [
         migrations.RunSQL((SQL / "launch_v1.sql").read_text(), "drop function engine_launch_v1(engine_moved_v1[])")

@@ -25,7 +25,7 @@ def dropping(*signatures: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0016_flow_starts")]
+    dependencies = [("orchestration", "0014_flow_starts")]
 
     operations = [
         migrations.RunSQL(

@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     """The open runs of a schedule, and the time of it that waits for their end."""
 
     atomic = False
-    dependencies = [("orchestration", "0019_flow_moves")]
+    dependencies = [("orchestration", "0015_flow_moves")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

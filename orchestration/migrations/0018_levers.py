@@ -14,7 +14,7 @@ FUNCTIONS = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0020_retention")]
+    dependencies = [("orchestration", "0017_retention")]
 
     operations = [
         migrations.RunSQL((SQL / "levers_v1.sql").read_text(), f"drop function {', '.join(FUNCTIONS)}"),

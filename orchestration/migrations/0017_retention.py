@@ -31,7 +31,7 @@ def again(name):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0025_schedules")]
+    dependencies = [("orchestration", "0016_schedules")]
 
     operations = [
         migrations.RunSQL(source("partitions_v4"), [REFUSE, "drop function engine_partitions_v4(bigint)"]),

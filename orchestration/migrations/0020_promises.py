@@ -12,6 +12,6 @@ def replacing(name: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0031_mail")]
+    dependencies = [("orchestration", "0019_mail")]
 
     operations = [migrations.RunSQL(replacing(name), migrations.RunSQL.noop) for name in ("repair_v1", "sweep_v2")]

@@ -9,7 +9,7 @@ MOVED = "engine_moved_v1[]"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0029_levers")]
+    dependencies = [("orchestration", "0018_levers")]
 
     operations = [
         migrations.RunSQL(
