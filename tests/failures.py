@@ -1,6 +1,5 @@
 """What a process of the tests does when it comes to a point of `orchestration.engine.failpoints`."""
 
-import os
 import signal
 import threading
 import time
@@ -38,7 +37,7 @@ def reach(point: str) -> None:
         is_now = _passed == plan.nth
     if is_now:
         Path(plan.mark).touch()
-        if plan.deed in SIGNALS:
-            os.kill(os.getpid(), SIGNALS[plan.deed])
+        if plan.deed in SIGNALS:  # to this thread: one to the process lets it go on until another thread stops them all
+            signal.pthread_kill(threading.get_ident(), SIGNALS[plan.deed])
         while plan.deed == "hold" and Path(plan.mark).exists():
             time.sleep(0.005)

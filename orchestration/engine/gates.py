@@ -33,7 +33,11 @@ def digests_behind(execution: "Execution", gate: int) -> list[list[str]]:
 
 
 def differs_from_decided(execution: "Execution", read: Mapping[str, Any]) -> bool:
-    """Whether what would run is not what was decided: the digest, made anew, against that after edits."""
+    """Whether what would run is not what was decided: the digest, made anew, against that after edits.
+
+    It is so behind a gate that was sent back, too, which let nothing through: a step that may start without the gate
+    (`needs` any/of) may have read it before the answer, and reads its newer round when it is claimed again.
+    """
     decision = read["d"]
     if decision is None or "digest" not in decision:
         return False  # no one was asked: the gate was skipped, and its `status` is read by this step's `if`

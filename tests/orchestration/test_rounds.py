@@ -1,8 +1,9 @@
 """Rounds that a person's retry opens: what runs again, what waits for it and reads it, what stays."""
 
 import pytest
+from django.db.models.functions import Now
 
-from agents.exceptions import Permanent
+from agents.exceptions import Permanent, Temporary
 from approvals.models import Request
 from orchestration.engine.connection import value
 from orchestration.models import Run, Step
@@ -125,6 +126,28 @@ def test_a_pending_question_in_the_way_of_a_round_is_withdrawn_and_put_anew(begi
     answer(run, members, "h2", 2)
     assert finished(run).output == [3, 3]
     assert rounds(run, "g") == ["completed", "canceled", "completed"]
+
+
+def test_a_step_that_may_do_without_a_gate_reads_the_round_after_the_one_that_was_sent_back(
+    begin, engine, members, hold, finished
+):
+    hold.go.set()
+    hold.errors = [Temporary("busy")]
+    run = begin(
+        """
+  a: {agent: echo}
+  g: {needs: [a], approval: {title: t, show: 1}}
+  z: {agent: hold, needs: {any: [a, g]}, with: {value: "${{ steps.g.output }}"}, retry: {attempts: 2, backoff: 1h}}
+output: ${{ steps.z.output.value }}
+"""
+    )
+    reached(run, "z", "waiting")  # it was called before the gate was answered
+    answer(run, members, "g", choice="retry")
+    answer(run, members, "g", 2)
+    reached(run, "g", "completed", 2)
+    Step.objects.filter(run_id=run.pk, name="z").update(wake_at=Now())
+    assert finished(run).output == 1
+    assert (len(hold.calls), rounds(run, "z")) == (2, ["completed"])
 
 
 def reopen(run, gate, names):

@@ -46,9 +46,7 @@ def definitions(draw, name, largest, kinds):
             other, sign = draw(st.sampled_from(needs)), draw(st.sampled_from(["==", "!="]))
             status = draw(st.sampled_from(STATUSES))
             spec["if"] = f"steps.{other}.status {sign} '{status}'"
-        # Of gates all are needed: the model does not know what becomes of any/of where one of them is asked again.
-        gates = any("approval" in steps[need] for need in needs)
-        if len(needs) > 1 and not gates and draw(st.integers(0, 3)) == 0:
+        if len(needs) > 1 and draw(st.integers(0, 3)) == 0:
             wanted = draw(st.integers(1, len(needs)))
             spec["needs"] = {"any": needs} if wanted == 1 else {"of": wanted, "in": needs}
         steps[step] = spec

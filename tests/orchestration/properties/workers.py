@@ -161,8 +161,8 @@ class Workers(RuleBasedStateMachine):
                 and row.seen[name][0] == "completed"
                 and gate.question
                 and gate.question.choice
-                and gate.question.behind != run.behind(gate)
-            ):
+                and (gate.question.choice == "retry" or gate.question.behind != run.behind(gate))
+            ):  # of a gate that was sent back nothing was let through: its newer round is read
                 return {"hold": gate}
         if row.kind == "choose":
             known = {"round > 1": row.round > 1, "true": True, "false": False}
