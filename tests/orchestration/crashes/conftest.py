@@ -12,7 +12,8 @@ from orchestration.engine.starts import start
 from orchestration.models import Run, Step
 from orchestration.seeding import seed_definitions
 from simulators.kpi import seed_kpi
-from tests.harness import Nursery, assert_sound, told, until
+from tests.forked import Nursery
+from tests.harness import assert_sound, told, until
 from tests.orchestration.crashes.looks import WRITER
 
 PART = "name: part\nsteps: {w: {agent: writer, with: {text: part}}}\noutput: '${{ steps.w.output }}'"
