@@ -95,7 +95,7 @@ class Process:
     def look(self, queue: str) -> None:
         """A hint came: claim; and sweep, if it may be an answer that came."""
         if queue == hints.ANSWERS:
-            self.sweeper.wake_within(0.0)
+            self.sweeper.hear_answer()
         self.recorder.look()
 
     def begin(self, claim: Claim, life: Life, after: InHand | None = None) -> None:

@@ -62,7 +62,13 @@ class Sweeper(threading.Thread):
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._at = math.inf  # when to sweep, if somebody wishes so
+        self._answered = threading.Event()
         self._failed: list[int] = []  # runs that could not be repaired
+
+    def hear_answer(self) -> None:
+        """An answer may have come: it is taken up now, and before the sweep, which somebody would wait for."""
+        self._answered.set()
+        self.wake_within(0.0)
 
     def wake_within(self, seconds: float) -> None:
         """Sweep no later than that."""
@@ -94,6 +100,10 @@ class Sweeper(threading.Thread):
 
     def sweep(self) -> float:
         """One sweep; seconds until the next is due."""
+        if self._answered.is_set():
+            self._answered.clear()
+            if self._guarded("answers", answers.take_up_decisions):
+                self.process.recorder.look()
         self._guarded("hung", self.process.give_up_hung)
         failpoints.reach("sweep")
         found = self._sweep_rows()
