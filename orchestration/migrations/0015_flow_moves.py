@@ -41,7 +41,10 @@ class Migration(migrations.Migration):
             + "; drop type engine_told_v3, engine_over_v1, engine_ready_v1, engine_done_v1, engine_moved_v1",
         ),
         migrations.RunSQL(source("given_v1"), dropping("engine_given_v1(jsonb)")),
-        migrations.RunSQL(source("rare_v1"), dropping(f"engine_rare_v1({ARRAY})", "engine_times_v1(bigint[], int[])")),
+        migrations.RunSQL(
+            source("rare_v1"),
+            dropping(f"engine_rare_v1({ARRAY}, engine_over_v1[])", "engine_times_v1(bigint[], int[])"),
+        ),
         migrations.RunSQL(
             source("heads_v1"),
             dropping(f"engine_window_v1({ARRAY})", f"engine_close_v1({ARRAY})", "engine_kept_v1(bigint, bigint)"),

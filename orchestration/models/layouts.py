@@ -9,7 +9,8 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """The step rows of a new run, as `engine_start` inserts them.
 
     A definition with an `output` gets one row more, of kind `output` and without a name: it needs all steps that no
-    other needs and is considered whatever became of them, so that the run's output is computed as a step is.
+    other needs (one that any or n of several let start does not wait for each) and is considered whatever became of
+    them, so that the run's output is computed as a step is.
 
     A step's number among `dependants` is negative where that step is considered whatever became of this one.
     """
@@ -41,7 +42,8 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     if plan["output"] is not None:
         last = len(rows) + 1
-        needs[last] = [key for key in needs if not any(key in others for others in needs.values())]
+        waited_for = {key_of[name] for step in plan["steps"] if "wanted" not in step for name in step["needs"]}
+        needs[last] = [key for key in needs if key not in waited_for]
         rows.append(
             {
                 "key": last,

@@ -24,11 +24,11 @@ from tests.orchestration.properties.worker import Script, Worker
 from tests.orchestration.properties.workers import ACTS, CHOICES, Workers, index
 
 LOOK = """
-select 'step', s.run_id, s.name, s.round, s.status, s.waits_for, s.owner, s.attempt,
+select 'step', s.run_id, s.name, s.round, s.index, s.pass, s.status, s.waits_for, s.owner, s.attempt,
        case when s.status = 'completed' then s.output end, (to_jsonb(s) - 'dependants')::text
 from orchestration_step s
-union all select 'run', id, status, null, null, null, null, null, null, null from orchestration_run
-union all select 'request', id, status, null, choice, null, null, null, null, null from approvals_request
+union all select 'run', id, status, null, null, null, null, null, null, null, null, null from orchestration_run
+union all select 'request', id, status, null, null, null, choice, null, null, null, null, null from approvals_request
 """
 
 
@@ -142,7 +142,11 @@ class Runs(Workers):
     @rule(number=index)
     def pin_another_version(self, number):
         """An agent behind a gate is not the one that was shown to the person who decided."""
-        behind = [row for row in self.rows() if row.spec["agent"] == "scripted" and row.place is None and row.is_open]
+        behind = [
+            row
+            for row in self.rows()
+            if row.head is None and row.spec["agent"] == "scripted" and row.place is None and row.is_open
+        ]
         if not behind:
             return
         row = behind[number % len(behind)]
@@ -159,17 +163,18 @@ class Runs(Workers):
     @invariant()
     def the_rows_are_as_the_model(self):
         found, runs, asked = {}, {}, {}
-        for kind, pk, name, round_, status, *rest, output, everything in rows(LOOK):
+        for kind, pk, name, round_, index_, pass_, status, *rest, output, everything in rows(LOOK):
             if kind == "run":
                 runs[pk] = name
             elif kind == "request":
                 asked[pk] = (name, status)
             else:
-                found[pk, name, round_] = (status, *rest, decoded(output))
+                place = (pk, name, round_, index_, pass_)
+                found[place] = (status, *rest, decoded(output))
                 if status in Step.ENDED:  # never changes again
-                    assert self.ended.setdefault((pk, name, round_), everything) == everything
+                    assert self.ended.setdefault(place, everything) == everything
         assert found == {
-            (pk, row.name, row.round): (row.status, row.waits_for, row.owner, row.attempt, row.value)
+            (pk, *row.place_in_run): (row.status, row.waits_for, row.owner, row.attempt, row.value)
             for pk, run in self.runs.items()
             for row in run.rows
         }
@@ -191,7 +196,7 @@ class Runs(Workers):
                 if question.status == "pending" and not question.is_overdue:
                     choice = self.random.choice(CHOICES[:3]) if soon else "continue"
                     self.decide(sorted(self.questions).index(pk), choice, edit=False, wrong=1, at_once=False)
-            for number in range(len([row for row in self.rows() if row.waits_for == "retry"])):
+            for number in range(len([row for row in self.timed() if row.waits_for != "child"])):
                 self.time_comes(number)
             if soon and self.random.random() < 0.2:
                 self.pin_another_version(self.random.randrange(99))

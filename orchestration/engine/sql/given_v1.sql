@@ -9,9 +9,10 @@ begin
     end if;
     return (
         select jsonb_agg(i.item || case
-            when (i.item -> 'more' -> 'begun')::boolean and i.item ->> 'outcome' = 'ready' and not s.repeatable then '{"instead": "uncertain"}'::jsonb
             when i.item ->> 'outcome' in ('waiting', 'ready', 'uncertain') and h.status in ('completed', 'failed', 'skipped', 'canceled')
-            then '{"instead": "canceled"}' else '{}' end order by i.ord)
+            then '{"instead": "canceled"}'::jsonb
+            when (i.item -> 'more' -> 'begun')::boolean and i.item ->> 'outcome' = 'ready' and not s.repeatable then '{"instead": "uncertain"}'
+            else '{}' end order by i.ord)
         from jsonb_array_elements(items) with ordinality as i(item, ord)
         left join lateral (
             select s.* from orchestration_step s where s.run_id = (i.item ->> 'run')::bigint and s.key = (i.item ->> 'key')::int offset 0) s on true

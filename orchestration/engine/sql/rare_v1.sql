@@ -3,7 +3,9 @@
 -- `more` of an item asks for it: spread (a head lays its items), launch (a child run), hears (outside events), cache (its output
 -- is kept for others), budgets (they are charged with its usage); the columns that it may set stand in the update. The rest
 -- follows from the row. Gives what is to be told, what became ready, and what is over for those that wait for it.
-create function engine_rare_v1(moved engine_moved_v1[], out told engine_told_v3[], out ready engine_ready_v1[], out over engine_over_v1[])
+-- `is_over` are the batch's steps that ended: it gives them back without heads that wait for them no longer, and more.
+create function engine_rare_v1(moved engine_moved_v1[], is_over engine_over_v1[], out told engine_told_v3[], out ready engine_ready_v1[],
+    out over engine_over_v1[])
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -11,6 +13,7 @@ declare
     x record;
     y record;
 begin
+    over := is_over;
     select bool_or(m.parks or m.more - '{head,begun}'::text[] <> '{}') as sets,
            bool_or(m.timed) as timed,
            bool_or(m.becomes = 'waiting' and m.more ? 'spread') as spreads,
@@ -47,6 +50,11 @@ begin
     if x.spreads then
         select * into y from engine_spread_v1(moved);
         told := told || y.told; ready := ready || y.ready;
+        if y.early is not null then
+            select array_agg(row (o.run, o.bad, array(
+                       select d from unnest(o.dependants) d where not exists (select from unnest(y.early) e where e.run = o.run and e.key = abs(d))))::engine_over_v1)
+            into over from unnest(over) o;
+        end if;
     end if;
     if x.launches then
         ready := ready || engine_launch_v1(moved);
@@ -55,7 +63,7 @@ begin
         told := told || engine_close_v1(moved);
     end if;
     if x.windowed then
-        over := engine_window_v1(moved);
+        over := over || engine_window_v1(moved);
     end if;
     if x.frees then
         perform engine_release_v1(array_agg(m.run), array_agg(m.key)) from unnest(moved) m

@@ -23,7 +23,8 @@ begin
         where w.unstarted
     ), reach as (
         select n.key as root, n.waiter as key from needs n where n.open and n.round > 1
-        union select r.root, n.waiter from reach r join needs n on n.key = r.key and n.open
+        union  -- through a step that needs all, which cannot start before
+        select r.root, n.waiter from reach r join newest w on w.key = r.key and w.slack is null join needs n on n.key = r.key and n.open
     ), waits as materialized (
         select n.key, n.waiter, n.sign from needs n where n.open
         union

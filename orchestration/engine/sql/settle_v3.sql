@@ -123,9 +123,8 @@ begin
         over := x.over; ready := x.ready;
 
         if x.rare is not null then
-            select * into y from engine_rare_v1(x.rare);
-            told := told || y.told; ready := ready || y.ready;
-            over := over || y.over;
+            select * into y from engine_rare_v1(x.rare, over);
+            told := told || y.told; ready := ready || y.ready; over := y.over;
         end if;
 
         if x.delivers then

@@ -3,8 +3,9 @@
 --
 -- With a `window` only so many are ready, the next is let go as one ends (engine_window). A repeat's next pass is one item more,
 -- `after` so many seconds. `reads` are positions; an item reads of these the rows that its head reads.
--- Gives what is to be told, and what became ready.
-create function engine_spread_v1(moved engine_moved_v1[], out told engine_told_v3[], out ready engine_ready_v1[])
+-- Gives what is to be told, what became ready, and the heads that began before all their needs had ended: from now on a head
+-- counts its items, and none of those.
+create function engine_spread_v1(moved engine_moved_v1[], out told engine_told_v3[], out ready engine_ready_v1[], out early engine_done_v1[])
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -18,7 +19,7 @@ begin
         where m.becomes = 'waiting' and m.more ? 'spread'
     ), heads as materialized (
         select a.n, a.run, a.key, a.kind, a.index as of_all, a.pass, a.bearable, a.repeatable, a.total, h.position, h.name, h.round, h.queue, h.agent_version_id, h.feedback, h.item, h.item_digest,
-               h.limited, h.undo_version_id, h.first_item, r.fair_key, r.status = 'paused' as parks, r.priority,
+               h.limited, h.undo_version_id, h.first_item, h.slack, r.fair_key, r.status = 'paused' as parks, r.priority,
                l.last + (sum(a.total) over (partition by a.run order by a.n, a.key) - a.total)::int as base,
                coalesce(a."window", a.total) as win,
                case when a.after > 0 then clock_timestamp() + make_interval(secs => a.after) end as wake_at,
@@ -59,6 +60,13 @@ begin
                   'index', l.index, 'pass', l.pass, 'waits_for', 'time', 'until', l.wake_at)), 0, 0, false)::engine_told_v3)
                from laid l join heads h on h.run = l.run_id and h.key = l.head where l.status = 'waiting'),
            (select array_agg(row (l.queue, h.fair_key, l.rank)::engine_ready_v1) from laid l join heads h on h.run = l.run_id and h.key = l.head
-            where l.status = 'ready' and not h.parks)
-    into told, ready from heads h;
+            where l.status = 'ready' and not h.parks),
+           array_agg(row (h.n, h.run, h.key, 'waiting')::engine_done_v1) filter (where h.slack is not null)
+    into told, ready, early from heads h;
+    if early is not null then
+        update orchestration_step s set dependants = array_remove(array_remove(s.dependants, e.key), -e.key)
+        from unnest(early) e
+        where s.run_id = e.run and s.head is null and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain')
+              and s.dependants && array[e.key, -e.key];
+    end if;
 end $$;

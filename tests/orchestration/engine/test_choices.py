@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestration.models import Event
-from tests.harness import assert_sound, claim, end, make_worker
+from orchestration.models import Event, Step
+from tests.harness import assert_sound, claim, end, make_worker, until
 from tests.orchestration.engine.looks import decide, pending, statuses, step, waiting
 
 CHOICE = """
@@ -107,3 +107,19 @@ def test_who_was_late_changes_nothing_for_a_step_that_has_begun(begin, committed
     end(worker, third)
     run = assert_sound(run.pk)
     assert (step(run, "d").status, run.status) == ("waiting", "waiting")
+
+
+def test_the_output_waits_for_what_a_step_began_without(begin, engine, hold, finished):
+    run = begin(
+        """
+  a: {agent: echo}
+  late: {agent: hold, with: {value: 1}}
+  d: {agent: echo, needs: {any: [a, late]}}
+output: "${{ steps.late.output.value }}"
+"""
+    )
+    engine.look()
+    until(lambda: step(run, "d").status == "completed")
+    assert Step.objects.get(run=run, kind="output").status == "blocked"
+    hold.go.set()
+    assert finished(run).output == 1

@@ -32,6 +32,26 @@ def test_its_output_is_the_list_of_its_items_outputs_in_their_order(begin, engin
     assert [one.index for one in items(run)] == list(range(count))
 
 
+def test_one_that_began_before_all_its_needs_had_ended_waits_for_its_items_alone(
+    begin, engine, hold, members, finished
+):
+    run = begin(
+        """
+  a: {agent: echo}
+  late: {approval: {title: t}}
+  m: {agent: hold, needs: {any: [a, late]}, map: {over: [1, 2]}, with: {value: "${{ item }}"}}
+output: "${{ steps.m.output }}"
+"""
+    )
+    engine.look()
+    until(lambda: len(hold.calls) == 2)
+    decide(run, members.approver)
+    until(lambda: step(run, "late").status == "completed")
+    assert step(run, "m").status == "waiting"
+    hold.go.set()
+    assert finished(run).output == [{"value": 1}, {"value": 2}]
+
+
 def test_large_items_and_outputs_lie_in_rows_of_their_own(begin, engine, finished):
     run = begin(map_of(), {"list": ["x" * 5000, "y" * 5000, "z"]})
     engine.look()

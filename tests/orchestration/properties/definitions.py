@@ -5,10 +5,25 @@ from typing import Any
 from hypothesis import strategies as st
 
 from orchestration.engine.connection import decoded
-from orchestration.models.layouts import tolerated_by
+from orchestration.models.layouts import row_kind, tolerated_by
 
 LARGEST = 8
+OVER = [10, 11, 12]  # what maps go over, or the first of it
 STATUSES = ["completed", "failed", "skipped"]
+
+
+@st.composite
+def around(draw, given):
+    """What stands around a call, if anything: a map or a repeat."""
+    match draw(st.integers(0, 7)):
+        case 0 | 1:
+            given["item"] = "${{ item }}"
+            window = draw(st.sampled_from([{}, {"concurrency": 1}, {"concurrency": 2}]))
+            return {"map": {"over": OVER[: draw(st.integers(0, 3))], "tolerate": draw(st.integers(0, 2)), **window}}
+        case 2:
+            until, most = draw(st.integers(0, 2)), draw(st.integers(1, 3))
+            return {"repeat": {"until": f"index == {until}", "max": most, "every": draw(st.sampled_from(["0s", "1h"]))}}
+    return {}
 
 
 @st.composite
@@ -39,7 +54,7 @@ def definitions(draw, name, largest, kinds):
             spec["with"] = {} if kind == "boss" else {"read": read}
             spec["retry"] = {"attempts": draw(st.integers(1, 3)), "backoff": "1h"}
             spec["repeatable"] = draw(st.booleans())
-            spec |= {"timeout": "1h"} if kind == "boss" else {}
+            spec |= {"timeout": "1h"} if kind == "boss" else draw(around(spec["with"]))
         if draw(st.booleans()):
             spec["deliverable"] = {"name": step, "content": step}
         if needs and draw(st.integers(0, 2)) == 0:
@@ -83,7 +98,11 @@ def specs_of(version):
     plan, given = version.plan, decoded(version.text)["steps"]
     specs = [
         {
-            **{name: step[name] for name in ("name", "kind", "needs", "agent")},
+            **{name: step[name] for name in ("name", "needs", "agent")},
+            "kind": row_kind(step),
+            "map": step.get("map") and {**step["map"], "count": len(given[step["name"]]["map"]["over"])},
+            "repeat": step.get("repeat") and {**step["repeat"], "until": int(step["repeat"]["until"].split()[-1])},
+            "item_reads": step.get("item_reads", []),
             "reads": sorted(
                 {*step["reads"], *step.get("chosen_by", ()), *(n for n in step["needs"] if "approval" in given[n])}
             ),
@@ -102,10 +121,10 @@ def specs_of(version):
         for step in plan["steps"]
     ]
     if plan["output"] is not None:
-        needed = {name for spec in specs for name in spec["needs"]}
+        needed = {name for spec in specs if spec["slack"] is None for name in spec["needs"]}
         leaves = [spec["name"] for spec in specs if spec["name"] not in needed]
         reads = plan["output_reads"]
         last = {"name": "", "kind": "output", "needs": leaves, "reads": reads, "shown": reads, "tolerates": leaves}
-        last |= {"slack": None, "choose": None, "chosen_by": []}
+        last |= {"slack": None, "choose": None, "chosen_by": [], "map": None, "repeat": None}
         specs.append({**last, "agent": None, "repeatable": True, "deliverable": False, "if": None})
     return specs

@@ -14,11 +14,15 @@ LOST_LIMIT = 3
 
 @dataclass(eq=False)
 class Row:
-    """One row of a step: its n-th round. `spec` is what the definition says of the step."""
+    """One row of a step: its n-th round; or an item of a map, or a pass of a repeat, whose row is its `head`. `spec` is
+    what the definition says of the step."""
 
     run: "ModelRun"
     spec: dict[str, Any]
     round: int = 1
+    head: "Row | None" = None
+    index: int | None = None
+    pass_number: int | None = None
     version: int = 1
     status: str = "blocked"
     has_started: bool = False
@@ -32,6 +36,10 @@ class Row:
     output: Any = None
     question: "Question | None" = None
     child: "ModelRun | None" = None
+    items: "list[Row]" = field(default_factory=list)
+    newest_items: "list[Row]" = field(default_factory=list)  # those that it waits for
+    is_gathering: bool = False  # its items were laid
+    bearable: int = 0
 
     @property
     def name(self) -> str:
@@ -39,7 +47,28 @@ class Row:
 
     @property
     def kind(self) -> str:
-        return self.spec["kind"]
+        return "agent" if self.head else self.spec["kind"]
+
+    @property
+    def place_in_run(self) -> tuple[str, int, int | None, int | None]:
+        return self.name, self.round, self.index, self.pass_number
+
+    @property
+    def bad(self) -> int:
+        """How many of its items ended badly."""
+        return sum(not item.is_open and item.status != "completed" for item in self.newest_items)
+
+    @property
+    def is_windowed(self) -> bool:
+        return self.head is not None and self.head.window < len(self.head.newest_items)
+
+    @property
+    def window(self) -> int:
+        return (self.spec["map"] or {}).get("concurrency") or len(self.newest_items)
+
+    @property
+    def is_repeatable(self) -> bool:
+        return self.spec["repeatable"] or self.kind in ("map", "repeat")
 
     @property
     def is_open(self) -> bool:
@@ -89,7 +118,7 @@ class ModelRun:
 
     @property
     def newest(self) -> dict[str, Row]:
-        return {row.name: row for row in self.rows}
+        return {row.name: row for row in self.rows if row.head is None}
 
     @property
     def has_ended(self) -> bool:
@@ -118,6 +147,10 @@ class ModelRun:
                     ended = [other for other in needs if not other.is_open and other.status != "completed"]
                     bad = sum(other.name not in row.spec["tolerates"] for other in ended)
                     row.status = judged(open_, bad, row.spec["slack"])
+        for row in self.rows:
+            is_over = row.bad > row.bearable or not any(item.is_open for item in row.newest_items)
+            if row.status == "waiting" and row.newest_items and is_over:
+                row.status, row.waits_for = "ready", None
 
     def behind(self, gate: Row) -> dict[str, int]:
         return {row.name: row.version for row in self.newest.values() if gate.name in row.spec["needs"] and row.name}
@@ -128,20 +161,49 @@ class ModelRun:
         assert row.status == "ready", (row.name, row.round, row.status)
         assert self.ending is None
         assert row.place is None or place[2] > row.place[2]
-        if not row.has_started:
+        if not row.has_started and row.head is None:
             row.reads = {name: self.newest[name] for name in row.spec["reads"]}
         row.seen = {name: (other.status, other.value) for name, other in row.reads.items()}
         row.status, row.owner, row.place, row.has_started = "running", worker, place, True
-        row.attempt += 1
+        row.attempt += not row.is_gathering
         self.told["step.started"] += row.kind != "output"
 
-    def end(
-        self, row: Row, becomes: str, *, output: Any = None, waits_for: str | None = None, lost: bool = False
-    ) -> str:
+    def end(self, row: Row, becomes: str, **how: Any) -> str:
         """Move an open row; what it became."""
-        if self.ending and becomes in ("waiting", "ready", "uncertain"):
-            becomes = "canceled"
-        if becomes == "ready" and row.status in ("running", "uncertain"):
+        self.settle([(row, becomes, how)])
+        return row.status
+
+    def settle(self, moves: list[tuple[Row, str, dict[str, Any]]]) -> None:
+        """Move open rows together. `how`: output, waits_for, lost (its worker died), lays (a head: how many items)."""
+        over = {row for row, _, _ in moves if row.head and row.head.status in ENDED}
+        ended = []
+        for row, becomes, how in moves:
+            if (self.ending or row in over) and becomes in ("waiting", "ready", "uncertain"):
+                becomes = "canceled"
+            self._move(row, becomes, **how)
+            if becomes in ENDED:
+                ended.append(row)
+        for row in ended:
+            for item in row.items:  # of a map that is over
+                if item.is_open and item.status != "running":
+                    item.status, item.waits_for = "canceled", None
+            if row.is_windowed and row.head.status == "waiting":
+                following = [item for item in row.head.newest_items if item.status == "blocked"]
+                if following:
+                    following[0].status = "ready"
+        self.consider()
+
+    def _move(
+        self,
+        row: Row,
+        becomes: str,
+        *,
+        output: Any = None,
+        waits_for: str | None = None,
+        lost: bool = False,
+        lays: int = 0,
+    ) -> None:
+        if becomes == "ready" and row.status in ("running", "uncertain") and not row.is_gathering:
             row.attempt -= 1
         if row.status == "running":
             row.lost = row.lost if becomes == "ready" else 0
@@ -149,23 +211,39 @@ class ModelRun:
             row.lost += 1
         row.status, row.owner, row.output = becomes, None, output
         row.waits_for = waits_for if becomes == "waiting" else None
-        self.told["deliverable.created"] += becomes == "completed" and row.spec["deliverable"]
+        self.told["deliverable.created"] += becomes == "completed" and row.spec["deliverable"] and row.head is None
         if row.kind == "output" and becomes == "completed":
             self.output = output
-        self.consider()
-        return becomes
+        if becomes == "waiting" and lays:
+            self._lay(row, lays)
 
-    def lose(self, row: Row) -> None:
-        """Its worker died."""
-        if not row.spec["repeatable"]:
-            self.end(row, "uncertain")
-        elif row.lost + 1 >= LOST_LIMIT:
-            self.end(row, "failed")
-        else:
-            self.end(row, "ready", lost=True)
+    def _lay(self, head: Row, count: int) -> None:
+        numbers = range(count) if head.kind == "map" else [len(head.items)]
+        head.newest_items = [
+            Row(
+                self, head.spec, head.round, head=head, index=number, pass_number=None if head.kind == "map" else number
+            )
+            for number in numbers
+        ]
+        for place, item in enumerate(head.newest_items):
+            item.reads = {name: row for name, row in head.reads.items() if name in head.spec["item_reads"]}
+            item.version = head.version
+            item.status = "ready" if place < head.window else "blocked"
+            if head.kind == "repeat" and item.index and head.spec["repeat"]["every"]:
+                item.status, item.waits_for = "waiting", "time"
+        head.items += head.newest_items
+        head.is_gathering = True
+        head.bearable = (head.spec["map"] or {}).get("tolerate", {}).get("count", 0)
+        self.rows += head.newest_items
+
+    def lost(self, row: Row) -> tuple[Row, str, dict[str, Any]]:
+        """The move of one whose worker died."""
+        if not row.is_repeatable:
+            return row, "uncertain", {}
+        return (row, "failed", {}) if row.lost + 1 >= LOST_LIMIT else (row, "ready", {"lost": True})
 
     def hand_back(self, row: Row, *, begun: bool) -> None:
-        self.end(row, "uncertain" if begun and not row.spec["repeatable"] else "ready")
+        self.end(row, "uncertain" if begun and not row.is_repeatable else "ready")
 
     # --- people's
 
@@ -195,13 +273,21 @@ class ModelRun:
     def open_round(self, gate: Row, names: list[str]) -> None:
         newest = self.newest
         for row in self.rows:
-            if row.name in names and row.is_open and (row.status != "running" or row.kind == "approval"):
+            if (
+                row.head is None
+                and row.name in names
+                and row.is_open
+                and (row.status != "running" or row.kind == "approval")
+            ):
                 self.is_tidy &= row.waits_for != "child"
                 row.status, row.waits_for, row.owner = "canceled", None, None
+                for item in row.items:
+                    if item.is_open and item.status != "running":
+                        item.status, item.waits_for = "canceled", None
                 if row.question and row.question.status == "pending":
                     row.question.status = "withdrawn"
         ordered = [row for row in newest.values() if row.name in names]
-        self.rows += [Row(self, row.spec, row.round + 1, row.version) for row in ordered]
+        self.rows += [Row(self, row.spec, row.round + 1, version=row.version) for row in ordered]
         self.told["run.round_opened"] += 1
         self.consider(again=True)
 

@@ -16,13 +16,13 @@ from approvals.models import Request
 from orchestration.engine.connection import rows
 from orchestration.engine.execution import Execution
 from orchestration.engine.facts import facts_of
-from orchestration.engine.outcomes import Outcome, encode
+from orchestration.engine.outcomes import Outcome
 from orchestration.engine.recorder import Ended
 from orchestration.engine.recovery import hand_back
 from orchestration.engine.starts import start_version
 from orchestration.sources import Source, apply
 from tests.harness import end_lease, sweep
-from tests.orchestration.properties.definitions import LARGEST, definitions, specs_of
+from tests.orchestration.properties.definitions import LARGEST, OVER, definitions, specs_of
 from tests.orchestration.properties.model import ModelRun, Question, Row
 from tests.orchestration.properties.worker import Hand, Worker
 
@@ -96,7 +96,8 @@ class Workers(RuleBasedStateMachine):
         got = worker.record(ended, look=look)
         for in_hand in got:
             claim = in_hand.claim
-            row = next(r for r in self.runs[claim.run].rows if (r.name, r.round) == (claim.name, claim.round))
+            place = (claim.name, claim.round, claim.index, claim.pass_number)
+            row = next(r for r in self.runs[claim.run].rows if r.place_in_run == place)
             self.runs[claim.run].claim(row, worker.id, claim.place)
             self.hands.append(Hand(worker, in_hand, row))
         if not ended:
@@ -140,11 +141,16 @@ class Workers(RuleBasedStateMachine):
                 assert hand.outcome is not None
                 hand.expected = {"becomes": "ready"}
         elif self.world.script.given is not None and current:
-            assert self.world.script.given == {"read": shown}
+            item = {"item": OVER[row.index]} if row.spec["map"] else {}
+            assert self.world.script.given == {"read": shown, **item}
 
     def expected(self, run, row, act, shown, current):
         if not current:
             return {}
+        if row.head is not None:
+            return self.called(row, act)
+        if row.is_gathering:
+            return self.gathered(row)
         if row.kind == "output":
             return {"becomes": "skipped"} if run.has_failed else {"becomes": "completed", "output": shown}
         for name in row.spec["chosen_by"]:
@@ -173,6 +179,29 @@ class Workers(RuleBasedStateMachine):
             return {"becomes": "waiting", "for": "approval", "behind": run.behind(row), "payload": payload}
         if row.spec["agent"] == "boss":
             return {"becomes": "waiting", "for": "child"}
+        if row.kind == "map" and not row.spec["map"]["count"]:
+            return {"becomes": "completed", "output": []}
+        if row.kind in ("map", "repeat"):
+            return {"becomes": "waiting", "for": "child", "lays": (row.spec["map"] or {"count": 1})["count"]}
+        return self.called(row, act)
+
+    def gathered(self, head):
+        """Of a head whose items have ended, or of which too many ended badly."""
+        if head.kind == "map":
+            if head.bad > head.bearable:
+                return {"becomes": "failed"}
+            return {"becomes": "completed", "output": [item.value for item in head.items]}
+        last, repeat = head.items[-1], head.spec["repeat"]
+        if last.status != "completed":
+            return {"becomes": "failed"}
+        if last.index == repeat["until"]:
+            return {"becomes": "completed", "output": last.value}
+        if len(head.items) == repeat["max"]:
+            return {"becomes": "failed"}
+        return {"becomes": "waiting", "for": "child", "lays": 1}
+
+    def called(self, row, act):
+        """Of an agent's call."""
         if act == "permanent":
             return {"becomes": "failed"}
         if act == "canceled":
@@ -198,30 +227,40 @@ class Workers(RuleBasedStateMachine):
             self.hands.remove(hand)
             self.over.append(hand)
             batch.append(self.as_ended(hand, follow))
-        batch = [each for each in batch if each]
-        # The questions come last, each alone.
-        for hand in sorted(hands, key=lambda hand: hand.outcome is not None and hand.outcome.prepare is not None):
+        alone = [hand for hand in hands if hand.outcome is not None and hand.outcome.prepare is not None]
+        self.apply(*(hand for hand in hands if hand not in alone))
+        for hand in alone:  # the questions come last
             self.apply(hand)
         self.record(hands[0].worker, batch, look=look)
         for hand in hands:
             self.follow_up(hand)
 
     def as_ended(self, hand, follow=False):
-        item = encode(hand.claim.place, "running", hand.outcome) if hand.outcome else None
-        return Ended(len(self.over), hand.in_hand, hand.outcome, follow and item is not None, item, 1e12)
+        ended = Ended(len(self.over), hand.in_hand, hand.outcome, follow and hand.outcome is not None, None, 1e12)
+        ended.make_item()
+        return ended
 
-    def apply(self, hand):
-        row, run = hand.row, hand.row.run
-        if hand.outcome is None:
-            return
-        if not hand.is_current:
-            run.told["step.late_result"] += 1
-            return
-        becomes = hand.expected["becomes"]
-        if becomes == "back":
-            run.hand_back(row, begun=True)
-        else:
-            run.end(row, becomes, output=hand.expected.get("output"), waits_for=hand.expected.get("for"))
+    def apply(self, *hands):
+        """Their outcomes, recorded together."""
+        moves = []
+        for hand in hands:
+            row, run = hand.row, hand.row.run
+            if hand.outcome is None:
+                continue
+            if not hand.is_current:
+                run.told["step.late_result"] += 1
+                continue
+            how = {
+                "waits_for": hand.expected.get("for"),
+                "output": hand.expected.get("output"),
+                "lays": hand.expected.get("lays", 0),
+            }
+            becomes = hand.expected["becomes"]
+            if becomes == "back":
+                becomes, how = "ready" if row.is_repeatable else "uncertain", {}
+            moves.append((row, becomes, how))
+        for run in {row.run for row, _, _ in moves}:
+            run.settle([move for move in moves if move[0].run is run])
 
     def follow_up(self, hand):
         """What was made with the outcome: a question, or a child."""
@@ -234,7 +273,7 @@ class Workers(RuleBasedStateMachine):
                 row, hand.expected["behind"], row.spec["deadline"], payload=hand.expected["payload"]
             )
             self.questions[request.pk] = row.question
-        elif row.waits_for == "child" and row.child is None:
+        elif row.waits_for == "child" and row.child is None and not row.items:
             sql = "select id from orchestration_run where parent_run_id = %s and parent_key = %s"
             ((child,),) = rows(sql, hand.claim.place[:2])
             self.runs[child] = row.child = ModelRun(specs_of(self.child), row)
@@ -261,7 +300,8 @@ class Workers(RuleBasedStateMachine):
         self.record(hand.worker, [self.as_ended(hand)], look=False)
 
     def calling(self):
-        return [hand for hand in self.hands if not hand.is_called and hand.row.spec["agent"] == "scripted"]
+        scripted = [hand for hand in self.hands if hand.row.kind == "agent" and hand.row.spec["agent"] == "scripted"]
+        return [hand for hand in scripted if not hand.is_called]
 
     @precondition(lambda self: self.calling())
     @rule(number=index, has_begun=st.booleans())
@@ -308,31 +348,34 @@ class Workers(RuleBasedStateMachine):
             for other in self.workers:
                 other.is_dead |= other.is_over
         dead = {other.id for other in self.workers if other.is_dead}
-        for row in self.rows():
-            if row.status == "running" and row.owner in dead:
-                row.run.lose(row)
-            elif row.status == "waiting" and row.waits_for in self.due(row):
-                if row.waits_for == "retry":
-                    row.run.end(row, "ready")
-                else:
-                    row.run.is_tidy = False
-                    row.run.end(row, "failed")
+        for run in self.runs.values():
+            lost = [run.lost(row) for row in run.rows if row.status == "running" and row.owner in dead]
+            due = [row for row in run.rows if row.status == "waiting" and (row, row.place) in self.was_due]
+            run.is_tidy &= all(row.waits_for != "child" for row in due)
+            run.settle(lost + [(row, "failed" if row.waits_for == "child" else "ready", {}) for row in due])
         self.was_due = set()
         self.found = sweep(worker.id)
 
-    def due(self, row):
-        return ("retry", "child") if (row, row.place) in self.was_due else ()
+    def timed(self):
+        """The rows that wait until some time; a head does not."""
+        return [
+            row for row in self.rows() if row.waits_for in ("retry", "time") or (row.waits_for == "child" and row.child)
+        ]
 
-    @precondition(lambda self: any(row.waits_for in ("retry", "child") for row in self.rows()))
+    @precondition(lambda self: self.timed())
     @rule(number=index)
     def time_comes(self, number):
-        waiting = [row for row in self.rows() if row.waits_for in ("retry", "child")]
+        waiting = self.timed()
         row = waiting[number % len(waiting)]
         self.was_due.add((row, row.place))
         sql = (
-            "update orchestration_step set wake_at = clock_timestamp() - interval '1 s' where run_id = %s and key = %s"
+            "update orchestration_step set wake_at = clock_timestamp() - interval '1 s' where run_id = %s"
+            " and name = %s and round = %s and index is not distinct from %s and pass is not distinct from %s"
         )
-        rows(sql, row.place[:2])
+        rows(sql, [self.key_of(row.run), *row.place_in_run])
+
+    def key_of(self, run):
+        return next(pk for pk, other in self.runs.items() if other is run)
 
     @precondition(lambda self: len(self.workers) > 1)
     @rule(number=index)
