@@ -1,7 +1,8 @@
 -- Makes anew, from the version's layout, who waits for whom and who reads what, for every step of a run that has not
 -- started: it waits for the newest rows of what it needs, and reads the newest rows. One that reads a row of a later round
--- from afar, past a step that keeps its round, waits for that row too. Items, what takes back, and what a start waits in, are no steps
--- of the layout and stay as they are. What becomes ready gets its rank, as everywhere.
+-- from afar, past a step that keeps its round, waits for that row too, unless any or n of its needs let it begin. Items,
+-- what takes back, and what a start waits in, are no steps of the layout and stay as they are. What becomes ready gets its
+-- rank, as everywhere.
 -- The caller holds the run's lock.
 create function engine_rewire_v1(target bigint) returns void language plpgsql as $$
 declare
@@ -29,7 +30,7 @@ begin
         select n.key, n.waiter, n.sign from needs n where n.open
         union
         select n.key, w.key, 1 from layout l join newest w on w.position = l.position cross join unnest(l.reads) p join newest n on n.position = p
-        where w.unstarted and n.open and n.round > 1 and not exists (select from reach r where r.root = n.key and r.key = w.key)
+        where w.unstarted and w.slack is null and n.open and n.round > 1 and not exists (select from reach r where r.root = n.key and r.key = w.key)
     ), counted as (
         select w.key, w.queue, w.status, w.tolerant, w.slack, (select count(*) from waits where waits.waiter = w.key) as open_needs,
                (select count(*) from needs n where n.waiter = w.key and n.sign > 0 and not n.open and not n.good) as failed_needs,

@@ -142,7 +142,8 @@ class ModelRun:
             for row in newest.values():
                 if row.status == "blocked" or (again and row.status == "ready" and not row.has_started):
                     needs = [newest[name] for name in row.spec["needs"]]
-                    afar = [newest[name] for name in row.spec["reads"] if newest[name].round > 1]
+                    later = [newest[name] for name in row.spec["reads"] if newest[name].round > 1]
+                    afar = later if row.spec["slack"] is None else []
                     open_ = len({other.name for other in needs + afar if other.is_open})
                     ended = [other for other in needs if not other.is_open and other.status != "completed"]
                     bad = sum(other.name not in row.spec["tolerates"] for other in ended)
