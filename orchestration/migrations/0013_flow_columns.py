@@ -130,4 +130,6 @@ class Migration(migrations.Migration):
         *(AddIndexConcurrently("run", index) for index in RUN_INDEXES),
         migrations.RunPython(index_steps, migrations.RunPython.noop),
         migrations.RunSQL("reset lock_timeout", "set lock_timeout = 0"),
+        # On the way back it is the first, before an index is dropped: what is refused leaves all as it was.
+        migrations.RunSQL(migrations.RunSQL.noop, f"do $$ begin {REFUSE} end $$"),
     ]
