@@ -9,17 +9,25 @@ from django.utils.dateparse import parse_datetime
 from accounts.models import Member, Role
 from orchestration.engine.answers import cancel, resolve
 from orchestration.engine.checks import Check
-from orchestration.engine.levers import adjusting, by_hand, pausing, retrying
+from orchestration.engine.levers import adjusting, by_hand, keeping, pausing, retrying
 from orchestration.exceptions import InvalidInput
 from orchestration.models import Run, Step
 
 REASON = {"type": "string", "minLength": 1, "maxLength": 2_000, "pattern": r"\S", "description": "Why; for the audit."}
 GOES_ON = frozenset(Run.Status) - set(Run.ENDED)
+ENDED = frozenset(Run.ENDED)
+
+
+def nothing(row: Run | Step) -> None:
+    """Stands against it."""
 
 
 @dataclass(frozen=True)
 class Lever:
-    """`fields` are JSON Schemas beside the reason, which each needs; `when` are statuses of the run, or of the step."""
+    """`fields` are JSON Schemas beside the reason, which each needs; `when` are statuses of the run, or of the step.
+
+    `unless`: why it cannot be pulled though the status allows it.
+    """
 
     name: str
     does: str
@@ -29,6 +37,7 @@ class Lever:
     fields: Mapping[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     role: str = Role.OPERATOR
+    unless: Callable[[Any], str | None] = nothing
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -42,7 +51,7 @@ class Lever:
     def refusal(self, row: Run | Step) -> str | None:
         """Why it cannot be pulled as things are; None if it can."""
         if row.status in self.when:
-            return None
+            return self.unless(row)
         what = f"Step {row.name}" if isinstance(row, Step) else "The run"
         return f"{what} is {row.status}; this is for one that is {listed(self.when)}."
 
@@ -112,6 +121,30 @@ LEVERS = (
         GOES_ON,
         fields={"deadline_at": {"type": ["string", "null"], "description": "RFC 3339; null: none."}},
         required=("deadline_at",),
+    ),
+    Lever(
+        "archive",
+        "It is in no list unless archived ones are asked for, with all that it started. Nothing is lost.",
+        keeping.archive,
+        ENDED,
+        unless=keeping.unarchivable,
+    ),
+    Lever(
+        "restore",
+        "It is in lists again, with all that it started.",
+        keeping.restore,
+        ENDED,
+        unless=keeping.unrestorable,
+    ),
+    Lever(
+        "delete",
+        "It goes for good, with all that it started: what that is, and its digest, is said before.",
+        keeping.delete,
+        ENDED,
+        fields={"digest": {"type": "string", "description": "Of what is to go, as it was shown."}},
+        required=("digest",),
+        role=Role.ADMIN,
+        unless=keeping.undeletable,
     ),
     Lever("skip", "It ends as skipped, and so do steps that need it.", by_hand.skip, by_hand.IDLE, of="step"),
     Lever(

@@ -47,6 +47,7 @@ class Filters:
     until: datetime | None = None
     text: str = ""
     mine: bool = False
+    archived: bool = False
     problems: list[str] = field(default_factory=list)
 
     @classmethod
@@ -54,6 +55,7 @@ class Filters:
         found = cls(definition=query.get("definition", "")[:100], text=query.get("q", "").strip()[:LONGEST_SEARCH])
         found.text = found.text.replace("\0", "")
         found.mine = query.get("mine") == "1"
+        found.archived = query.get("archived") == "1"
         for status in filter(None, ",".join(query.getlist("status")).split(",")):
             if status in STATUSES and status not in found.statuses:
                 found.statuses.append(status)
@@ -90,9 +92,9 @@ class Filters:
 
     @property
     def is_any(self) -> bool:
-        return bool(self.statuses or self.definition or self.text or self.since or self.until or self.mine) or (
-            self.time not in ("", "all")
-        )
+        return bool(
+            self.statuses or self.definition or self.text or self.since or self.until or self.mine or self.archived
+        ) or (self.time not in ("", "all"))
 
     def query(self, **changes: Any) -> str:
         """The address's query, with changes; "" leaves one out."""
@@ -104,6 +106,7 @@ class Filters:
             "from": self.since.isoformat() if self.since else "",
             "to": self.until.isoformat() if self.until else "",
             "mine": "1" if self.mine else "",
+            "archived": "1" if self.archived else "",
         }
         words |= changes
         return urlencode({name: value for name, value in words.items() if value}, doseq=True)
@@ -111,7 +114,7 @@ class Filters:
     def runs(self, member: Member) -> QuerySet[Run]:
         """Newest first, with what a row shows."""
         rows = Run.objects.visible_to(member).for_list().without_values()
-        rows = rows.filter(self._by_status(), self._by_time())
+        rows = rows.filter(self._by_status(), self._by_time(), archived_at__isnull=not self.archived)
         if self.definition:
             rows = rows.filter(definition_version__definition__slug=self.definition)
         if self.mine:

@@ -8,6 +8,7 @@ from orchestration.views import (
     definitions,
     deliverables,
     home,
+    kept,
     log,
     mail,
     pins,
@@ -37,6 +38,8 @@ urlpatterns = [
     path("definitions/<slug:slug>/", definitions.definition, name="definition"),
     path("definitions/<slug:slug>/edit/", definitions.edit, name="definition-edit"),
     path("definitions/<slug:slug>/<int:number>/", definitions.definition, name="definition-version"),
+    path("definitions/<slug:slug>/archive/", kept.keep_definition, {"verb": "archive"}, name="definition-archive"),
+    path("definitions/<slug:slug>/restore/", kept.keep_definition, {"verb": "restore"}, name="definition-restore"),
     re_path(r"^schedules/(?P<public_id>\w+)/(?P<action>pause|resume|run)/$", schedules.act, name="schedule-act"),
     path("agents/", agent_list.agent_list, name="agents"),
     path("agents/list/part/", agent_list.agent_list_part, name="agents-part"),
@@ -64,5 +67,6 @@ urlpatterns = [
     path("runs/<str:public_id>/cancel/", run.cancel, name="run-cancel"),
     path("runs/<str:public_id>/pin/", pins.act, {"verb": "pin"}, name="run-pin"),
     path("runs/<str:public_id>/unpin/", pins.act, {"verb": "unpin"}, name="run-unpin"),
+    path("runs/<str:public_id>/delete/", kept.delete_run, name="run-delete"),
     path("runs/<str:public_id>/steps/<str:name>/resolve/", run.resolve, name="run-resolve"),
 ]

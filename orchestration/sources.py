@@ -146,8 +146,7 @@ def apply(sources: Sequence[Source], *, organization: Organization, by: Member |
 def of_organization(organization: Organization, names: Collection[str] = ()) -> list[Source]:
     """What people wrote: saved again, it makes no new version. `names`: these alone."""
     found = Definition.objects.filter(organization=organization, current_version__isnull=False).written().for_list()
-    if names:
-        found = found.filter(slug__in=names)
+    found = found.filter(slug__in=names) if names else found.filter(archived_at=None)
     texts = found.values_list("slug", "current_version__text")
     return [Source(file_of(slug, text), text) for slug, text in texts]
 

@@ -40,7 +40,7 @@ class DefinitionOutput(serializers.ModelSerializer[Definition]):
 
     class Meta:
         model = Definition
-        fields: tuple[str, ...] = ("slug", "description", "version", "digest", "created_at")
+        fields: tuple[str, ...] = ("slug", "description", "version", "digest", "created_at", "archived_at")
 
 
 class VersionOutput(serializers.ModelSerializer[DefinitionVersion]):
@@ -102,8 +102,18 @@ class DefinitionsView(generics.ListAPIView[Definition]):
     serializer_class = DefinitionOutput
     queryset = Definition.objects.none()
 
+    class Filter(serializers.Serializer[Any]):
+        archived = serializers.BooleanField(default=False, help_text="The archived ones, instead of the others.")
+
     def get_queryset(self) -> Any:
-        return Definition.objects.visible_to(member_of(self.request)).written().for_list()
+        words = self.Filter(data=self.request.query_params)
+        words.is_valid(raise_exception=True)
+        rows = Definition.objects.visible_to(member_of(self.request)).written().for_list()
+        return rows.filter(archived_at__isnull=not words.validated_data["archived"])
+
+    @extend_schema(parameters=[Filter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
 
     @extend_schema(
         request=Text,
@@ -136,6 +146,26 @@ class DefinitionView(APIView):
     def get(self, request: Request, slug: str) -> Response:
         rows = Definition.objects.visible_to(member_of(request)).for_list()
         return Response(DefinitionDetail(get_object_or_404(rows, slug=slug)).data)
+
+
+class Reason(Strict):
+    reason = serializers.CharField(max_length=2_000)
+
+
+class ArchiveView(APIView):
+    permission_classes = [roles(Role.BUILDER)]
+
+    @extend_schema(
+        request=Reason, responses={200: DefinitionDetail, 409: OpenApiResponse(description="It is so already.")}
+    )
+    def post(self, request: Request, slug: str, verb: str) -> Response:
+        """Archive: it is in no list and starts nothing, nor do its schedules; what runs goes on. Or restore it."""
+        words = Reason(data=request.data)
+        words.is_valid(raise_exception=True)
+        member = member_of(request)
+        rows = Definition.objects.visible_to(member).written().for_list()
+        getattr(get_object_or_404(rows, slug=slug), verb)(by=member, **words.validated_data)
+        return Response(DefinitionDetail(rows.get(slug=slug)).data)
 
 
 class VersionsView(generics.ListAPIView[DefinitionVersion]):

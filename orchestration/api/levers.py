@@ -5,7 +5,7 @@ from typing import Any
 from django.http import Http404
 from django.urls import URLPattern, path
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework import serializers
+from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from accounts.authentication import member_of
 from accounts.permissions import roles
 from orchestration.api.runs import PROBLEM, RunDetail, detail_of, visible_run
+from orchestration.engine.levers import keeping
 from orchestration.levers import LEVERS, Lever
 from orchestration.models import Run, Step
 
@@ -46,15 +47,39 @@ def door(lever: Lever) -> type[APIView]:
             description=lever.does,
             request={"application/json": lever.schema},
             parameters=[Row] if lever.of == "step" else [OpenApiParameter("public_id", str, "path")],
-            responses={200: RunDetail, 400: PROBLEM, 409: OpenApiResponse(description="Its state does not allow it.")},
+            responses={
+                200: RunDetail,
+                204: None,
+                400: PROBLEM,
+                409: OpenApiResponse(description="Its state does not allow it."),
+            },
         )
         def post(self, request: Request, public_id: str, name: str | None = None) -> Response:
             run = visible_run(request, public_id)
             step = None if name is None else step_of(run, name, request.query_params)
             lever.pull(run, step, request.data, by=member_of(request))
-            return Response(detail_of(visible_run(request, public_id)))
+            left = Run.objects.for_list().filter(pk=run.pk).first()
+            return Response(detail_of(left)) if left else Response(status=status.HTTP_204_NO_CONTENT)
 
     return LeverView
+
+
+class DeletionOutput(serializers.Serializer[keeping.Deletion]):
+    """`takes` is gone for good with it, `keeps` stays as evidence; `digest` is what a deletion has to name."""
+
+    runs = serializers.ListField(child=serializers.CharField())
+    takes = serializers.DictField(child=serializers.IntegerField())
+    keeps = serializers.DictField(child=serializers.IntegerField())
+    digest = serializers.CharField()
+
+
+class DeletionView(APIView):
+    permission_classes = [roles()]
+
+    @extend_schema(responses=DeletionOutput)
+    def get(self, request: Request, public_id: str) -> Response:
+        """What deleting the run would take with it."""
+        return Response(DeletionOutput(keeping.deletion_of(visible_run(request, public_id))).data)
 
 
 def routes() -> list[URLPattern]:

@@ -105,7 +105,17 @@ class RunDetail(RunOutput):
     steps = serializers.SerializerMethodField()
 
     class Meta(RunOutput.Meta):
-        fields = (*RunOutput.Meta.fields, "pinned_at", "input", "output", "error", "why", "parent_run", "steps")
+        fields = (
+            *RunOutput.Meta.fields,
+            "pinned_at",
+            "archived_at",
+            "input",
+            "output",
+            "error",
+            "why",
+            "parent_run",
+            "steps",
+        )
 
     @extend_schema_field(OpenApiTypes.ANY)
     def get_output(self, run: Run) -> Any:
@@ -157,6 +167,7 @@ class RunsView(generics.ListAPIView[Run]):
     class Filter(serializers.Serializer[Any]):
         status = serializers.ChoiceField(choices=Run.Status.choices, required=False)
         definition = serializers.CharField(required=False)
+        archived = serializers.BooleanField(default=False, help_text="The archived ones, instead of the others.")
 
     class Input(Strict):
         definition = serializers.CharField(max_length=100)
@@ -166,6 +177,7 @@ class RunsView(generics.ListAPIView[Run]):
         words = self.Filter(data=self.request.query_params)
         words.is_valid(raise_exception=True)
         rows = Run.objects.visible_to(member_of(self.request)).for_list()
+        rows = rows.filter(archived_at__isnull=not words.validated_data["archived"])
         if "status" in words.validated_data:
             rows = rows.filter(status=words.validated_data["status"])
         if "definition" in words.validated_data:

@@ -21,7 +21,8 @@ select v.id,
        (select min(a.slug) from jsonb_to_recordset(v.layout) as l(agent text, undo text) cross join unnest(array[l.agent, l.undo]) as a(slug)
         where a.slug is not null and not exists (
             select from agents_agent h where h.organization_id = d.organization_id and h.slug = a.slug and h.current_version_id is not null)),
-       coalesce((select t.runs from orchestration_tree t join orchestration_run r on t.root_run_id = coalesce(r.root_run_id, r.id) where r.id = %s), 0)
+       coalesce((select t.runs from orchestration_tree t join orchestration_run r on t.root_run_id = coalesce(r.root_run_id, r.id) where r.id = %s), 0),
+       d.archived_at
 from orchestration_definition d
 left join orchestration_definitionversion v on v.definition_id = d.id and case when %s::int is null then v.id = d.current_version_id else v.number = %s end
 where d.organization_id = %s and d.slug = %s
@@ -46,9 +47,11 @@ def launch(
         return _refused("Runs start runs, deeper and deeper; the definition seems to run itself.", given, "RUN_DEEPEST")
     with returned_connection():
         found = rows(FOUND, [claim.run, version, version, claim.organization, definition])
-        pk, gone, below = found[0] if found else (None, None, 0)
+        pk, gone, below, archived_at = found[0] if found else (None, None, 0, None)
         if not found:
             return failed("permanent", f"No definition is called {definition!r} here.", given=given)
+        if archived_at is not None:
+            return failed("permanent", f"{definition} is archived and starts nothing.", given=given)
         if pk is None:
             return failed("permanent", f"{definition} has no version {version or ''}".rstrip() + ".", given=given)
         if gone is not None:

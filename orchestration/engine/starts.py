@@ -10,7 +10,7 @@ from orchestration.engine.connection import rows
 from orchestration.engine.hints import hint_after_commit
 from orchestration.engine.outcomes import NotRecordable, dump
 from orchestration.engine.plans import plan_of
-from orchestration.exceptions import AgentGone, InvalidInput, UnknownDefinition
+from orchestration.exceptions import AgentGone, InvalidInput, Refused, UnknownDefinition
 from orchestration.models import Definition, Run
 
 START = "select runs, queues, ready from engine_start_v3(%s, %s, %s::text[], %s::jsonb[], %s, %s, %s, %s, %s::jsonb[])"
@@ -37,6 +37,8 @@ def _current_version(organization: Organization, definition: str) -> int:
     found = Definition.objects.filter(organization=organization, slug=definition, current_version__isnull=False).first()
     if found is None or found.current_version_id is None:
         raise UnknownDefinition(definition)
+    if found.archived_at is not None:
+        raise Refused(f"{definition} is archived; restore it to start runs of it.")
     return found.current_version_id
 
 

@@ -1,13 +1,14 @@
 import hashlib
-from typing import Self
+from typing import Any, Self
 
 from django.db import models, transaction
 from django.db.models.fields.json import KT
 
 from accounts import audit
+from accounts.clock import ClockTimestamp
 from accounts.json_values import canonical
 from accounts.models import Member, Organization
-from orchestration.exceptions import NewerVersion
+from orchestration.exceptions import NewerVersion, Refused
 from orchestration.language import Compiled
 from orchestration.models.layouts import layout
 from orchestration.models.schedules import follow
@@ -25,6 +26,10 @@ class DefinitionQuerySet(models.QuerySet["Definition"]):
     def for_page(self) -> Self:
         """With the current version and who saved it."""
         return self.for_list().select_related("current_version__created_by__user")
+
+    def startable(self) -> Self:
+        """Those that new runs may be started of."""
+        return self.filter(current_version__isnull=False, archived_at=None)
 
     def written(self) -> Self:
         """Those that people wrote: not the ones that `orchestration.trials` makes."""
@@ -56,6 +61,26 @@ class Definition(models.Model):
     @property
     def is_trial(self) -> bool:
         return self.slug.startswith(TRIAL_PREFIX)
+
+    @transaction.atomic
+    def archive(self, *, by: Member | None, reason: str) -> None:
+        """In no list unless archived ones are asked for, it starts nothing, nor do its schedules. What runs goes on.
+
+        Raises Refused.
+        """
+        if not Definition.objects.filter(pk=self.pk, archived_at=None).update(archived_at=ClockTimestamp()):
+            raise Refused(f"{self.slug} is archived already.")
+        self._record("definition.archive", by, {"reason": reason})
+
+    @transaction.atomic
+    def restore(self, *, by: Member | None, reason: str) -> None:
+        """Raises Refused."""
+        if not Definition.objects.filter(pk=self.pk, archived_at__isnull=False).update(archived_at=None):
+            raise Refused(f"{self.slug} is not archived.")
+        self._record("definition.restore", by, {"reason": reason})
+
+    def _record(self, action: str, by: Member | None, data: dict[str, Any]) -> None:
+        audit.record(organization=self.organization, actor=by, action=action, target=self.slug, data=data)
 
     @classmethod
     @transaction.atomic
@@ -90,13 +115,7 @@ class Definition(models.Model):
         definition.description = plan.get("description") or ""
         definition.save(update_fields=["current_version", "description"])
         follow(definition, organization, plan.get("schedule", ()))
-        audit.record(
-            organization=organization,
-            actor=by,
-            action="definition.save",
-            target=definition.slug,
-            data={"number": version.number, "digest": version.digest},
-        )
+        definition._record("definition.save", by, {"number": version.number, "digest": version.digest})
         return version
 
 

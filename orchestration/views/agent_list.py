@@ -71,7 +71,7 @@ def definitions_by_agent(member: Member) -> dict[str, list[str]]:
     path = Value("$.steps[*].agent")
     named = Func(F("current_version__plan"), path, function="jsonb_path_query_array", output_field=JSONField())
     named.arity = 2
-    rows = Definition.objects.visible_to(member).written().filter(current_version__isnull=False).order_by("slug")
+    rows = Definition.objects.visible_to(member).written().startable().order_by("slug")
     found: dict[str, list[str]] = {}
     for slug, agents in rows.annotate(named=named).values_list("slug", "named"):
         for agent in sorted({agent for agent in agents if agent}):

@@ -54,12 +54,14 @@ def definition_list(request: HttpRequest) -> HttpResponse:
     """By name, `after` goes on behind one."""
     member = member_of(request)
     words, after = request.GET.get("q", "").strip()[:200], request.GET.get("after", "")
-    rows = listed(member, words)
+    archived = "1" if request.GET.get("archived") == "1" else ""
+    rows = listed(member, words, archived=bool(archived))
     known = known_of(rows)
     found = list(rows.filter(slug__gt=after)[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
-    part = {"q": words, "ids": ",".join(str(each.pk) for each in shown), "known": known}
-    older = urlencode({"q": words, "after": shown[-1].slug}) if len(found) > PAGE_SIZE else ""
+    asked = {"q": words, "archived": archived}
+    part = {**asked, "ids": ",".join(str(each.pk) for each in shown), "known": known}
+    older = urlencode({**asked, "after": shown[-1].slug}) if len(found) > PAGE_SIZE else ""
     return render(
         request,
         "orchestration/definitions.html",
@@ -67,8 +69,10 @@ def definition_list(request: HttpRequest) -> HttpResponse:
             "rows": rows_of(shown, member),
             "part_url": f"{reverse('pages:definitions-part')}?{urlencode(part)}",
             "words": words,
+            "archived": archived,
+            "is_filtered": bool(words or archived),
             "older_url": f"?{older}" if older else None,
-            "newer_url": f"?{urlencode({'q': words})}" if after else None,
+            "newer_url": f"?{urlencode(asked)}" if after else None,
             "may_build": member.has_role(Role.BUILDER),
         },
     )
@@ -80,16 +84,19 @@ def definition_list_part(request: HttpRequest) -> HttpResponse:
     """The rows of the keys `ids` as they are now, where they are, and how many that were not `known` came."""
     member = member_of(request)
     words = request.GET.get("q", "").strip()[:200]
+    archived = request.GET.get("archived") == "1"
+    asked = {"q": words, "archived": "1" if archived else ""}
+    shown = listed(member, "", archived=archived).filter(pk__in=keys_of(request.GET.get("ids", "")))
     context = {
-        "rows": rows_of(list(listed(member, "").filter(pk__in=keys_of(request.GET.get("ids", "")))), member),
-        "new": arrived(listed(member, words), request.GET.get("known", "-")),
-        "fresh_url": f"{reverse('pages:definitions')}?{urlencode({'q': words})}",
+        "rows": rows_of(list(shown), member),
+        "new": arrived(listed(member, words, archived=archived), request.GET.get("known", "-")),
+        "fresh_url": f"{reverse('pages:definitions')}?{urlencode(asked)}",
     }
     return render(request, "orchestration/_definitions_part.html", context)
 
 
-def listed(member: Member, words: str) -> DefinitionQuerySet:
-    rows = Definition.objects.visible_to(member).written().for_page()
+def listed(member: Member, words: str, *, archived: bool) -> DefinitionQuerySet:
+    rows = Definition.objects.visible_to(member).written().for_page().filter(archived_at__isnull=not archived)
     rows = rows.defer("current_version__plan", "current_version__layout", "current_version__text")
     return rows.filter(Q(slug__icontains=words) | Q(description__icontains=words)) if words else rows
 

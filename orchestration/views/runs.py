@@ -100,6 +100,7 @@ def _quick(filters: Filters) -> list[dict[str, Any]]:
         ("Result unknown", {"status": ["uncertain"]}),
         ("Failed", {"status": ["failed", "rejected"]}),
         ("Mine", {"mine": "1"}),
+        ("Archived", {"archived": "1"}),
     ]
     here = filters.query()
     found = []

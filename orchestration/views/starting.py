@@ -30,7 +30,7 @@ LONGEST_PREFILLED = 200_000  # signs of an earlier run's input; a longer one is 
 @page()
 def choose(request: HttpRequest) -> HttpResponse:
     member = member_of(request)
-    rows = Definition.objects.visible_to(member).written().filter(current_version__isnull=False)
+    rows = Definition.objects.visible_to(member).written().startable()
     words = request.GET.get("q", "").strip()[:100]
     if words:
         rows = rows.filter(slug__icontains=words)

@@ -9,7 +9,7 @@ from accounts.models import AuditEntry
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.connection import rows
-from orchestration.engine.levers import by_hand, pausing, retrying
+from orchestration.engine.levers import by_hand, keeping, pausing, retrying
 from orchestration.exceptions import InvalidInput, NotUncertain, Refused, RunEnded
 from orchestration.levers import LEVERS
 from orchestration.models import Event, Run, Step
@@ -49,7 +49,8 @@ def work(worker, *, failing=()):
 
 def pull(name, run, member, step=None):
     lever = next(each for each in LEVERS if each.name == name and (each.of == "step") == (step is not None))
-    lever.pull(run, step, {"reason": "so", **GIVEN.get(name, {})}, by=member)
+    given = {"digest": keeping.deletion_of(run).digest} if name == "delete" else GIVEN.get(name, {})
+    lever.pull(run, step, {"reason": "so", **given}, by=member)
 
 
 def frozen(run):

@@ -16,6 +16,7 @@ STATES = {
     "undoing": "is taking back what it did",
     "undone": "has taken back what it did; start another instead",
     "told": "has ended, and the run that started it goes by that; retry the step there",
+    "archived": "is archived; restore it first",
     "moved": "has moved on: a step that was named has not failed",
 }
 

@@ -37,7 +37,7 @@ end $$;
 -- others keep theirs. A run that failed goes on. `given`: {position: an item's fields}: that step's new row is completed with it.
 --
 -- Gives also: told (it has ended, and another run waits for that, or has been told), undone (what it did was taken back), moved (a step
--- named has not failed).
+-- named has not failed), archived.
 create function engine_retry_v1(target bigint, positions int[], given jsonb, note jsonb) returns text language plpgsql as $$
 declare
     ended constant text[] := '{completed,failed,skipped,canceled}';
@@ -45,7 +45,7 @@ declare
     opened jsonb; skips jsonb; items jsonb; moves jsonb;
     open_before int; moving_before int;
 begin
-    select case when r.undoing then 'undone' when r.ended_at is not null and r.parent_run_id > 0 then 'told' else r.status end
+    select case when r.archived_at is not null then 'archived' when r.undoing then 'undone' when r.ended_at is not null and r.parent_run_id > 0 then 'told' else r.status end
     into run_status from orchestration_run r where r.id = target for no key update;
     if run_status not in ('running', 'waiting', 'paused', 'failed') then
         return run_status;

@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Organization
 from orchestration import sources
-from orchestration.exceptions import InvalidDefinition
+from orchestration.exceptions import InvalidDefinition, Refused
 from orchestration.language.reference import reference
+from orchestration.models import Definition
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
@@ -29,6 +30,14 @@ class Command(BaseCommand):
         export.add_argument("path", type=Path, help="a folder, made if it is not there")
         export.add_argument("--name", action="append", default=[], help="only this definition; may be given often")
         actions.add_parser("reference", help="print the reference of the language, docs/reference.md")
+        for verb, words in (
+            ("archive", "put one away: it is in no list and starts nothing"),
+            ("restore", "bring it back"),
+        ):
+            keep = actions.add_parser(verb, help=words)
+            keep.add_argument("name")
+            keep.add_argument("--reason", required=True)
+            keep.add_argument("--organization", default="global", help="its slug")
         for action in (check, apply, export):
             action.add_argument("--organization", default="global", help="its slug")
 
@@ -38,10 +47,27 @@ class Command(BaseCommand):
         else:
             self.act(action, **options)
 
-    def act(self, action: str, *, path: Path, organization: str, **options: Any) -> None:
+    def act(self, action: str, *, organization: str, **options: Any) -> None:
         found = Organization.objects.filter(slug=organization).first()
         if found is None:
             raise CommandError(f"No organization is called {organization!r}.")
+        if "path" in options:
+            self.act_on_files(action, found, **options)
+        else:
+            self.keep(action, found, **options)
+
+    def keep(self, action: str, organization: Organization, *, name: str, reason: str, **options: Any) -> None:
+        definition = Definition.objects.filter(organization=organization, slug=name).written().first()
+        if definition is None:
+            raise CommandError(f"No definition is called {name!r} here.")
+        if not reason.strip():
+            raise CommandError("The reason is missing.")
+        try:
+            getattr(definition, action)(by=None, reason=reason)
+        except Refused as exc:
+            raise CommandError(str(exc)) from exc
+
+    def act_on_files(self, action: str, found: Organization, *, path: Path, **options: Any) -> None:
         try:
             if action == "check":
                 self.check_path(path, found, as_json=options["json"])
