@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers, children, deadlines, failpoints, mail, schedules
+from orchestration.engine import answers, children, deadlines, failpoints, mail, schedules, slots
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ ERRANDS: dict[str, Callable[[], int]] = {
     "schedules": schedules.start_due,
     "events": mail.match,
     "overdue": deadlines.stop_overdue,
+    "limits": slots.tend,
 }
 UNKNOWN: dict[str, Any] = {
     "deadline": 0.0,
@@ -123,7 +124,7 @@ class Sweeper(threading.Thread):
         if any(told):
             return 0.005  # what was told may end a run that is to be told in its turn
         timers = [found[name] for name in ("wake", "deadline", "schedule") if found[name] is not None]
-        if found["more"]:
+        if found["more"] or found["limits"]:  # one of these, too, may have been locked
             timers.append(COME_BACK_SECONDS)
         for name in ("deadline", "schedule"):  # locked by another, or broken: not a reason to look again at once
             if found[name] is not None and found[name] <= 0:

@@ -53,9 +53,13 @@ class LimitSlot(models.Model):
     key = models.IntegerField()
     fence = models.BigIntegerField()
     since = models.DateTimeField(db_default=Now())
+    stirred_at = models.DateTimeField(null=True)  # its step moved: who has the limit next looks whether it is held
 
     class Meta:
-        indexes = (models.Index(fields=("run_id", "key"), name="limit_slot_of_step"),)
+        indexes = (
+            models.Index(fields=("run_id", "key"), name="limit_slot_of_step"),
+            models.Index(fields=("limit_id",), name="limit_slot_stirred", condition=models.Q(stirred_at__isnull=False)),
+        )
 
     def __str__(self) -> str:
         return f"{self.run_id}/{self.key} holds {self.limit_id}"
@@ -70,7 +74,9 @@ class LimitPlace(models.Model):
     fence = models.BigIntegerField()
     priority = models.SmallIntegerField(db_default=0)
     since = models.DateTimeField(db_default=Now())
-    woken_at = models.DateTimeField(null=True)
+    units = models.IntegerField(db_default=1)  # of a rate
+    woken_at = models.DateTimeField(null=True)  # when there is room for it
+    stirred_at = models.DateTimeField(null=True)  # its step or run moved
     evicts = models.BigIntegerField(null=True)  # the run that is to be canceled for it
 
     class Meta:
@@ -78,6 +84,9 @@ class LimitPlace(models.Model):
         indexes = (
             models.Index(fields=("run_id", "key"), name="limit_place_of_step"),
             models.Index(fields=("woken_at",), name="limit_place_woken", condition=models.Q(woken_at__isnull=False)),
+            models.Index(
+                fields=("limit_id",), name="limit_place_stirred", condition=models.Q(stirred_at__isnull=False)
+            ),
             models.Index(
                 fields=("limit_id", "-priority", "id"), name="limit_place_next", condition=models.Q(woken_at=None)
             ),
@@ -88,11 +97,12 @@ class LimitPlace(models.Model):
 
 
 class RateHit(models.Model):
-    """Units granted under a rate: `upto` is how many had been granted with these."""
+    """Units granted under a rate, as the step went: `upto` is how many had been granted with these."""
 
     pk = models.CompositePrimaryKey("limit_id", "upto")
     limit_id = models.BigIntegerField()
     upto = models.BigIntegerField()
+    units = models.IntegerField(db_default=1)
     at = models.DateTimeField()
     run_id = models.BigIntegerField(null=True)  # of the step they were granted to
     key = models.IntegerField(null=True)

@@ -13,6 +13,7 @@ begin
     end if;
     update orchestration_run r set status = 'paused' where r.id = target;
     update orchestration_step s set priority = -32768 where s.run_id = target and s.status = 'ready';
+    update orchestration_limitqueue q set stirred_at = clock_timestamp() where q.run_id = target;
     perform engine_settle_v3(null, '[]', '{}', jsonb_build_array(jsonb_build_object('run', target, 'type', 'run.paused', 'data', note)), null);
     return null;
 end $$;
@@ -29,6 +30,7 @@ begin
     update orchestration_step s set priority = r.priority, rank = greatest(s.rank, engine_clock_v1(s.queue))
     from orchestration_run r where r.id = target and s.run_id = target and s.status = 'ready';
     update orchestration_run r set status = 'waiting' where r.id = target;  -- or running: the moves say
+    update orchestration_limitqueue q set stirred_at = clock_timestamp() where q.run_id = target;
     perform engine_settle_v3(null, '[]', '{}', jsonb_build_array(jsonb_build_object('run', target, 'type', 'run.resumed', 'data', note)), null);
     return null;
 end $$;
@@ -107,6 +109,7 @@ begin
     if what ? 'priority' then
         update orchestration_step s set priority = (what ->> 'priority')::smallint
         where s.run_id = target and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') and s.priority > -32768;
+        update orchestration_limitqueue q set stirred_at = clock_timestamp() where q.run_id = target;
     end if;
     perform engine_settle_v3(null, '[]', '{}', jsonb_build_array(jsonb_build_object('run', target, 'type', 'run.changed', 'data', note || jsonb_build_object(
         'to', what, 'from', jsonb_build_object('priority', run.priority, 'deadline_at', run.deadline_at)))), null);

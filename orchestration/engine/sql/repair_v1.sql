@@ -40,7 +40,7 @@ begin
     ), woken as (
         select s.run_id, s.key, 5, jsonb_build_object('outcome', case when s.kind = 'start' then 'completed' else 'ready' end)
         from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
-        where q.run_id = any (runs) and q.woken_at is not null and s.status = 'waiting' and s.waits_for = 'limit' and s.fence = q.fence
+        where q.run_id = any (runs) and q.woken_at <= clock_timestamp() and s.status = 'waiting' and s.waits_for = 'limit' and s.fence = q.fence
     ), first as (  -- of what may be said of one step at this moment
         select distinct on (run_id, key) * from (
             select * from lost union all select * from heard union all select * from late union all select * from due union all select * from woken) a

@@ -1,7 +1,7 @@
 -- Repairs what no one is at work on, each part reading a partial index of just what is to repair, and says what else waits
 -- for a hand: {swept; failed: [[run, error]] that could not be repaired; more: whether to come back at once; wake and
 -- deadline: seconds until the nearest of the steps, or of the questions, or null; ready, answers, untold, untidy, overdue (runs),
--- events, budgets, evictions, bulk: whether there is such; schedule: seconds until the next; now; neighbors: [[id, pid]] of the
+-- events, limits (stirred), budgets, evictions, bulk: whether there is such; schedule: seconds until the next; now; neighbors: [[id, pid]] of the
 -- other living workers of this host}. `skip`: runs that failed a moment ago, so that they hide none behind them.
 --
 -- Who declares others dead must know that it is not the database that was away. It is asked here, of its row, and not
@@ -40,7 +40,7 @@ begin
             and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') and s.run_id <> all (skip) order by s.expect_at limit most
     ), woken as materialized (
         select q.run_id from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
-        where q.woken_at is not null and s.status = 'waiting' and s.fence = q.fence and s.run_id <> all (skip) order by q.woken_at limit most
+        where q.woken_at <= clock_timestamp() and s.status = 'waiting' and s.fence = q.fence and s.run_id <> all (skip) order by q.woken_at limit most
     ), heard as materialized (
         select w.run_id from orchestration_eventwait w where w.event_id is not null and w.run_id <> all (skip) order by w.event_id limit most
     ), wanted as (
@@ -83,7 +83,9 @@ begin
                      and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') order by s.expect_at limit 1)
                     union all
                     (select r.deadline_at from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at > clock_timestamp()
-                     order by r.deadline_at limit 1)) w),
+                     order by r.deadline_at limit 1)
+                    union all
+                    (select q.woken_at from orchestration_limitqueue q where q.woken_at > clock_timestamp() order by q.woken_at limit 1)) w),
         'deadline', (select extract(epoch from q.deadline_at - clock_timestamp()) from approvals_request q
                      where q.status = 'pending' and q.deadline_at is not null order by q.deadline_at limit 1),
         'neighbors', (select jsonb_agg(jsonb_build_array(w.id, w.pid)) from orchestration_worker w join orchestration_worker me on me.host = w.host
@@ -103,6 +105,8 @@ begin
         'overdue', exists (select from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at <= clock_timestamp()),
         'events', exists (select from orchestration_outsideevent e where e.matched_at is null),
         'budgets', exists (select from orchestration_budget b where b.exceeded_at is not null and b.asked_at is null),
+        'limits', exists (select from orchestration_limitslot l where l.stirred_at is not null)
+                  or exists (select from orchestration_limitqueue q where q.stirred_at is not null),
         'evictions', exists (select from orchestration_limitqueue q where q.woken_at is null and q.evicts is not null),
         'bulk', exists (select from orchestration_bulk b where b.ended_at is null),
         'schedule', (select extract(epoch from s.next_at - clock_timestamp()) from orchestration_schedule s
