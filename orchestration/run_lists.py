@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from accounts.models import Member
+from orchestration.labels import PREFIX, having, labels_of
 from orchestration.models import Run, Step
 from ui.statuses import look_of
 
@@ -48,6 +49,7 @@ class Filters:
     text: str = ""
     mine: bool = False
     archived: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @classmethod
@@ -56,6 +58,7 @@ class Filters:
         found.text = found.text.replace("\0", "")
         found.mine = query.get("mine") == "1"
         found.archived = query.get("archived") == "1"
+        found.labels = labels_of(query)
         for status in filter(None, ",".join(query.getlist("status")).split(",")):
             if status in STATUSES and status not in found.statuses:
                 found.statuses.append(status)
@@ -92,9 +95,8 @@ class Filters:
 
     @property
     def is_any(self) -> bool:
-        return bool(
-            self.statuses or self.definition or self.text or self.since or self.until or self.mine or self.archived
-        ) or (self.time not in ("", "all"))
+        words = (self.statuses, self.definition, self.text, self.since, self.until, self.mine, self.archived)
+        return any(words) or bool(self.labels) or self.time not in ("", "all")
 
     def query(self, **changes: Any) -> str:
         """The address's query, with changes; "" leaves one out."""
@@ -107,6 +109,7 @@ class Filters:
             "to": self.until.isoformat() if self.until else "",
             "mine": "1" if self.mine else "",
             "archived": "1" if self.archived else "",
+            **{f"{PREFIX}{name}": value for name, value in self.labels.items()},
         }
         words |= changes
         return urlencode({name: value for name, value in words.items() if value}, doseq=True)
@@ -114,7 +117,9 @@ class Filters:
     def runs(self, member: Member) -> QuerySet[Run]:
         """Newest first, with what a row shows."""
         rows = Run.objects.visible_to(member).for_list().without_values()
-        rows = rows.filter(self._by_status(), self._by_time(), archived_at__isnull=not self.archived)
+        rows = rows.filter(
+            self._by_status(), self._by_time(), having(self.labels), archived_at__isnull=not self.archived
+        )
         if self.definition:
             rows = rows.filter(definition_version__definition__slug=self.definition)
         if self.mine:

@@ -5,6 +5,7 @@ from orchestration.feeds.views import events
 
 urlpatterns = [
     path("runs/", runs.RunsView.as_view(), name="runs"),
+    path("runs/labels/<str:name>/", runs.LabelView.as_view(), name="runs-label"),
     path("runs/batch/", runs.BatchView.as_view(), name="runs-batch"),
     path("runs/<str:public_id>/", runs.RunView.as_view(), name="run"),
     path("runs/<str:public_id>/cancel/", runs.CancelView.as_view(), name="cancel"),

@@ -20,6 +20,7 @@ from approvals.models import Request as Question
 from orchestration.api.words import AnyJSON, Strict
 from orchestration.engine import answers, pins
 from orchestration.idempotency import start_many_once, start_once
+from orchestration.labels import counts_of, having, labels_of
 from orchestration.models import Event, Payload, Run, Step
 
 PROBLEM = OpenApiResponse(description="errors: [{pointer, message}]")
@@ -30,6 +31,7 @@ KEY = OpenApiParameter(
     location="header",
     description="The same key of the same member within a day gives what it began the first time.",
 )
+LABEL = OpenApiParameter("label.NAME", description="Only runs whose label NAME has this value; several may be given.")
 
 
 class DefinitionOfRun(serializers.Serializer[Any]):
@@ -42,10 +44,24 @@ class RunOutput(serializers.ModelSerializer[Run]):
     status = serializers.ChoiceField(choices=Run.Status.choices)
     definition = DefinitionOfRun(source="definition_version")
     started_by = serializers.CharField(source="started_by.name", allow_null=True, default=None)
+    labels = serializers.SerializerMethodField()
+
+    @extend_schema_field(serializers.DictField(child=serializers.CharField()))
+    def get_labels(self, run: Run) -> dict[str, str]:
+        return run.labels or {}
 
     class Meta:
         model = Run
-        fields: tuple[str, ...] = ("id", "status", "definition", "started_by", "created_at", "ended_at")
+        fields: tuple[str, ...] = (
+            "id",
+            "status",
+            "definition",
+            "started_by",
+            "created_at",
+            "ended_at",
+            "labels",
+            "priority",
+        )
 
 
 class ReasonOutput(serializers.Serializer[Any]):
@@ -182,9 +198,9 @@ class RunsView(generics.ListAPIView[Run]):
             rows = rows.filter(status=words.validated_data["status"])
         if "definition" in words.validated_data:
             rows = rows.filter(definition_version__definition__slug=words.validated_data["definition"])
-        return rows
+        return rows.filter(having(labels_of(self.request.query_params)))
 
-    @extend_schema(parameters=[Filter])
+    @extend_schema(parameters=[Filter, LABEL])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
@@ -205,6 +221,25 @@ class RunsView(generics.ListAPIView[Run]):
         )
         body = detail_of(Run.objects.for_list().get(pk=run.pk))
         return Response(body, status=status.HTTP_201_CREATED, headers={"Location": request.path + f"{run.public_id}/"})
+
+
+class LabelView(RunsView):
+    """How many runs there are of each value of a label."""
+
+    http_method_names = ["get", "options"]
+
+    class Output(serializers.Serializer[Any]):
+        class Value(serializers.Serializer[Any]):
+            value = serializers.CharField()
+            runs = serializers.IntegerField()
+
+        results = Value(many=True)
+
+    @extend_schema(parameters=[RunsView.Filter, LABEL], responses=Output)
+    def get(self, request: Request, name: str) -> Response:
+        """How many of the runs that these filters leave, of the newest 10,000, have each value of a label."""
+        found = counts_of(self.get_queryset(), name)
+        return Response({"results": [{"value": value, "runs": runs} for value, runs in found]})
 
 
 class BatchView(APIView):

@@ -1,15 +1,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
-from accounts.models import Member, Organization
 from accounts.public_ids import new_public_id
 from agents.calls import say_nothing
-from orchestration.engine.connection import returned_connection
 from orchestration.engine.facts import RunFacts
 from orchestration.engine.gates import differs_from_decided, reopen_gate
 from orchestration.engine.kinds import INNER, ROWS
+from orchestration.engine.names import member_name, organization_slug
 from orchestration.engine.outcomes import Claim, Outcome, failed
 from orchestration.engine.plans import StepPlan
 from orchestration.language.expressions import ExpressionError, TypingError, as_text
@@ -127,17 +126,3 @@ class Execution:
             return failed("expression", str(exc), given=outcome.input, **outcome.fields)
         made = {"id": new_public_id("dlv"), **{name: as_text(text) for name, text in texts.items()}}
         return replace(outcome, fields={**outcome.fields, "deliverable": made})
-
-
-@lru_cache(maxsize=4096)
-def member_name(member: int | None) -> str | None:
-    if member is None:
-        return None
-    with returned_connection():
-        return str(Member.objects.values_list("user__username", flat=True).get(pk=member))
-
-
-@lru_cache(maxsize=1024)
-def organization_slug(organization: int) -> str:
-    with returned_connection():
-        return str(Organization.objects.values_list("slug", flat=True).get(pk=organization))

@@ -10,6 +10,7 @@ from orchestration.engine.connection import returned_connection, rows
 from orchestration.engine.outcomes import Outcome, failed
 from orchestration.engine.plans import plan_of
 from orchestration.engine.starts import facts_of
+from orchestration.exceptions import InvalidInput
 from orchestration.language.findings import at_most
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ def launch(
             return _refused(f"{below:,} runs were started below one.", given, "RUN_TREE_MOST")
         if errors := plan_of(pk).input_errors(content):
             return failed("permanent", f"{definition} does not take this input: {listed(errors)}", given=given)
-        child = {"version": pk, "public": new_public_id("run"), "input": content, "facts": facts_of(pk)}
+        try:
+            facts = facts_of(pk, claim.organization, content, by=claim.started_by)
+        except InvalidInput as exc:
+            return failed("expression", f"{definition} does not start: {listed(exc.errors)}", given=given)
+    child = {"version": pk, "public": new_public_id("run"), "input": content, "facts": facts}
     if stays:
         child["facts"] = {**child["facts"], "stays": True}
     fields: dict[str, Any] = {"waits_for": "child", "note": {"child": child["public"]}, "more": {"launch": child}}

@@ -11,6 +11,7 @@ from cachetools import LRUCache, cached
 
 from agents.models import AgentVersion
 from agents.runners import Runner, runner_for
+from orchestration.engine.at_start import AtStart
 from orchestration.engine.checks import Check
 from orchestration.language.expressions import Template, Typing, compile_condition, compile_template
 from orchestration.models import DefinitionVersion
@@ -71,6 +72,7 @@ class Plan:
         self.position_of: dict[str, int] = {step["name"]: step["key"] for step in plan["steps"]}
         self.steps = {step["key"]: StepPlan(step, self.position_of) for step in plan["steps"]}
         self.output = template(plan["output"])
+        self.at_start = AtStart(plan, self.typing)
         self._input_check = Check(self.input_schema)
         self._output_check = Check(plan.get("output_schema"))
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -15,6 +16,14 @@ from orchestration.models import Definition, Run
 
 START = "select runs, queues, ready from engine_start_v3(%s, %s, %s::text[], %s::jsonb[], %s, %s, %s, %s, %s::jsonb[])"
 GONE = "CS404"  # the SQL state of a start whose agent is not there any more
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A start that may be: its input as JSON, and what its run has beside its steps."""
+
+    text: str
+    facts: dict[str, Any]
 
 
 def start(*, organization: Organization, definition: str, given: Any, by: Member) -> Run:
@@ -54,52 +63,55 @@ def start_version(
 ) -> int:
     """The new run's id. `parent` is (run, key) of the step that waits for it; `facts` as `engine_lay` takes them.
     Raises InvalidInput, AgentGone."""
-    text, errors = _checked(version, given)
-    if errors:
-        raise InvalidInput(errors)
-    (run,) = _begin(version, organization, [text], by, parent, depth, facts or {})
+    asked = _checked(version, organization, given, by)
+    (run,) = _begin(version, organization, [asked], by, parent, depth, facts or {})
     return run
 
 
 def start_versions(version: int, organization: int, inputs: Sequence[Any], *, by: int | None) -> list[int]:
     """The new runs' ids, in the order of their inputs. Raises InvalidInput."""
-    checked = [_checked(version, given) for given in inputs]
-    errors = [
-        {**error, "pointer": f"/inputs/{number}{error['pointer'].removeprefix('/input')}"}
-        for number, (_, errors) in enumerate(checked)
-        for error in errors
-    ]
+    checked, errors = [], []
+    for number, given in enumerate(inputs):
+        try:
+            checked.append(_checked(version, organization, given, by))
+        except InvalidInput as exc:
+            errors += [
+                {**one, "pointer": f"/inputs/{number}{one['pointer'].removeprefix('/input')}"} for one in exc.errors
+            ]
     if errors:
         raise InvalidInput(errors)
-    return _begin(version, organization, [text for text, _ in checked], by, (), 0, {}) if checked else []
+    return _begin(version, organization, checked, by, (), 0, {}) if checked else []
 
 
-def facts_of(version: int) -> dict[str, Any]:
-    """What a run of it has beside its steps, as `engine_lay` takes it."""
+def facts_of(version: int, organization: int, given: Any, *, by: int | None) -> dict[str, Any]:
+    """What a run of it has beside its steps, as `engine_lay` takes it. Raises InvalidInput."""
     plan = plan_of(version)
-    return {"level": plan.level, "timeout": plan.timeout}
+    return {"level": plan.level, "timeout": plan.timeout, **plan.at_start.facts(given, by, organization)}
 
 
-def _checked(version: int, given: Any) -> tuple[str, list[dict[str, str]]]:
+def _checked(version: int, organization: int, given: Any, by: int | None) -> Asked:
     try:
         text = dump(given)
     except NotRecordable as exc:
-        return "", [{"pointer": "", "message": str(exc)}]
-    return text, plan_of(version).input_errors(given)
+        raise InvalidInput([{"pointer": "", "message": str(exc)}]) from exc
+    if errors := plan_of(version).input_errors(given):
+        raise InvalidInput(errors)
+    return Asked(text, facts_of(version, organization, given, by=by))
 
 
 def _begin(
     version: int,
     organization: int,
-    inputs: list[str],
+    asked: Sequence[Asked],
     by: int | None,
     parent: Sequence[int],
     depth: int,
     facts: dict[str, Any],
 ) -> list[int]:
     """One statement, however many; hints follow the commit."""
-    publics = [new_public_id("run") for _ in inputs]
-    known = [json.dumps(facts_of(version) | facts)] * len(inputs)
+    publics = [new_public_id("run") for _ in asked]
+    inputs = [one.text for one in asked]
+    known = [json.dumps(one.facts | facts) for one in asked]
     given = [version, organization, publics, inputs, by, *(parent or (None, None)), depth, known]
     try:
         ((runs, queues, ready),) = rows(START, given)

@@ -11,6 +11,7 @@ from .findings import Findings, did_you_mean
 from .nodes import Node, Where
 
 IN_OUTPUT = frozenset({"input", "steps", "run"})
+AT_START = frozenset({"input", "run"})  # before there is a run: of it only who starts it, and where
 # What an expression of a step may read, by when it is evaluated: once, before its map and its tries; when people are
 # asked, when a try begins and when one has ended; and once its whole output is there.
 Place = Literal["once", "asking", "calling", "called", "ended"]

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import schemas
-from .draft import EVERYWHERE, Draft
+from .draft import AT_START, EVERYWHERE, Draft
 from .expressions import FUNCTIONS, Expression, ExpressionError, Part, Read, split
 from .findings import did_you_mean
 from .nodes import Where
 
 RUN_FIELDS = ("id", "started_by", "organization", "url")
+STARTING_FIELDS = ("started_by", "organization")
 STEP_FIELDS = ("output", "status", "decision")
 SCHEDULE_FIELDS = ("at", "last")
 DECISION_FIELDS = ("choice", "note", "form", "by")
@@ -81,8 +82,10 @@ def _read(draft: Draft, one: Read, step: str | None, roots: frozenset[str]) -> T
         yield 0, "unknown-name", message, fix
     elif first == "steps":
         yield from _step(draft, one, step)
-    elif first == "run" and len(one.path) > 1 and one.path[1] not in RUN_FIELDS:
-        yield 1, "unknown-field", f"run has no {one.path[1]}.", did_you_mean(str(one.path[1]), RUN_FIELDS)
+    elif first == "run" and len(one.path) > 1:
+        known_fields = STARTING_FIELDS if roots == AT_START else RUN_FIELDS
+        if one.path[1] not in known_fields:
+            yield 1, "unknown-field", f"run has no {one.path[1]} here.", did_you_mean(str(one.path[1]), known_fields)
     elif first == "schedule" and len(one.path) > 1 and one.path[1] not in SCHEDULE_FIELDS:
         message = f"schedule has no {one.path[1]}."
         yield 1, "unknown-field", message, did_you_mean(str(one.path[1]), SCHEDULE_FIELDS)

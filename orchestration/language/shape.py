@@ -44,8 +44,8 @@ def find_error(draft: Draft, error: Any) -> None:
     elif "x-one-of" in schema and error.validator == "oneOf":
         find_kinds(draft, path, error.instance)
     elif "propertyNames" in error.absolute_schema_path:
-        message = f"{error.instance} cannot be a step's name."
-        draft.find_key([*path, error.instance], "step-name", message, schema["x-fix"])
+        message = f"{error.instance} cannot be a {schema['x-called']}'s name."
+        draft.find_key([*path, error.instance], schema["x-rule"], message, schema["x-fix"])
     elif nearest := _of_the_form_meant(error):
         for one in nearest:
             find_error(draft, one)

@@ -12,6 +12,7 @@ from accounts.authentication import member_of
 from accounts.models import Role
 from accounts.permissions import page
 from accounts.views.saved import saved_views
+from orchestration.labels import PREFIX, counts_of
 from orchestration.models import Definition, Run
 from orchestration.run_lists import (
     SEARCHED,
@@ -51,6 +52,7 @@ def run_list(request: HttpRequest) -> HttpResponse:
             "statuses": STATUSES,
             "times": TIMES,
             "quick": _quick(filters),
+            **_by_label(request, filters, shown, runs),
             "saved": saved_views(member, "runs", filters.query()),
             "older_url": f"{here}?{filters.query(older=shown[-1].public_id)}" if len(found) > SHOWN else "",
             "newest_url": f"{here}?{filters.query()}" if older else "",
@@ -89,6 +91,31 @@ def _part_url(filters: Filters, found: list[Run], *, is_newest: bool) -> str:
     if is_newest:
         words["known"] = told([run.pk for run in shown], has_more=len(found) > SHOWN)
     return f"{reverse('pages:runs-part')}?{'&'.join(filter(None, [filters.query(), urlencode(words)]))}"
+
+
+def _by_label(request: HttpRequest, filters: Filters, shown: list[Run], runs: Any) -> dict[str, Any]:
+    """What is filtered by, each with the address without it; the labels of the runs shown, to be counted `by`; and how
+    many runs there are of each value of that."""
+    here, by = reverse("pages:runs"), request.GET.get("by", "")[:50]
+    names = sorted({name for run in shown for name in run.labels or ()})
+
+    def url(**changes: str) -> str:
+        return f"{here}?{filters.query(**changes)}"
+
+    return {
+        "labels": [(name, value, url(**{PREFIX + name: ""})) for name, value in filters.labels.items()],
+        "label_names": [{"label": name, "url": url(by=name), "is_here": name == by} for name in names],
+        "by": by,
+        "label_values": [
+            {
+                "label": value,
+                "url": url(**{PREFIX + by: value, "by": by}),
+                "is_here": filters.labels.get(by) == value,
+                "count": count,
+            }
+            for value, count in (counts_of(runs, by) if by else ())
+        ],
+    }
 
 
 def _quick(filters: Filters) -> list[dict[str, Any]]:

@@ -1,14 +1,17 @@
 """The keys of a definition, one file each: what a schema cannot say of it, and what the engine gets of it."""
 
 from ..keys import TopKey
+from . import fair_by, labels, name, output, output_schema, priority, schedule, timeout
 from . import input as input_key
-from . import name, output, output_schema, schedule, timeout
 
 KEYS = {
     "name": TopKey(name.check),
     "input": TopKey(input_key.check),
     "output": TopKey(output.check),
     "output_schema": TopKey(output_schema.check, output_schema.plan),
+    "fair_by": TopKey(fair_by.check, fair_by.plan),
+    "labels": TopKey(labels.check, labels.plan),
+    "priority": TopKey(priority.check, priority.plan),
     "schedule": TopKey(schedule.check, schedule.plan),
     "timeout": TopKey(plan=timeout.plan),
 }

@@ -1,0 +1,69 @@
+"""What a definition says of each of its starts: what the run is found by, and its turn among others."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestration.engine.names import member_name, organization_slug
+from orchestration.exceptions import InvalidInput
+from orchestration.language.expressions import ExpressionError, Template, Typing, TypingError, as_text, compile_template
+
+LONGEST = 200
+LEAST_PRIORITY, MOST_PRIORITY = -100, 100
+
+
+class AtStart:
+    """Templates of a plan that are evaluated before there is a run."""
+
+    def __init__(self, plan: Mapping[str, Any], typing: Typing) -> None:
+        self._typing = typing
+        self._labels = {name: compile_template(value) for name, value in plan.get("labels", {}).items()}
+        self._priority = compile_template(plan["priority"]) if "priority" in plan else None
+        self._fair_by = compile_template(plan["fair_by"]) if "fair_by" in plan else None
+        self._is_empty = not (self._labels or self._priority or self._fair_by)
+
+    def facts(self, given: Any, by: int | None, organization: int) -> dict[str, Any]:
+        """{labels, priority, fair_by}, those that there are, as `engine_lay` takes them. Raises InvalidInput."""
+        if self._is_empty:
+            return {}
+        run = {"started_by": member_name(by), "organization": organization_slug(organization)}
+        try:
+            known = {"input": self._typing.apply(given), "run": run}
+        except TypingError as exc:
+            raise InvalidInput([{"pointer": "/input", "message": str(exc)}]) from exc
+        labels = {name: _text(f"labels/{name}", template, known) for name, template in self._labels.items()}
+        facts = {
+            "labels": {name: text for name, text in labels.items() if text is not None} or None,
+            "priority": _priority(self._priority, known) if self._priority is not None else None,
+            "fair_by": _text("fair_by", self._fair_by, known) if self._fair_by is not None else None,
+        }
+        return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _text(key: str, template: Template, known: Mapping[str, Any]) -> str | None:
+    """One short text, or None if there is none."""
+    value = _value(key, template, known)
+    if isinstance(value, dict | list):
+        raise _refused(key, "It gives no text and no number.")
+    text = None if value is None else as_text(value)
+    if text is not None and len(text) > LONGEST:
+        raise _refused(key, f"It is longer than {LONGEST} signs.")
+    return text
+
+
+def _priority(template: Template, known: Mapping[str, Any]) -> int:
+    value = _value("priority", template, known)
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    if not is_whole or not LEAST_PRIORITY <= value <= MOST_PRIORITY:
+        raise _refused("priority", f"It gives no whole number from {LEAST_PRIORITY} to {MOST_PRIORITY}.")
+    return int(value)
+
+
+def _value(key: str, template: Template, known: Mapping[str, Any]) -> Any:
+    try:
+        return template.evaluate(known)
+    except ExpressionError as exc:
+        raise _refused(key, f"{str(exc).rstrip('.')}.") from exc
+
+
+def _refused(key: str, message: str) -> InvalidInput:
+    return InvalidInput([{"pointer": f"/definition/{key}", "message": message}])
