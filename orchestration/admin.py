@@ -1,10 +1,14 @@
 """Rows that the engine writes, to look at."""
 
 import json
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
@@ -12,9 +16,12 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from accounts.admin import LABELS, ReadOnlyAdmin, ReadOnlyInline, StaffReadOnlyAdmin, is_list
+from orchestration.engine import bulk
+from orchestration.levers import Lever
 from orchestration.models import Definition, DefinitionVersion, Deliverable, Event, Run, Step, Worker
 
 SHOWN_EVENTS = 200
+MOST_SELECTED = 200  # they are named in an address
 SHOWN_STEPS = 500
 LONGEST_DATA = 2000
 LONGEST_CONTENT = 100_000
@@ -52,8 +59,25 @@ class DefinitionAdmin(StaffReadOnlyAdmin):
         return f"v{definition.current_version.number}" if definition.current_version else ""
 
 
+def act_on_selected(lever: Lever) -> Callable[..., HttpResponse | None]:
+    """An action that leads to the page where it is looked at, asked for and done."""
+
+    @admin.action(description=f"{lever.words}…", permissions=["view"])
+    def act(self: "RunAdmin", request: HttpRequest, rows: QuerySet[Run]) -> HttpResponse | None:
+        ids = list(rows.values_list("public_id", flat=True)[: MOST_SELECTED + 1])
+        if len(ids) > MOST_SELECTED:
+            words = f"Choose at most {MOST_SELECTED} here; on the page of runs a filter chooses more."
+            self.message_user(request, words, messages.WARNING)
+            return None
+        return redirect(f"{reverse('pages:runs-act', args=[lever.name])}?{urlencode({'ids': ','.join(ids)})}")
+
+    act.__name__ = f"act_{lever.name}"
+    return act
+
+
 @admin.register(Run)
 class RunAdmin(StaffReadOnlyAdmin):
+    actions = tuple(act_on_selected(lever) for lever in bulk.LEVERS.values())
     list_display = ("public_id", "state", "definition", "organization", "started_by", "created_at", "ended_at")
     list_select_related = (
         "organization",

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from accounts.json_values import unstorable
 from accounts.models import Member, Role
+from orchestration import previews
+from orchestration.engine import pins
 from orchestration.engine.answers import cancel, resolve
 from orchestration.engine.checks import Check
-from orchestration.engine.levers import adjusting, by_hand, keeping, pausing, retrying
-from orchestration.exceptions import InvalidInput
+from orchestration.engine.levers import adjusting, asking, by_hand, keeping, pausing, retrying
+from orchestration.exceptions import InvalidInput, NotPinned, Pinned
 from orchestration.models import Run, Step
 
 REASON = {"type": "string", "minLength": 1, "maxLength": 2_000, "pattern": r"\S", "description": "Why; for the audit."}
@@ -26,7 +30,9 @@ def nothing(row: Run | Step) -> None:
 class Lever:
     """`fields` are JSON Schemas beside the reason, which each needs; `when` are statuses of the run, or of the step.
 
-    `unless`: why it cannot be pulled though the status allows it.
+    `unless`: why it cannot be pulled though the status allows it. `act` may give the run to go to. `preview` says, line
+    by line, what it would do to this run and step with what is given so far. `seen`: fields that nobody types; they say
+    what was shown, and it is refused if that is not so any more. The rest is for pages alone.
     """
 
     name: str
@@ -38,6 +44,19 @@ class Lever:
     required: tuple[str, ...] = ()
     role: str = Role.OPERATOR
     unless: Callable[[Any], str | None] = nothing
+    preview: Callable[[Run, Any, Mapping[str, Any]], list[str] | None] = lambda *_: None
+    seen: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    looks: bool = False  # its preview depends on what is given
+    label: str = ""  # of its button; its name, if left out
+    icon: str = ""
+    done: str = "Done."  # what is said afterwards
+    is_grave: bool = False  # it cannot be taken back
+    is_first: bool = False  # its button stands by itself, not among the others
+    idle: frozenset[str] = frozenset()  # there it changes nothing, and is not offered
+
+    @property
+    def words(self) -> str:
+        return self.label or self.name.capitalize()
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -55,12 +74,23 @@ class Lever:
         what = f"Step {row.name}" if isinstance(row, Step) else "The run"
         return f"{what} is {row.status}; this is for one that is {listed(self.when)}."
 
-    def pull(self, run: Run, step: Step | None, given: Any, *, by: Member | None) -> None:
-        """Raises InvalidInput, and what the verb raises where the state does not allow it."""
-        errors = Check(self.schema).errors(given, "")
+    def check(self, given: Any) -> None:
+        """Raises InvalidInput for what no state would allow."""
+        missing = [name for name in self.schema["required"] if isinstance(given, dict) and name not in given]
+        errors = [{"pointer": f"/{name}", "message": "This is needed."} for name in missing]
+        errors = errors or Check(self.schema).errors(given, "")
+        if not errors and (problem := unstorable(given)):
+            errors = [{"pointer": "", "message": problem}]
         if errors:
             raise InvalidInput(errors)
-        self.act(run, *([step] if step else []), by=by, **given)
+
+    def look(self, run: Run, step: Step | None, given: Mapping[str, Any]) -> list[str]:
+        return self.preview(run, step, given) or []
+
+    def pull(self, run: Run, step: Step | None, given: Any, *, by: Member | None) -> Any:
+        """What the verb gives. Raises InvalidInput, and what the verb raises where the state does not allow it."""
+        self.check(given)
+        return self.act(run, *([step] if step else []), by=by, **given)
 
 
 def listed(statuses: frozenset[str]) -> str:
@@ -73,25 +103,65 @@ def _retry_step(run: Run, step: Step, *, by: Member | None, reason: str) -> None
 
 
 def _set_deadline(run: Run, *, by: Member | None, reason: str, deadline_at: str | None) -> None:
-    found = parse_datetime(deadline_at) if deadline_at else None
-    if deadline_at and (found is None or found.tzinfo is None):
+    adjusting.set_deadline(run, by=by, reason=reason, deadline_at=moment(deadline_at))
+
+
+def _set_due(run: Run, step: Step, *, by: Member | None, deadline_at: str | None, **given: Any) -> None:
+    asking.set_due(run, step, by=by, deadline_at=moment(deadline_at), **given)
+
+
+def moment(text: str | None) -> datetime | None:
+    """Of a field `deadline_at`. Raises InvalidInput."""
+    try:
+        found = parse_datetime(text) if text else None
+    except ValueError:
+        found = None
+    if text and (found is None or found.tzinfo is None):
         raise InvalidInput([{"pointer": "/deadline_at", "message": "This is no time with its offset from UTC."}])
-    adjusting.set_deadline(run, by=by, reason=reason, deadline_at=found)
+    return found
 
 
 def _resolve(run: Run, step: Step, *, by: Member, outcome: str, reason: str, output: Any = None) -> None:
     resolve(run, step, by=by, outcome=outcome, output=output, reason=reason)
 
 
+def _may_have_failed(run: Run) -> str | None:
+    return None if previews.some_failed(run) else "No step of the run has failed."
+
+
 LEVERS = (
-    Lever("cancel", "Calls under way may end, nothing more starts, and children are canceled.", cancel, GOES_ON),
+    Lever(
+        "cancel",
+        "Calls under way may end, nothing more starts, its open questions are withdrawn, and the runs it started are"
+        " canceled too. It cannot be resumed.",
+        cancel,
+        GOES_ON,
+        preview=previews.cancel,
+        icon="circle-stop",
+        done="Canceled. Calls under way may end, nothing new starts.",
+        is_grave=True,
+        is_first=True,
+        idle=frozenset({Run.Status.CANCELING}),
+    ),
     Lever(
         "pause",
         "Nothing more starts, here and in the runs it started; calls under way end, and times go on.",
         pausing.pause,
         frozenset({Run.Status.RUNNING, Run.Status.WAITING}),
+        preview=previews.pause,
+        icon="circle-pause",
+        done="Paused. Calls under way end, nothing new starts.",
+        is_first=True,
     ),
-    Lever("resume", "It goes on where it was paused.", pausing.resume, frozenset({Run.Status.PAUSED})),
+    Lever(
+        "resume",
+        "It goes on where it was paused.",
+        pausing.resume,
+        frozenset({Run.Status.PAUSED}),
+        icon="play",
+        done="Resumed.",
+        is_first=True,
+    ),
     Lever(
         "retry",
         "The steps that failed are tried again, with what was skipped for them; all others keep what they did.",
@@ -102,9 +172,14 @@ LEVERS = (
                 "type": "array",
                 "items": {"type": "string"},
                 "minItems": 1,
-                "description": "All that failed, if left out.",
+                "description": "By their names, one a line. All that failed, if left out.",
             }
         },
+        unless=_may_have_failed,
+        preview=previews.retry,
+        icon="rotate-cw",
+        done="The failed steps are tried again.",
+        is_first=True,
     ),
     Lever(
         "priority",
@@ -113,14 +188,27 @@ LEVERS = (
         GOES_ON,
         fields={"priority": {"type": "integer", "minimum": -100, "maximum": 100}},
         required=("priority",),
+        preview=previews.priority,
+        icon="arrow-up",
+        done="Its priority is changed.",
     ),
     Lever(
         "deadline",
         "It fails if it has not ended by then.",
         _set_deadline,
         GOES_ON,
-        fields={"deadline_at": {"type": ["string", "null"], "description": "RFC 3339; null: none."}},
+        fields={
+            "deadline_at": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "title": "It has to have ended by",
+                "description": "A time with its offset from UTC (RFC 3339); null, or nothing, for no such time.",
+            }
+        },
         required=("deadline_at",),
+        preview=previews.deadline,
+        icon="clock",
+        done="Its deadline is changed.",
     ),
     Lever(
         "archive",
@@ -128,6 +216,8 @@ LEVERS = (
         keeping.archive,
         ENDED,
         unless=keeping.unarchivable,
+        icon="inbox",
+        done="Archived: it is in no list unless archived ones are asked for.",
     ),
     Lever(
         "restore",
@@ -135,26 +225,63 @@ LEVERS = (
         keeping.restore,
         ENDED,
         unless=keeping.unrestorable,
+        icon="history",
+        done="Restored: it is in lists again.",
     ),
     Lever(
         "delete",
-        "It goes for good, with all that it started: what that is, and its digest, is said before.",
+        "It goes for good, with all that it started.",
         keeping.delete,
         ENDED,
         fields={"digest": {"type": "string", "description": "Of what is to go, as it was shown."}},
         required=("digest",),
         role=Role.ADMIN,
         unless=keeping.undeletable,
+        preview=previews.delete,
+        seen={"digest": lambda run: keeping.deletion_of(run).digest},
+        icon="x",
+        done="Deleted for good.",
+        is_grave=True,
     ),
-    Lever("skip", "It ends as skipped, and so do steps that need it.", by_hand.skip, by_hand.IDLE, of="step"),
     Lever(
-        "output",
-        "It is completed with this output, as if its agent had given it.",
-        by_hand.set_output,
-        by_hand.IDLE | {Step.Status.FAILED},
+        "pin",
+        "It is kept however old it gets, with the runs it started and that started it.",
+        pins.pin,
+        frozenset(Run.Status),
+        unless=lambda run: Pinned.__doc__ if run.pinned_at else None,
+        icon="shield-check",
+        done="Pinned: it is kept, with the runs it started and that started it.",
+    ),
+    Lever(
+        "unpin",
+        "It goes when its time comes, as other runs do.",
+        pins.unpin,
+        frozenset(Run.Status),
+        unless=lambda run: None if run.pinned_at else NotPinned.__doc__,
+        icon="x",
+        done="No longer pinned: it goes when its time comes.",
+    ),
+    Lever(
+        "resolve",
+        "Contact was lost in the middle of a call that may not be repeated. Find out on the other side, then say what"
+        " became of it.",
+        _resolve,
+        frozenset({Step.Status.UNCERTAIN}),
         of="step",
-        fields={"output": {}},
-        required=("output",),
+        fields={
+            "outcome": {
+                "enum": ["completed", "failed", "again"],
+                "title": "What became of it?",
+                "description": "completed: it happened, with the output below. failed: it did not happen, or went"
+                " wrong. again: it did not happen; run it again.",
+            },
+            "output": {"title": "Output as JSON", "description": "Of a call that completed."},
+        },
+        required=("outcome",),
+        label="Say what happened",
+        icon="circle-question-mark",
+        done="Taken up.",
+        is_first=True,
     ),
     Lever(
         "retry",
@@ -162,14 +289,82 @@ LEVERS = (
         _retry_step,
         frozenset({Step.Status.FAILED}),
         of="step",
+        preview=previews.retry,
+        icon="rotate-cw",
+        done="It is tried again.",
+        is_first=True,
     ),
     Lever(
-        "resolve",
-        "Says what became of a call that may have happened.",
-        _resolve,
-        frozenset({Step.Status.UNCERTAIN}),
+        "due",
+        "Its question is to be answered by another time.",
+        _set_due,
+        frozenset({Step.Status.WAITING}),
         of="step",
-        fields={"outcome": {"enum": ["completed", "failed", "again"]}, "output": {}},
-        required=("outcome",),
+        fields={
+            "deadline_at": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "title": "To be answered by",
+                "description": "A time with its offset from UTC (RFC 3339); null, or nothing, for no such time.",
+            },
+            "then": {
+                "type": "string",
+                "title": "And if nobody does",
+                "description": "One of its answers; the one it has, if left out.",
+                "maxLength": 100,
+            },
+        },
+        required=("deadline_at",),
+        unless=asking.nobody_asked,
+        preview=previews.asked,
+        label="Change the due date",
+        icon="clock",
+        done="Its due date is changed.",
+    ),
+    Lever(
+        "reviewers",
+        "Its question is put to those whom another policy names.",
+        asking.set_reviewers,
+        frozenset({Step.Status.WAITING}),
+        of="step",
+        fields={"policy": {"type": "string", "maxLength": 50, "description": "The name of a policy."}},
+        required=("policy",),
+        role=Role.ADMIN,
+        unless=asking.nobody_asked,
+        preview=previews.asked,
+        label="Ask others",
+        icon="users",
+        done="Others are asked.",
+    ),
+    Lever(
+        "skip",
+        "It ends as skipped, and so do steps that need it.",
+        by_hand.skip,
+        by_hand.IDLE,
+        of="step",
+        preview=previews.skip,
+        icon="skip-forward",
+        done="Skipped.",
+        is_grave=True,
+    ),
+    Lever(
+        "output",
+        "It is completed with this output, as if its agent had given it.",
+        by_hand.set_output,
+        by_hand.IDLE | {Step.Status.FAILED},
+        of="step",
+        fields={"output": {"title": "Output as JSON"}},
+        required=("output",),
+        preview=previews.output,
+        label="Set its output",
+        icon="pencil",
+        done="Completed with this output.",
     ),
 )
+BY_NAME = {(lever.of, lever.name): lever for lever in LEVERS}
+
+
+def step_of(run: Run, name: str, **place: int) -> Step | None:
+    """The newest row of a step; of an item or a pass with its `index`; in an earlier `round`."""
+    rows = run.steps.shown().filter(name=name, undoes=None, head__isnull="index" not in place, **place)
+    return rows.order_by("-key").first()

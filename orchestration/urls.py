@@ -1,18 +1,16 @@
 from django.urls import path, re_path
 
-from orchestration.api import definition_sets, definitions, deliverables, levers, logs, mail, runs, schedules
+from orchestration.api import bulk, definition_sets, definitions, deliverables, levers, logs, mail, runs, schedules
 from orchestration.feeds.views import events
 
 urlpatterns = [
     path("runs/", runs.RunsView.as_view(), name="runs"),
     path("runs/labels/<str:name>/", runs.LabelView.as_view(), name="runs-label"),
     path("runs/batch/", runs.BatchView.as_view(), name="runs-batch"),
+    path("runs/actions/", bulk.ActionsView.as_view(), name="runs-actions"),
+    path("runs/actions/<str:public_id>/", bulk.ActionView.as_view(), name="runs-action"),
     path("runs/<str:public_id>/", runs.RunView.as_view(), name="run"),
-    path("runs/<str:public_id>/cancel/", runs.CancelView.as_view(), name="cancel"),
-    path("runs/<str:public_id>/pin/", runs.PinView.as_view(), {"verb": "pin"}, name="pin"),
-    path("runs/<str:public_id>/unpin/", runs.PinView.as_view(), {"verb": "unpin"}, name="unpin"),
     path("runs/<str:public_id>/logs/", logs.LogsView.as_view(), name="run-logs"),
-    path("runs/<str:public_id>/steps/<str:name>/resolve/", runs.ResolveView.as_view(), name="resolve"),
     re_path(r"^runs/(?P<public_id>[^/]+)/events/?$", events, name="events"),
     path("runs/<str:public_id>/deletion/", levers.DeletionView.as_view(), name="run-deletion"),
     *levers.routes(),

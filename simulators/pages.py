@@ -8,7 +8,7 @@ from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, r
 
 from accounts.models import ApiToken, Member, Organization
 from approvals.models import Request
-from orchestration.models import TRIAL_PREFIX, Deliverable, Run
+from orchestration.models import TRIAL_PREFIX, Bulk, Deliverable, Run
 
 # Whose pages: ours, django-allauth's, and the admin's as far as they need no id.
 OURS = "pages"
@@ -26,6 +26,7 @@ class Rows:
     request: str = ""
     deliverable: str = ""
     token: str = ""
+    action: str = ""
     definition: str = "kpi-tracking"
     agent: str = "summarizer"
 
@@ -46,6 +47,7 @@ class Rows:
             "request": request,
             "deliverable": deliverable,
             "token": token,
+            "action": Bulk.objects.filter(organization=organization).order_by("-pk").first(),
         }
         ids = {name: row.public_id for name, row in found.items() if row is not None}
         return cls(member=member, definition=definition, **ids)
@@ -61,7 +63,7 @@ class Rows:
             return self.agent if "agent" in words else self.definition
         if argument == "public_id":
             kinds = {"approval": self.request, "deliverable": self.deliverable, "token": self.token}
-            kinds |= {"trial": self.trial, "run": self.run}
+            kinds |= {"trial": self.trial, "run": self.run, "step": self.run, "action": self.action}
             for word in words:
                 if word in kinds:
                     return kinds[word]
@@ -69,8 +71,8 @@ class Rows:
             return "runs"
         if name == "pages:run-raw":
             return "input"
-        if name == "pages:run-resolve":
-            return "check"
+        if argument == "name":
+            return "cancel" if name == "pages:runs-act" else "check"
         raise LookupError(f"simulators/pages.py does not know what <{argument}> of {name} may be")
 
 

@@ -246,6 +246,17 @@ class Request(models.Model):
             raise AlreadyEnded(ended_as=ended_as)
         return row
 
+    @transaction.atomic
+    def change(self, *, by: Member | None, data: Mapping[str, Any], **what: Any) -> None:
+        """Ask others (`policy`), or until another time (`deadline_at`, `deadline_choice`). Raises AlreadyEnded."""
+        row = Request.objects.select_for_update(no_key=True, of=("self",)).get(pk=self.pk)
+        if ended_as := row.ended_as(database_clock()):  # after the lock
+            raise AlreadyEnded(ended_as=ended_as)
+        Request.objects.pending().filter(pk=self.pk).update(**what)
+        audit.record(
+            organization=self.organization, actor=by, action="approval.change", target=self.public_id, data=data
+        )
+
     @classmethod
     def expire_due(cls, *, limit: int = 100) -> int:
         """Answer up to `limit` overdue requests with their deadline's choice, one transaction each. How many.
@@ -324,8 +335,9 @@ class Request(models.Model):
     @classmethod
     @transaction.atomic
     def _expire_one(cls, pk: int, now: datetime) -> bool:
-        """`now` was read before the lock, which is safe here: what was overdue then is overdue."""
-        row = cls.objects.pending().select_for_update(no_key=True, skip_locked=True).filter(pk=pk).first()
+        """`now` was read before the lock, which is safe here: what was overdue then is, unless its time was changed."""
+        overdue = cls.objects.pending().filter(pk=pk, deadline_at__lte=now)
+        row = overdue.select_for_update(no_key=True, skip_locked=True).first()
         if row is None:
             return False
         assert row.deadline_choice is not None  # noqa: S101  by the constraint deadline_has_its_choice

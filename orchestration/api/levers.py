@@ -14,10 +14,8 @@ from accounts.authentication import member_of
 from accounts.permissions import roles
 from orchestration.api.runs import PROBLEM, RunDetail, detail_of, visible_run
 from orchestration.engine.levers import keeping
-from orchestration.levers import LEVERS, Lever
+from orchestration.levers import LEVERS, Lever, step_of
 from orchestration.models import Run, Step
-
-NAMED_ALREADY = {"cancel", "resolve"}  # with views of their own, in `runs`
 
 
 class Row(serializers.Serializer[Any]):
@@ -27,26 +25,44 @@ class Row(serializers.Serializer[Any]):
     round = serializers.IntegerField(min_value=1, required=False)
 
 
-def step_of(run: Run, name: str, query: Any) -> Step:
+class Look(serializers.Serializer[Any]):
+    """`refusal`: why it cannot be pulled now, or null. `preview`: what it would do, in lines. `schema`: its body."""
+
+    does = serializers.CharField()
+    refusal = serializers.CharField(allow_null=True)
+    preview = serializers.ListField(child=serializers.CharField())
+    schema = serializers.JSONField()
+
+
+def named_step(run: Run, name: str, query: Any) -> Step:
     words = Row(data=query)
     words.is_valid(raise_exception=True)
-    asked = words.validated_data
-    rows = run.steps.shown().filter(name=name, undoes=None, head__isnull="index" not in asked, **asked)
-    step = rows.order_by("-key").first()
+    step = step_of(run, name, **words.validated_data)
     if step is None:
         raise Http404
     return step
 
 
 def door(lever: Lever) -> type[APIView]:
+    parameters: list[Any] = [Row] if lever.of == "step" else [OpenApiParameter("public_id", str, "path")]
+
     class LeverView(APIView):
         permission_classes = [roles(lever.role)]
+
+        @extend_schema(operation_id=f"{lever.of}_{lever.name}_look", parameters=parameters, responses=Look)
+        def get(self, request: Request, public_id: str, name: str | None = None) -> Response:
+            """What it would do now, without doing it."""
+            run = visible_run(request, public_id)
+            step = None if name is None else named_step(run, name, request.query_params)
+            refusal = lever.refusal(step or run)
+            preview = [] if refusal else lever.look(run, step, {})
+            return Response({"does": lever.does, "refusal": refusal, "preview": preview, "schema": lever.schema})
 
         @extend_schema(
             operation_id=f"{lever.of}_{lever.name}",
             description=lever.does,
             request={"application/json": lever.schema},
-            parameters=[Row] if lever.of == "step" else [OpenApiParameter("public_id", str, "path")],
+            parameters=parameters,
             responses={
                 200: RunDetail,
                 204: None,
@@ -55,10 +71,11 @@ def door(lever: Lever) -> type[APIView]:
             },
         )
         def post(self, request: Request, public_id: str, name: str | None = None) -> Response:
+            """The run afterwards, or the one that came of it; 204: there is none any more."""
             run = visible_run(request, public_id)
-            step = None if name is None else step_of(run, name, request.query_params)
-            lever.pull(run, step, request.data, by=member_of(request))
-            left = Run.objects.for_list().filter(pk=run.pk).first()
+            step = None if name is None else named_step(run, name, request.query_params)
+            found = lever.pull(run, step, request.data, by=member_of(request))
+            left = Run.objects.for_list().filter(pk=(found if isinstance(found, Run) else run).pk).first()
             return Response(detail_of(left)) if left else Response(status=status.HTTP_204_NO_CONTENT)
 
     return LeverView
@@ -87,5 +104,4 @@ def routes() -> list[URLPattern]:
     return [
         path(f"{places[lever.of]}/{lever.name}/", door(lever).as_view(), name=f"{lever.of}-{lever.name}")
         for lever in LEVERS
-        if lever.name not in NAMED_ALREADY
     ]

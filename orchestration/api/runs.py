@@ -1,4 +1,4 @@
-"""Runs: start, look, cancel; resolve an uncertain step; the events, as pages or as a stream."""
+"""Runs: start, look; the events, as pages or as a stream."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +18,6 @@ from accounts.pages import NewestFirst
 from accounts.permissions import roles
 from approvals.models import Request as Question
 from orchestration.api.words import AnyJSON, Strict
-from orchestration.engine import answers, pins
 from orchestration.idempotency import start_many_once, start_once
 from orchestration.labels import counts_of, having, labels_of
 from orchestration.models import Event, Payload, Run, Step
@@ -272,59 +271,6 @@ class RunView(APIView):
 
     @extend_schema(responses=RunDetail)
     def get(self, request: Request, public_id: str) -> Response:
-        return Response(detail_of(visible_run(request, public_id)))
-
-
-class CancelView(APIView):
-    permission_classes = [roles(Role.OPERATOR)]
-
-    class Input(Strict):
-        reason = serializers.CharField(max_length=2_000, allow_blank=True, default="")
-
-    @extend_schema(request=Input, responses={200: RunDetail, 409: OpenApiResponse(description="The run has ended.")})
-    def post(self, request: Request, public_id: str) -> Response:
-        """Cancel a run. Calls under way may end, nothing more starts. Again while it is canceling: the same."""
-        words = self.Input(data=request.data)
-        words.is_valid(raise_exception=True)
-        run = visible_run(request, public_id)
-        answers.cancel(run, by=member_of(request), reason=words.validated_data["reason"])
-        return Response(detail_of(visible_run(request, public_id)))
-
-
-class PinView(APIView):
-    permission_classes = [roles(Role.OPERATOR)]
-
-    class Input(Strict):
-        reason = serializers.CharField(max_length=2_000)
-
-    @extend_schema(request=Input, responses={200: RunDetail, 409: OpenApiResponse(description="It is so already.")})
-    def post(self, request: Request, public_id: str, verb: str) -> Response:
-        """Keep a run, with those it started and that started it, however old it gets; or do not keep it any more."""
-        words = self.Input(data=request.data)
-        words.is_valid(raise_exception=True)
-        pins.VERBS[verb](visible_run(request, public_id), by=member_of(request), **words.validated_data)
-        return Response(detail_of(visible_run(request, public_id)))
-
-
-class ResolveView(APIView):
-    permission_classes = [roles(Role.OPERATOR)]
-
-    class Input(Strict):
-        outcome = serializers.ChoiceField(choices=["completed", "failed", "again"])
-        output = AnyJSON(required=False, allow_null=True, default=None)
-        reason = serializers.CharField(max_length=2_000, allow_blank=True, default="")
-
-    @extend_schema(
-        request=Input, responses={200: RunDetail, 400: PROBLEM, 409: OpenApiResponse(description="Not uncertain.")}
-    )
-    def post(self, request: Request, public_id: str, name: str) -> Response:
-        """Say what became of an uncertain step: it completed with this output, it failed, or run it again."""
-        words = self.Input(data=request.data)
-        words.is_valid(raise_exception=True)
-        run = visible_run(request, public_id)
-        step = next((step for step in run.newest_steps() if step.name == name), None)
-        step = get_object_or_404(Step, run=run, key=step.key if step else -1)
-        answers.resolve(run, step, by=member_of(request), **words.validated_data)
         return Response(detail_of(visible_run(request, public_id)))
 
 

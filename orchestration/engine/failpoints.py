@@ -32,6 +32,7 @@ POINTS = (
     "forgotten",  # rows of old runs are deleted, their partitions are there yet
     "kept",  # what stays of old partitions is copied, they are not swapped
     "swapped",  # in the transaction that drops the old partitions, before it commits
+    "pulled",  # a lever of a bulk action is pulled, that it was is not written
     "delivered",  # an event from outside is committed, nobody was told
     "matched",  # the waits that it ends know it, their steps have not moved
     "drained",  # all is handed back, the lease is not given up

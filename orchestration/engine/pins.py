@@ -10,7 +10,7 @@ from orchestration.exceptions import NotPinned, Pinned
 from orchestration.models import Run
 
 
-def pin(run: Run, *, by: Member, reason: str) -> None:
+def pin(run: Run, *, by: Member | None, reason: str) -> None:
     """Raises Pinned if it is already."""
     with transaction.atomic():
         value("select pg_advisory_xact_lock_shared(hashtext('engine_pins'))::text")  # retention looks at whole families
@@ -19,7 +19,7 @@ def pin(run: Run, *, by: Member, reason: str) -> None:
         _record(run, by, "run.pin", reason)
 
 
-def unpin(run: Run, *, by: Member, reason: str) -> None:
+def unpin(run: Run, *, by: Member | None, reason: str) -> None:
     """Raises NotPinned."""
     with transaction.atomic():
         if not Run.objects.filter(pk=run.pk, pinned_at__isnull=False).update(pinned_at=None):
@@ -27,9 +27,6 @@ def unpin(run: Run, *, by: Member, reason: str) -> None:
         _record(run, by, "run.unpin", reason)
 
 
-VERBS = {"pin": pin, "unpin": unpin}
-
-
-def _record(run: Run, by: Member, action: str, reason: str) -> None:
+def _record(run: Run, by: Member | None, action: str, reason: str) -> None:
     data = {"reason": reason}
     audit.record(organization=run.organization, actor=by, action=action, target=run.public_id, data=data)

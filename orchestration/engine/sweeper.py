@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers, children, deadlines, failpoints, mail, schedules, slots
+from orchestration.engine import answers, bulk, children, deadlines, failpoints, mail, schedules, slots
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ ERRANDS: dict[str, Callable[[], int]] = {
     "schedules": schedules.start_due,
     "events": mail.match,
     "overdue": deadlines.stop_overdue,
+    "bulk": bulk.work,
     "limits": slots.tend,
 }
 UNKNOWN: dict[str, Any] = {

@@ -3,29 +3,24 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from django import forms
-from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from accounts.authentication import member_of
-from accounts.json_values import unstorable
 from accounts.models import Role
 from accounts.permissions import page
 from approvals.models import Request
 from orchestration.curl import commands_of
-from orchestration.engine import answers
-from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded
 from orchestration.explain import sentences
 from orchestration.models import Event, Run, Step
 from orchestration.reasons.sources import why
 from orchestration.relatives import moved_relatives
 from orchestration.run_rows import RunRows, values_of_run, values_of_step
 from orchestration.step_lines import KINDS_OF_ERROR, Lines, conversation_of, most_telling, tries_of
+from orchestration.views.levers import offers
 from ui.addresses import whole_number
-from ui.schema_forms import ABSENT, JsonField
 
 SHOWN_EVENTS = 200
 VIEWS = {"": "Graph and time", "graph": "Graph", "table": "Table"}
@@ -36,7 +31,6 @@ TABS = {
     "payload": ("Payload", "pages:run-payload"),
     "related": ("Related", "pages:run-related"),
 }
-LONGEST_REASON = 2_000
 
 
 def rows_of(request: HttpRequest, public_id: str) -> RunRows:
@@ -60,6 +54,7 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
         "waits_for": next((step.waits_for for step in rows.steps if step.status == Step.Status.WAITING), None),
         "tabs": _tabs(run, tab),
         "to_decide": None if run.has_ended else _to_decide(rows, member),
+        "offers": offers(member, run),
         "may_operate": member.has_role(Role.OPERATOR),
         "topic": "organization" if tab == "related" else f"run:{run.public_id}",  # its relatives move without it
         "part_url": f"{reverse('pages:run-part', args=[run.public_id])}?{urlencode(words)}",
@@ -94,7 +89,6 @@ def overview(
     rows: RunRows,
     *,
     chosen: Step | None = None,
-    resolving: "ResolveForm | None" = None,
     status: int = 200,
 ) -> HttpResponse:
     view = request.GET.get("view", "")
@@ -116,10 +110,9 @@ def overview(
         "graph": lines.graph() if lines.shows_graph else None,
         "timeline": timeline,
         "has_chosen": chosen is not None,
-        "resolving": resolving,
     }
     if selected is not None:
-        context |= panel(request, rows, selected, resolving)
+        context |= panel(request, rows, selected)
     return render(request, "orchestration/run.html", context, status=status)
 
 
@@ -129,13 +122,12 @@ def chosen_step(request: HttpRequest, rows: RunRows) -> Step | None:
     return rows.named(name, whole_number(request.GET.get("round", ""))) if name else None
 
 
-def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveForm | None" = None) -> dict[str, Any]:
+def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
     """All of one step."""
     events = rows.events_of([step.key])
     asked = rows.question_of(step) if step.kind == "approval" else None
     values = values_of_step(step)
     version = rows.agent_versions.get(step.agent_version_id or 0)
-    is_open = step.status == Step.Status.UNCERTAIN and member_of(request).has_role(Role.OPERATOR)
     return {
         "step": step,
         "step_name": step.name if step.index is None else f"{step.name} {step.index}",
@@ -153,7 +145,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step, resolving: "ResolveFo
         "reason": next((said["reason"] for event in reversed(events) if (said := event.data or {}).get("reason")), ""),
         "commands": commands_of(request, rows.run, step, may_start=member_of(request).has_role(Role.OPERATOR)),
         "kind_of_error": KINDS_OF_ERROR.get((step.error or {}).get("class", "")),
-        "resolving": (resolving or ResolveForm()) if is_open else None,
+        "step_offers": offers(member_of(request), rows.run, step) if step in rows.steps and not step.undoes else None,
     }
 
 
@@ -220,83 +212,3 @@ def _moved(rows: RunRows, after: int) -> tuple[set[int], bool]:
     names = {step.name for step in rows.all_steps if step.key in keys}
     waiting = {name for name, needs in rows.needs.items() if names.intersection(needs)}
     return keys | {step.key for step in rows.steps if step.name in waiting}, False
-
-
-# --- what people do
-
-
-class ReasonForm(forms.Form):
-    reason = forms.CharField(max_length=LONGEST_REASON, required=False, strip=True)
-
-
-@require_POST
-@page(Role.OPERATOR)
-def cancel(request: HttpRequest, public_id: str) -> HttpResponse:
-    rows = rows_of(request, public_id)
-    form = ReasonForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, f"Not canceled: the reason has more than {LONGEST_REASON} signs.")
-        return overview(request, rows, status=400)
-    try:
-        status = answers.cancel(rows.run, by=member_of(request), reason=form.cleaned_data["reason"])
-    except RunEnded as exc:
-        messages.error(request, str(exc))
-        return overview(request, rows_of(request, public_id), status=exc.status)
-    words = "Canceled." if status == Run.Status.CANCELED else "Canceling: calls under way may end, nothing new starts."
-    messages.success(request, words)
-    return redirect("pages:run", public_id)
-
-
-class ResolveForm(forms.Form):
-    """What became of a step of which the engine does not know."""
-
-    outcome = forms.ChoiceField(
-        label="What became of it?",
-        choices=[
-            ("completed", "It happened, with the output below"),
-            ("failed", "It did not happen, or went wrong: the step failed"),
-            ("again", "It did not happen: run it again"),
-        ],
-        widget=forms.RadioSelect,
-    )
-    output = JsonField(
-        label="Output as JSON",
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 4, "class": "mono", "spellcheck": "false", "autocomplete": "off"}),
-    )
-    reason = forms.CharField(
-        label="How do you know?", max_length=LONGEST_REASON, widget=forms.Textarea(attrs={"rows": 2})
-    )
-
-    def clean_output(self) -> Any:
-        value = self.cleaned_data["output"]
-        value = None if value is ABSENT else value
-        if problem := unstorable(value):
-            raise forms.ValidationError(problem)
-        return value
-
-
-@require_POST
-@page(Role.OPERATOR)
-def resolve(request: HttpRequest, public_id: str, name: str) -> HttpResponse:
-    rows = rows_of(request, public_id)
-    chosen = rows.named(name)
-    if chosen is None:
-        raise Http404("There is no such step in this run.")
-    step = Step.objects.get(run_id=rows.run.pk, key=chosen.key)
-    form = ResolveForm(request.POST)
-    refused = 400
-    if form.is_valid():
-        words = form.cleaned_data
-        try:
-            answers.resolve(rows.run, step, by=member_of(request), **words)
-            messages.success(request, f"{name}: taken up.")
-            return redirect(f"{reverse('pages:run', args=[public_id])}?{urlencode({'step': name})}")
-        except InvalidInput as exc:
-            for error in exc.errors:
-                form.add_error("output", f"{error['pointer'].removeprefix('/output')} {error['message']}".strip())
-        except NotUncertain as exc:
-            refused = exc.status
-            messages.error(request, str(exc))
-    rows = rows_of(request, public_id)
-    return overview(request, rows, chosen=rows.named(name), resolving=form, status=refused)

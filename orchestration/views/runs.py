@@ -23,6 +23,7 @@ from orchestration.run_lists import (
     older_than,
     rows_of,
 )
+from orchestration.views.bulk import levers_for
 from ui.arrivals import arrived, told
 
 MOST_CHOICES = 500
@@ -57,6 +58,8 @@ def run_list(request: HttpRequest) -> HttpResponse:
             "older_url": f"{here}?{filters.query(older=shown[-1].public_id)}" if len(found) > SHOWN else "",
             "newest_url": f"{here}?{filters.query()}" if older else "",
             "part_url": _part_url(filters, found, is_newest=not older),
+            "bulk_levers": levers_for(member),
+            "bulk_query": filters.query(),
             "may_start": member.has_role(Role.OPERATOR),
             "searched": SEARCHED,
         },

@@ -89,6 +89,19 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// --- menus close by themselves
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && event.target.closest("details.menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
 // --- a form is sent once, however often its button is pressed; the back button gives it back
 document.addEventListener("submit", (event) => {
   const form = event.target;

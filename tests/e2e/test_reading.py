@@ -130,7 +130,7 @@ def test_the_palette_acts_by_keyboard(window, sign_in, begin):
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.wait_for_url(f"**/runs/{run}/")
     act("cancel")
-    expect(page.get_by_role("dialog", name="Cancel this run")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Cancel: kpi-tracking")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("Control+k")
     expect(palette.get_by_role("button", name=f"Copy id {run}")).to_be_visible()

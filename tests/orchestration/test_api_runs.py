@@ -132,8 +132,9 @@ def test_roles_and_scopes(client_of, members, echoes):
     made = start(client_of(members.operator, "run"))
     assert made.status_code == 201
     assert client_of(members.viewer).get(API).json()["results"][0]["id"] == made.json()["id"]
-    assert client_of(members.viewer).post(f"{API}{made.json()['id']}/cancel/").status_code == 403
-    assert client_of(members.admin).post(f"{API}{made.json()['id']}/cancel/").status_code == 200
+    cancel = f"{API}{made.json()['id']}/cancel/"
+    assert client_of(members.viewer).post(cancel, {"reason": "r"}, format="json").status_code == 403
+    assert client_of(members.admin).post(cancel, {"reason": "r"}, format="json").status_code == 200
 
 
 def test_another_organization_sees_nothing(operator, client_of, echoes):
@@ -271,7 +272,7 @@ def uncertain(begin):
 
 
 def resolve(client, run, **body):
-    return client.post(f"{API}{run.public_id}/steps/s/resolve/", body, format="json")
+    return client.post(f"{API}{run.public_id}/steps/s/resolve/", {"reason": "I asked them", **body}, format="json")
 
 
 def test_an_uncertain_step_is_resolved_once(operator, uncertain):

@@ -148,7 +148,7 @@ def test_a_run_is_deleted_on_a_page_that_says_what_goes(begin, client, members):
     client.force_login(members.admin.user)
     url = f"/runs/{run.public_id}/delete/"
     page = client.get(url).content.decode()
-    assert "<dt>Steps</dt><dd>1</dd>" in page
+    assert "<bdi>Steps: 1.</bdi>" in page
     digest = keeping.deletion_of(run).digest
     assert digest in page
     rows("insert into orchestration_event (run_id, seq, type) values (%s, 99, 'step.late_result')", [run.pk])

@@ -10,7 +10,7 @@ from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.connection import rows
 from orchestration.engine.levers import by_hand, keeping, pausing, retrying
-from orchestration.exceptions import InvalidInput, NotUncertain, Refused, RunEnded
+from orchestration.exceptions import InvalidInput, NotPinned, NotUncertain, Pinned, Refused, RunEnded
 from orchestration.levers import LEVERS
 from orchestration.models import Event, Run, Step
 from tests.harness import assert_sound, claim, end, make_worker, race, until
@@ -26,8 +26,10 @@ GIVEN = {
     "deadline": {"deadline_at": "2040-01-01T00:00:00+00:00"},
     "output": {"output": {"value": 1}},
     "resolve": {"outcome": "failed"},
+    "due": {"deadline_at": "2040-01-01T00:00:00+00:00", "then": "abort"},
+    "reviewers": {"policy": "finance"},
 }
-REFUSALS = (Refused, RunEnded, NotUncertain, InvalidInput)
+REFUSALS = (Refused, RunEnded, NotUncertain, NotPinned, Pinned, InvalidInput)
 
 
 def by_name(run):

@@ -1,0 +1,121 @@
+"""What a lever would do to a run, line by line, before it is pulled."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from approvals.models import Policy
+from orchestration.engine.connection import rows
+from orchestration.engine.levers.asking import question_of
+from orchestration.engine.levers.keeping import deletion_of
+from orchestration.engine.levers.pausing import BELOW
+from orchestration.models import Run, Step
+from orchestration.run_rows import outline_of
+
+SHOWN = 20  # names in a line
+
+
+def cancel(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
+    asked = run.steps.filter(status=Step.Status.WAITING, waits_for="approval").count()
+    found = [*_under_way(run), _counted(asked, "open question is", "open questions are", "withdrawn")]
+    return [line for line in (*found, _below(run, "canceled")) if line]
+
+
+def pause(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
+    return [line for line in (*_under_way(run), _below(run, "paused")) if line]
+
+
+def retry(run: Run, step: Step | None, given: Mapping[str, Any]) -> list[str]:
+    newest = _newest(run)
+    failed = [name for name, status in newest.items() if name and status == Step.Status.FAILED]
+    names = [step.name] if step else given.get("steps") or failed
+    again = [
+        name
+        for name in behind(run, names)
+        if newest.get(name) in (Step.Status.FAILED, Step.Status.SKIPPED) and name not in names
+    ]
+    return [line for line in (_named("Tried again", names), _named("And what was left for them", again)) if line]
+
+
+def skip(run: Run, step: Step, given: Mapping[str, Any]) -> list[str]:
+    line = _named("Steps behind it", behind(run, [step.name]))
+    asks = step.status == Step.Status.WAITING and step.waits_for == "approval"
+    return [each for each in (line, "Its question is withdrawn." if asks else "") if each]
+
+
+def output(run: Run, step: Step, given: Mapping[str, Any]) -> list[str]:
+    line = _named("Steps that may go on with it", behind(run, [step.name]))
+    return [line] if line else []
+
+
+def priority(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
+    return [f"It is {run.priority} now."]
+
+
+def deadline(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
+    if run.deadline_at is None:
+        return ["It has none now."]
+    return [f"It is {_when(run.deadline_at)} now."]
+
+
+def asked(run: Run, step: Step, given: Mapping[str, Any]) -> list[str]:
+    question = question_of(step)
+    if question is None:
+        return []
+    due = f"Due {_when(question.deadline_at)}, then {question.deadline_choice}." if question.deadline_at else "Not due."
+    answers = f"Its answers: {', '.join(question.choices)}."
+    policies = Policy.objects.filter(organization_id=run.organization_id).values_list("slug", flat=True)
+    asks = f"Asked are those of {question.policy.slug}; policies here: {', '.join(policies[:SHOWN])}."
+    return [due, answers, asks]
+
+
+def delete(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
+    found = deletion_of(run)
+    takes = [f"{what.capitalize()}: {count}." for what, count in found.takes.items()]
+    return [*takes, *(f"What stays, as evidence: {count} {what}." for what, count in found.keeps.items())]
+
+
+def some_failed(run: Run) -> bool:
+    """Whether a step of any round has: the newest are looked for when it is pulled."""
+    return run.steps.filter(status=Step.Status.FAILED, head=None, undoes=None).exclude(kind="start").exists()
+
+
+def behind(run: Run, names: Collection[str]) -> list[str]:
+    """The steps that need these, at once or through others, in the definition's order."""
+    found = set(names)
+    steps = [step for _, step in sorted(outline_of(run.definition_version_id).steps.items())]
+    while more := {step.name for step in steps if step.name not in found and found.intersection(step.needs)}:
+        found |= more
+    return [step.name for step in steps if step.name in found and step.name not in names]
+
+
+def _newest(run: Run) -> dict[str, str]:
+    """Statuses of the newest rounds, by name; "" is the run's own output."""
+    found = run.steps.filter(head=None, undoes=None).exclude(kind="start").order_by("position", "-key")
+    return dict(found.distinct("position").values_list("name", "status"))
+
+
+def _under_way(run: Run) -> list[str]:
+    calls = run.steps.filter(status=Step.Status.RUNNING).count()
+    return [f"{calls} call{'s' * (calls != 1)} under way may end."] if calls else []
+
+
+def _below(run: Run, becomes: str) -> str:
+    return _counted(len(rows(BELOW, [run.pk])), "run that it started is", "runs that it started are", becomes)
+
+
+def _counted(count: int, one: str, many: str, becomes: str) -> str:
+    return f"{count} {one if count == 1 else many} {becomes}." if count else ""
+
+
+def _when(at: datetime) -> str:
+    return date_format(timezone.localtime(at), "j M Y H:i T")
+
+
+def _named(words: str, names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:SHOWN])
+    left = len(names) - SHOWN
+    return f"{words}: {shown}{f' and {left} more' if left > 0 else ''}." if names else ""

@@ -1,0 +1,113 @@
+"""One lever at many runs: what it would do, and how far it is."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.authentication import member_of
+from accounts.models import Member, Role
+from accounts.permissions import page
+from orchestration.engine import bulk
+from orchestration.exceptions import InvalidInput, OrchestrationError, Refused
+from orchestration.levers import Lever
+from orchestration.models import Bulk, BulkItem, Run
+from orchestration.views.levers import LeverForm
+
+SHOWN = 200
+
+
+def levers_for(member: Member) -> list[Lever]:
+    return [lever for lever in bulk.LEVERS.values() if member.has_role(lever.role)]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Role.OPERATOR, reading=True)
+def new(request: HttpRequest, name: str) -> HttpResponse:
+    """`ids`, or the words of the address of the list of runs: which. A POST does what was shown, or shows it anew."""
+    member = member_of(request)
+    lever = bulk.LEVERS.get(name)
+    if lever is None:
+        raise Http404("There is no such lever.")
+    if not member.has_role(lever.role):
+        raise PermissionDenied(f"This needs the role {lever.role}.")
+    ids = request.GET.get("ids")
+    chosen = bulk.Chosen(request.GET.urlencode(), None if ids is None else ids.split(","))
+    form = LeverForm(lever, request.POST or None)
+    status = 200
+    if request.method == "POST" and not form.is_valid():
+        status = 400
+    elif request.method == "POST":
+        given = form.value()
+        try:
+            begun = bulk.begin(
+                lever, chosen, given, reason=given.pop("reason"), digest=request.POST.get("digest", ""), by=member
+            )
+            return redirect("pages:runs-action", begun.public_id)
+        except InvalidInput as exc:
+            form.add_findings((error["pointer"], error["message"]) for error in exc.errors)
+            status = exc.status
+        except OrchestrationError as exc:
+            form.add_error(None, str(exc))
+            status = exc.status
+    return _asking(request, lever, chosen, form, status)
+
+
+def _asking(request: HttpRequest, lever: Lever, chosen: bulk.Chosen, form: LeverForm, status: int) -> HttpResponse:
+    context: dict[str, Any] = {
+        "lever": lever,
+        "form": form,
+        "action": request.get_full_path(),
+        "back": f"{reverse('pages:runs')}?{urlencode([pair for pair in request.GET.items() if pair[0] != 'ids'])}",
+        "shown": SHOWN,
+    }
+    try:
+        found = bulk.look(lever, chosen, _given(form), by=member_of(request))
+        context |= {"look": found, "refused": found.refused[:SHOWN], "able": _able(found)}
+    except InvalidInput as exc:
+        context["problems"] = [error["message"] for error in exc.errors]
+        status = max(status, exc.status)
+    except Refused as exc:
+        context["problems"] = [str(exc)]
+        status = max(status, exc.status)
+    return render(request, "orchestration/bulk_new.html", context, status=status)
+
+
+def _given(form: LeverForm) -> dict[str, Any]:
+    return {name: value for name, value in form.given_so_far().items() if name != "reason"} if form.is_bound else {}
+
+
+def _able(found: bulk.Look) -> list[Run]:
+    return [run for run in found.runs if run.pk not in found.refusals][:SHOWN]
+
+
+@require_safe
+@page()
+def action(request: HttpRequest, public_id: str) -> HttpResponse:
+    return render(request, "orchestration/bulk.html", _far(request, public_id))
+
+
+@require_safe
+@page()
+def action_part(request: HttpRequest, public_id: str) -> HttpResponse:
+    """How far it is by now."""
+    return render(request, "orchestration/_bulk_part.html", _far(request, public_id))
+
+
+def _far(request: HttpRequest, public_id: str) -> dict[str, Any]:
+    rows = Bulk.objects.filter(organization=member_of(request).organization).select_related("by__user")
+    found = get_object_or_404(rows, public_id=public_id)
+    counts = {status: found.items.filter(status=status).count() for status in BulkItem.Status.values}
+    items = list(found.items.exclude(status=BulkItem.Status.OPEN).order_by("-status", "run_id")[:SHOWN])
+    runs = Run.objects.for_list().without_values().in_bulk([item.run_id for item in items])
+    return {
+        "bulk": found,
+        "lever": bulk.LEVERS.get(found.action),
+        "counts": counts,
+        "items": [(item, runs.get(item.run_id)) for item in items],
+        "shown": SHOWN,
+    }

@@ -1,0 +1,174 @@
+"""One lever at many runs: looked at, done once to each, told run by run; by the API, the page and a command."""
+
+import io
+import re
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.urls import reverse
+
+from accounts.models import AuditEntry
+from orchestration.engine import bulk
+from orchestration.engine.levers import pausing
+from orchestration.models import Bulk, Run
+from tests.factories import MemberFactory
+
+ONE = "  a: {agent: echo}\n"
+
+
+@pytest.fixture
+def three(begin):
+    """Two that can be paused, and one that is."""
+    runs = [begin(ONE) for _ in range(3)]
+    pausing.pause(runs[2], by=None, reason="before")
+    return runs
+
+
+def statuses(runs):
+    return [Run.objects.get(pk=run.pk).status for run in runs]
+
+
+def ask(client, **words):
+    return client.post(reverse("runs-actions"), {"action": "pause", "filter": {}, **words}, format="json")
+
+
+def told(client, public_id):
+    return client.get(reverse("runs-action", args=[public_id])).json()
+
+
+def test_it_is_looked_at_done_and_told_run_by_run(operator, three):
+    looked = ask(operator).json()
+    assert (looked["total"], looked["able"]) == (3, 2)
+    (refused,) = looked["refused"]
+    assert (refused["run"], refused["words"].startswith("The run is paused; ")) == (three[2].public_id, True)
+    assert statuses(three) == ["running", "running", "paused"]
+    begun = ask(operator, digest=looked["digest"], reason="month end")
+    assert (begun.status_code, begun.json()["done"], begun.json()["total"]) == (202, 1, 3)
+    assert bulk.work() == 2
+    assert statuses(three) == ["paused"] * 3
+    found = told(operator, begun.json()["id"])
+    assert (found["done"], found["ended_at"] is not None) == (3, True)
+    assert [each["status"] for each in found["results"]] == ["done", "done", "refused"]
+    assert AuditEntry.objects.filter(action="run.pause", data__bulk=found["id"], data__reason="month end").count() == 2
+    assert AuditEntry.objects.get(action="runs.act").target == found["id"]
+    assert bulk.work() == 0
+
+
+def test_a_look_that_went_stale_is_refused_and_nothing_is_done(operator, three, begin):
+    digest = ask(operator).json()["digest"]
+    pausing.pause(three[0], by=None, reason="meanwhile")
+    refused = ask(operator, digest=digest, reason="so")
+    assert (refused.status_code, "look at it again" in refused.json()["detail"]) == (409, True)
+    digest = ask(operator).json()["digest"]
+    begin(ONE)
+    assert ask(operator, digest=digest, reason="so").status_code == 409
+    assert ask(operator, digest="x", reason="so").status_code == 409
+    assert not Bulk.objects.exists()
+
+
+def test_what_cannot_be_understood_chooses_nothing(operator, viewer, client_of, three, settings, members):
+    for words in (
+        {"filter": {"status": "nonsense"}},
+        {"ids": ["run_none"], "filter": None},
+        {"ids": [three[0].public_id]},
+        {"action": "delete"},
+        {"action": "skip"},
+        {"given": 1},
+        {"given": {"no": 1}, "digest": "x", "reason": "so"},
+        {"digest": "x", "reason": " "},
+    ):
+        answer = ask(operator, **words)
+        assert answer.status_code == 400, words
+        assert answer.json()["errors"], words
+    settings.BULK_MOST_RUNS = 2
+    refused = ask(operator)
+    assert (refused.status_code, "More than 2 runs" in refused.json()["detail"]) == (409, True)
+    assert ask(viewer).status_code == 403
+    assert ask(client_of(members.operator, "read")).status_code == 403
+    stranger = client_of(MemberFactory(roles=["operator"]))
+    assert ask(stranger).json()["total"] == 0
+    assert not Bulk.objects.exists()
+
+
+def begun(operator, runs, **words):
+    chosen = {"ids": [run.public_id for run in runs]}
+    answer = operator.post(reverse("runs-actions"), {"action": "cancel", **chosen, **words}, format="json").json()
+    words |= {"digest": answer["digest"], "reason": "so"}
+    return operator.post(reverse("runs-actions"), {"action": "cancel", **chosen, **words}, format="json").json()["id"]
+
+
+def test_what_was_pulled_before_a_worker_died_is_not_pulled_again(operator, three, monkeypatch):
+    public_id = begun(operator, three[:2])
+
+    class Dead(BaseException):
+        pass
+
+    def die(point):
+        if point == "pulled":
+            raise Dead
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestration.engine.failpoints.reach", die)
+        with pytest.raises(Dead):
+            bulk.work()
+    assert [each["status"] for each in told(operator, public_id)["results"]] == ["open", "open"]
+    assert statuses(three[:2]) == ["canceled", "running"]
+    assert bulk.work() == 2
+    assert [(each["status"], each["words"]) for each in told(operator, public_id)["results"]] == [("done", "")] * 2
+    assert AuditEntry.objects.filter(action="run.cancel").count() == 2
+
+
+def test_who_may_no_longer_do_it_does_nothing_more(operator, three, members):
+    public_id = begun(operator, three)
+    members.operator.roles = ["viewer"]
+    members.operator.save()
+    bulk.work()
+    assert {each["status"] for each in told(operator, public_id)["results"]} == {"refused"}
+    assert "canceled" not in statuses(three)
+
+
+def test_it_is_done_on_a_page(client, members, three):
+    client.force_login(members.operator.user)
+    listed = client.get("/runs/?status=open").content.decode()
+    assert "/runs/act/pause/?status=open" in listed
+    page = client.get("/runs/act/pause/?status=open").content.decode()
+    assert "It can be done to 2 of 3." in page
+    digest = re.search(r'name="digest" value="(\w+)"', page)[1]
+    assert client.post("/runs/act/pause/?status=open", {"digest": digest, "reason": ""}).status_code == 400
+    stale = client.post("/runs/act/pause/?status=open", {"digest": "x", "reason": "so"})
+    assert (stale.status_code, "look at it again" in stale.content.decode()) == (409, True)
+    done = client.post("/runs/act/pause/?status=open", {"digest": digest, "reason": "so"})
+    assert done.status_code == 302
+    assert "1 of 3" in client.get(done["Location"]).content.decode()
+    bulk.work()
+    assert "3 of 3" in client.get(f"{done['Location']}part/").content.decode()
+    assert statuses(three) == ["paused"] * 3
+    assert client.get("/runs/act/pause/?status=nonsense").status_code == 400
+    client.force_login(members.viewer.user)
+    assert "/runs/act/" not in client.get("/runs/").content.decode()
+    assert client.get("/runs/act/pause/").status_code == 403
+
+
+def test_it_is_done_by_command(members, three):
+    def command(*words):
+        out = io.StringIO()
+        call_command("runs", "pause", "--filter", "status=open", "--as", members.operator.name, *words, stdout=out)
+        return out.getvalue()
+
+    looked = command("--reason", "so")
+    assert "It can be done to 2 of 3 runs." in looked
+    assert statuses(three) == ["running", "running", "paused"]
+    with pytest.raises(CommandError, match="look at it again"):
+        command("--reason", "so", "--yes", "x")
+    assert Bulk.objects.get(public_id=command("--reason", "so", "--yes", looked.split()[-1]).strip()).total == 3
+
+
+def test_the_admin_leads_to_the_page_with_those_selected(client, members, three):
+    members.admin.user.is_staff = True
+    members.admin.user.save()
+    client.force_login(members.admin.user)
+    sent = {"action": "act_cancel", "_selected_action": [run.pk for run in three[:2]]}
+    answer = client.post(reverse("admin:orchestration_run_changelist"), sent)
+    page = client.get(answer["Location"]).content.decode()
+    assert "It can be done to 2 of 2." in page
