@@ -36,6 +36,7 @@ class Outline(NamedTuple):
 
     digest: str
     steps: dict[int, StepOutline]  # by position
+    messages: dict[str, Any]  # the schema of each
 
 
 @lru_cache(maxsize=512)
@@ -52,6 +53,7 @@ def outline_of(version: int) -> Outline:
             )
             for step in plan["steps"]
         },
+        {name: message["schema"] for name, message in plan.get("messages", {}).items()},
     )
 
 

@@ -1,6 +1,17 @@
 from django.urls import path, re_path
 
-from orchestration.api import bulk, definition_sets, definitions, deliverables, levers, logs, mail, runs, schedules
+from orchestration.api import (
+    bulk,
+    definition_sets,
+    definitions,
+    deliverables,
+    levers,
+    logs,
+    mail,
+    messages,
+    runs,
+    schedules,
+)
 from orchestration.feeds.views import events
 
 urlpatterns = [
@@ -11,6 +22,7 @@ urlpatterns = [
     path("runs/actions/<str:public_id>/", bulk.ActionView.as_view(), name="runs-action"),
     path("runs/<str:public_id>/", runs.RunView.as_view(), name="run"),
     path("runs/<str:public_id>/logs/", logs.LogsView.as_view(), name="run-logs"),
+    path("runs/<str:public_id>/messages/", messages.MessagesView.as_view(), name="run-messages"),
     re_path(r"^runs/(?P<public_id>[^/]+)/events/?$", events, name="events"),
     path("runs/<str:public_id>/deletion/", levers.DeletionView.as_view(), name="run-deletion"),
     *levers.routes(),

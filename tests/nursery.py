@@ -18,7 +18,7 @@ from django.conf import settings  # noqa: E402
 from accounts.models import Member, Organization  # noqa: E402
 from approvals.models import Request  # noqa: E402
 from config.chaos.askew import set_askew  # noqa: E402
-from orchestration.engine import answers, mail, process, retention  # noqa: E402
+from orchestration.engine import answers, mail, messages, process, retention  # noqa: E402
 from orchestration.models import Run, Step  # noqa: E402
 from tests import failures  # noqa: E402
 
@@ -55,6 +55,11 @@ def deliver(organization, name, data):
     mail.deliver(organization=to, name=name, key="", data=data, sender_id="s", by=None)
 
 
+def send(run, name, data, by):
+    by = Member.objects.get(pk=by)
+    messages.send(Run.objects.get(pk=run), name=name, data=data, sender_id="s", by=by)
+
+
 DEEDS = {
     "work": work,
     "cancel": cancel,
@@ -62,6 +67,7 @@ DEEDS = {
     "resolve": resolve,
     "retain": retain,
     "deliver": deliver,
+    "send": send,
 }
 
 

@@ -34,6 +34,7 @@ POINTS = (
     "swapped",  # in the transaction that drops the old partitions, before it commits
     "pulled",  # a lever of a bulk action is pulled, that it was is not written
     "delivered",  # an event from outside is committed, nobody was told
+    "keeping",  # in the transaction that keeps a message to a run, before it commits
     "matched",  # the waits that it ends know it, their steps have not moved
     "drained",  # all is handed back, the lease is not given up
 )

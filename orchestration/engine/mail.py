@@ -21,18 +21,23 @@ def deliver(
     *, organization: Organization, name: str, key: str, data: Any, sender_id: str | None, by: Member | None
 ) -> tuple[OutsideEvent, bool]:
     """The event, and whether it is new: under the same `sender_id` it counts once. Raises NotRecordable."""
-    text, digest = dump(data), None
+    text = dump(data)
     with transaction.atomic():
-        if len(text) > INLINE_BYTES:
-            digest = hashlib.sha256(text.encode()).digest()
-            store_payloads([(digest, text)])
-        content = text if digest is None and data is not None else None
-        given = [new_public_id("evt"), organization.pk, name, key, content, digest, sender_id, by and by.pk]
+        given = [new_public_id("evt"), organization.pk, name, key, *kept(data, text), sender_id, by and by.pk]
         ((public_id, is_new),) = rows(DELIVER, given)
     failpoints.reach("delivered")
     if is_new:
         hints.work(hints.ANSWERS)
     return OutsideEvent.objects.get(public_id=public_id), is_new
+
+
+def kept(data: Any, text: str) -> tuple[str | None, bytes | None]:
+    """Its text, or the digest of the row in which it lies now; `text` is its JSON."""
+    if data is None or len(text) <= INLINE_BYTES:
+        return None if data is None else text, None
+    digest = hashlib.sha256(text.encode()).digest()
+    store_payloads([(digest, text)])
+    return None, digest
 
 
 def match() -> int:

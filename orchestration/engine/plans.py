@@ -60,6 +60,18 @@ class Wait:
         self.timeout: float | None = spec.get("timeout")
 
 
+class Message:
+    """What a run takes, on which condition, and what its sender is told."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self.schema = spec["schema"]
+        self.check = Check(self.schema)
+        self.typing = Typing(self.schema)
+        self.condition = None if spec["if"] is None else compile_condition(spec["if"])
+        self.reply = template(spec["reply"])
+        self.reads: list[str] = spec["reads"]
+
+
 class Plan:
     def __init__(self, version: DefinitionVersion) -> None:
         plan = version.plan
@@ -73,6 +85,7 @@ class Plan:
         self.steps = {step["key"]: StepPlan(step, self.position_of) for step in plan["steps"]}
         self.output = template(plan["output"])
         self.at_start = AtStart(plan, self.typing)
+        self.messages = {name: Message(spec) for name, spec in plan.get("messages", {}).items()}
         self._input_check = Check(self.input_schema)
         self._output_check = Check(plan.get("output_schema"))
 

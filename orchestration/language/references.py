@@ -93,8 +93,8 @@ def _read(draft: Draft, one: Read, step: str | None, roots: frozenset[str]) -> T
         yield from _field(one, draft.input_schema, 1)
     elif first == "output" and step is not None:
         yield from _field(one, draft.output_schemas.get(step), 1)
-    elif step is not None and first in draft.variables.get(step, ()):
-        yield from _field(one, draft.variables[step][first], 1)
+    elif first in draft.variables.get(step or "", ()):
+        yield from _field(one, draft.variables[step or ""][first], 1)
 
 
 def _step(draft: Draft, one: Read, step: str | None) -> Told:

@@ -32,7 +32,12 @@ class OutsideEvent(models.Model):
             models.UniqueConstraint(
                 fields=("organization", "sender_id"),
                 name="outside_event_once",
-                condition=models.Q(sender_id__isnull=False),
+                condition=models.Q(sender_id__isnull=False, run=None),
+            ),
+            models.UniqueConstraint(
+                fields=("run", "sender_id"),
+                name="message_once",
+                condition=models.Q(sender_id__isnull=False, run__isnull=False),
             ),
         )
         indexes = (

@@ -56,7 +56,7 @@ SCHEMA: Mapping[str, Any] = {
         **LOOKS,
     },
 }
-VERBS = ("answer", "resolve", "cancel", "event")
+VERBS = ("answer", "resolve", "cancel", "event", "message")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from approvals.models import Request
-from orchestration.engine import answers, mail
+from orchestration.engine import answers, mail, messages
 from orchestration.engine.outcomes import load_payload
 from orchestration.levers import LEVERS
 from orchestration.models import Run, Step, subject_of
@@ -141,6 +141,11 @@ class PlayedRun:
     def event(self, name: str, key: str = "", data: Any = None) -> "PlayedRun":
         """Deliver an event from outside."""
         mail.deliver(organization=self.play.organization, name=name, key=key, data=data, sender_id=None, by=None)
+        return self._on()
+
+    def message(self, name: str, data: Any = None, *, by: str = "operator") -> "PlayedRun":
+        """Send a message to the run. It refuses as at every door."""
+        messages.send(self.row, name=name, data=data, sender_id=None, by=self.play.people[by])
         return self._on()
 
     def cancel(self, *, by: str = "operator") -> "PlayedRun":

@@ -14,6 +14,7 @@ from accounts.permissions import page
 from approvals.models import Request
 from orchestration.curl import commands_of
 from orchestration.explain import sentences
+from orchestration.mailbox import came
 from orchestration.models import Event, Run, Step
 from orchestration.reasons.sources import why
 from orchestration.relatives import moved_relatives
@@ -29,6 +30,7 @@ TABS = {
     "log": ("Log", "pages:run-log"),
     "events": ("Events", "pages:run-events"),
     "payload": ("Payload", "pages:run-payload"),
+    "messages": ("Messages", "pages:run-messages"),
     "related": ("Related", "pages:run-related"),
 }
 
@@ -52,7 +54,7 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
         "sentences": sentences(why(rows.facts)),
         "status": rows.told_status,
         "waits_for": next((step.waits_for for step in rows.steps if step.status == Step.Status.WAITING), None),
-        "tabs": _tabs(run, tab),
+        "tabs": _tabs(rows, tab),
         "to_decide": None if run.has_ended else _to_decide(rows, member),
         "offers": offers(member, run),
         "may_operate": member.has_role(Role.OPERATOR),
@@ -61,10 +63,11 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
     }
 
 
-def _tabs(run: Run, here: str) -> list[dict[str, Any]]:
+def _tabs(rows: RunRows, here: str) -> list[dict[str, Any]]:
     return [
-        {"label": label, "url": reverse(url_name, args=[run.public_id]), "is_here": name == here}
+        {"label": label, "url": reverse(url_name, args=[rows.run.public_id]), "is_here": name == here}
         for name, (label, url_name) in TABS.items()
+        if name != "messages" or rows.outline.messages
     ]
 
 
@@ -168,6 +171,8 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
         context |= {"values": values_of_run(rows.run)}
     if tab == "overview":
         context |= _overview_part(request, rows, after)
+    if tab == "messages":
+        context |= {"came": came(rows.run)}
     if tab == "related":
         context |= moved_relatives(rows, request.GET)
     response = render(request, "orchestration/_run_part.html", context)

@@ -59,3 +59,44 @@ def test_the_output_of_a_wait_for_a_time_is_known_to_be_nothing():
     found = compiled("{for: 1h}", "  b: {agent: echo, needs: [w], with: {x: '${{ steps.w.output.amount }}'}}")
     assert [one.rule for one in found.findings] == ["unknown-field"]
     assert compiled("{event: e}", "  b: {agent: echo, needs: [w], with: {x: '${{ steps.w.output.a }}'}}").findings == []
+
+
+TAKES = """messages:
+  bid: {schema: {type: object, properties: {n: {type: integer}}}, if: message.n > 1, reply: {of: 1}}
+  note: {}
+"""
+
+
+def test_messages_are_compiled():
+    found = compiled("{message: bid, timeout: 1h}", TAKES)
+    assert found.findings == []
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    assert found.plan["messages"] == {
+        "bid": {"schema": schema, "if": "message.n > 1", "reply": {"of": 1}, "reads": []},
+        "note": {"schema": None, "if": None, "reply": None, "reads": []},
+    }
+    (step,) = found.plan["steps"]
+    assert step["wait"] == {"first_of": [{"message": "bid"}], "timeout": 3600.0}
+    assert (step["output_schema"], found.plan["level"]) == (schema, 1)
+
+
+@pytest.mark.parametrize(
+    ("messages", "found"),
+    [
+        ("{bid: {}, more: {}}", []),
+        ("{note: {}}", [(3, 23, "unknown-message")]),
+        ("{}", [(3, 23, "unknown-message"), (4, 11, "shape")]),
+        ("{bid: {}, Bid: {}}", [(4, 21, "message")]),
+        ("{bid: {schema: {type: whole}}}", [(4, 33, "message")]),
+        ("{bid: {if: message >}}", [(4, 31, "expression")]),
+        ("{bid: {if: output.a == 1}}", [(4, 22, "unknown-name")]),
+        ("{bid: {if: steps.v.output == 1}}", [(4, 28, "unknown-step")]),
+        ("{bid: {if: message, schema: {type: string}}}", [(4, 22, "condition")]),
+        ("{bid: {reply: '${{ message.n }}', schema: {type: object, properties: {m: {}}}}}", [(4, 38, "unknown-field")]),
+        ("{bid: {check: 1}}", [(4, 18, "unknown-key")]),
+    ],
+)
+def test_what_is_wrong_with_messages_is_found_at_its_place(messages, found):
+    result = compiled("{message: bid}", f"messages: {messages}")
+    assert [(one.line, one.column, one.rule) for one in result.findings] == found
+    assert all(one.message and one.fix for one in result.findings)

@@ -4,10 +4,10 @@ from contextlib import suppress
 
 import pytest
 
-from orchestration.engine import answers, mail
+from orchestration.engine import answers, mail, messages
 from orchestration.engine.connection import rows
 from orchestration.engine.starts import start_version
-from orchestration.exceptions import RunEnded
+from orchestration.exceptions import Refused, RunEnded
 from orchestration.models import Event, EventWait, OutsideEvent, Run, Step
 from tests.harness import assert_all_sound, claim, flush, make_worker, race, sweep
 
@@ -149,3 +149,67 @@ def test_two_sweepers_and_an_event_for_all(committed, save, organization, member
     race(10, take_up, take_up)
     assert {run.status for run in assert_all_sound(runs)} == {"completed"}
     assert not EventWait.objects.exists()
+
+
+# --- messages
+
+MAILBOX = """name: mailbox
+messages: {paid: {if: "steps.w.status != 'failed'"}}
+steps: {w: {wait: {message: paid}}}
+"""
+
+
+class Mailbox(Waits):
+    def open(self, n, **fields):
+        more = {"hears": [{"name": "paid", "key": "", "message": True}], **fields.pop("more", {})}
+        super().open(n, more=more, **fields)
+
+    def send(self, n):
+        """The message, or None if it was refused."""
+        with suppress(Refused):
+            return messages.send(Run.objects.get(pk=self.runs[n]), name="paid", data=n, sender_id=str(n), by=self.by)[0]
+
+    def ended(self):
+        """A message that was kept was taken by a step that has it, or by none."""
+        found = super().ended()
+        heard = dict(Step.objects.filter(name="w").values_list("run_id", "event_id"))
+        for message in OutsideEvent.objects.all():
+            assert (message.taken_key is not None) == (heard[message.run_id] == message.pk)
+        return found
+
+
+@pytest.fixture
+def mailbox(committed, save, organization, members):
+    return Mailbox(save(MAILBOX), organization, members.operator)
+
+
+def test_a_message_against_the_opening_of_its_wait(mailbox):
+    race(ROUNDS, mailbox.open, mailbox.send)
+    assert set(mailbox.ended()) == {"completed"}
+    assert sorted(Step.objects.filter(name="w").values_list("output", flat=True)) == list(range(ROUNDS))
+
+
+def test_a_message_against_its_waits_timeout(mailbox):
+    mailbox.open_all(wake=3600.0, more={"due_as": "failed"})
+
+    def send(n):
+        message = mailbox.send(n)
+        sweep(mailbox.worker)
+        return message
+
+    def time_out(n):
+        rows("update orchestration_step set wake_at = clock_timestamp() where run_id = %s", [mailbox.runs[n]])
+        sweep(mailbox.worker)
+
+    gave = race(ROUNDS, send, time_out)
+    for status, (message, _) in zip(mailbox.ended(), gave, strict=True):
+        assert status == ("failed" if message is None else "completed")
+
+
+def test_a_message_that_is_sent_twice_at_once_against_cancel(mailbox):
+    mailbox.open_all()
+    gave = race(ROUNDS, mailbox.send, mailbox.send, mailbox.cancel)
+    for status, (one, other, _) in zip(mailbox.ended(), gave, strict=True):
+        assert one is None or other is None or one == other
+        assert status == "canceled" or one is not None or other is not None
+    assert OutsideEvent.objects.count() <= ROUNDS

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestration.engine.execution import Execution
 
 LONGEST_KEY = 200
+HEARD = ("event", "message")
 
 
 def begin(execution: "Execution") -> Outcome:
@@ -29,7 +30,7 @@ def begin(execution: "Execution") -> Outcome:
         return execution.finish(Outcome("completed", output=output_of(more.get("event"))))
     wait = execution.step.wait
     conditions = wait.conditions.evaluate(execution.context)
-    hears = [_mailbox(one) for one in conditions if "event" in one]
+    hears = [_mailbox(one) for one in conditions if not one.keys().isdisjoint(HEARD)]
     fields: dict[str, Any] = {"waits_for": "event" if hears else "time", "note": {"for": conditions}}
     becomes = "ready" if execution.step.deliverable else "completed"
     fields |= _timer(conditions, wait.timeout, becomes)
@@ -48,7 +49,9 @@ def output_of(event: int | None) -> Any:
         return OutsideEvent.objects.get(pk=event).content
 
 
-def _mailbox(condition: Mapping[str, Any]) -> dict[str, str]:
+def _mailbox(condition: Mapping[str, Any]) -> dict[str, Any]:
+    if "message" in condition:
+        return {"name": condition["message"], "key": "", "message": True}
     name, key = as_text(condition["event"]), as_text(condition.get("key", ""))
     for what, text in (("event", name), ("key", key)):
         if len(text) > LONGEST_KEY:

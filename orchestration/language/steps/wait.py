@@ -1,16 +1,18 @@
-"""`wait`: for a time, for an event from outside, or for the first of several."""
+"""`wait`: for a time, for an event from outside, for a message to the run, or for the first of several."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..draft import Draft
 from ..durations import seconds_in
+from ..findings import did_you_mean
 from ..nodes import Where
 from ..references import check_template
 from ..times import has_template, time_of
+from ..top.messages import schemas_of
 
-ENDS = ("for", "until", "event", "any")
-KEYS = ("for", "until", "event", "key")
+ENDS = ("for", "until", "event", "message", "any")
+KEYS = ("for", "until", "event", "key", "message")
 
 
 def check(draft: Draft, name: str) -> None:
@@ -26,8 +28,13 @@ def check(draft: Draft, name: str) -> None:
     if "timeout" in wait and {"for", "until"} & wait.keys():
         message = "A wait for a time ends by itself and has no timeout."
         draft.find_key([*at, "timeout"], "wait", message, "Take timeout out.")
-    is_time = all({"for", "until"} & condition.keys() for _, condition in conditions)
-    draft.output_schemas[name] = {"type": "null"} if conditions and is_time else None
+    draft.output_schemas[name] = _output_schema(draft, [condition for _, condition in conditions])
+
+
+def _output_schema(draft: Draft, conditions: list[Mapping[str, Any]]) -> Any:
+    if conditions and all({"for", "until"} & condition.keys() for condition in conditions):
+        return {"type": "null"}
+    return schemas_of(draft).get(str(conditions[0].get("message"))) if len(conditions) == 1 else None
 
 
 def plan(draft: Draft, name: str) -> dict[str, Any]:
@@ -58,6 +65,10 @@ def _check_one(draft: Draft, at: Where, condition: Mapping[str, Any]) -> None:
 def _check_values(draft: Draft, at: Where, condition: Mapping[str, Any], name: str) -> None:
     for key in KEYS:
         check_template(draft, [*at, key], condition.get(key), name, draft.roots_of(name, "asking"))
+    message, known = condition.get("message"), schemas_of(draft)
+    if isinstance(message, str) and message not in known:
+        fix = did_you_mean(message, known) if known else "Declare it below messages:."
+        draft.find([*at, "message"], "unknown-message", f"The definition takes no message {message}.", fix)
     length, until = condition.get("for"), condition.get("until")
     if isinstance(length, str) and not has_template(length) and seconds_in(condition, "for") is None:
         draft.find([*at, "for"], "duration", f"{length} is no duration.", "Write a number and ms, s, m, h, d or w.")

@@ -1,12 +1,13 @@
 """The keys of a definition, one file each: what a schema cannot say of it, and what the engine gets of it."""
 
 from ..keys import TopKey
-from . import fair_by, labels, name, output, output_schema, priority, schedule, timeout
+from . import fair_by, labels, messages, name, output, output_schema, priority, schedule, timeout
 from . import input as input_key
 
 KEYS = {
     "name": TopKey(name.check),
     "input": TopKey(input_key.check),
+    "messages": TopKey(messages.check, messages.plan),
     "output": TopKey(output.check),
     "output_schema": TopKey(output_schema.check, output_schema.plan),
     "fair_by": TopKey(fair_by.check, fair_by.plan),

@@ -7,8 +7,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 
-from accounts.models import Member
-from orchestration.engine import bulk
+from accounts.models import Member, Role
+from orchestration.engine import bulk, messages
+from orchestration.engine.outcomes import NotRecordable
 from orchestration.exceptions import InvalidInput, OrchestrationError
 from orchestration.levers import BY_NAME, LEVERS, Lever, step_of
 from orchestration.models import Run
@@ -19,7 +20,7 @@ FIELD = "field:"  # what was given for a field of a lever
 
 
 class Command(BaseCommand):
-    help = "Say why a run is where it is; pull a lever at it."
+    help = "Say why a run is where it is; pull a lever at it; send it a message."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -31,10 +32,19 @@ class Command(BaseCommand):
             words = as_help(" / ".join(lever.does for lever in alike))
             add_lever(actions.add_parser(name, help=words, description=words), alike)
 
+        message = actions.add_parser("message", help="send a message to a run")
+        message.add_argument("run", help="its public id")
+        message.add_argument("name", help="one of those that its definition declares")
+        message.add_argument("--data", default="null", help="JSON: the output of the step that takes it")
+        message.add_argument("--id", help="the sender's own name for it: it counts once")
+        message.add_argument("--as", required=True, metavar="MEMBER", dest="by", help="who sends it")
+
     def handle(self, *, action: str, run: str | None, **given: Any) -> None:
         if action == "explain":
             why = named_run(run or "").explain()
             self.stdout.write(as_json(why) if given["json"] else "\n".join(reason.sentence for reason in why))
+        elif action == "message":
+            self.stdout.write(sent(named_run(run or ""), **given))
         elif (run is None) is (given.get("filter") is None):
             raise CommandError("Name a run, or choose many with --filter.")
         elif run is None:
@@ -156,6 +166,18 @@ def member_named(name: str, organization: str | None, role: str) -> Member:
     if len(members) != 1:
         raise CommandError(f"{name} is {role} of {len(members)} organizations; name one with --organization.")
     return members[0]
+
+
+def sent(run: Run, *, name: str, data: str, id: str | None, by: str, **_: Any) -> str:
+    """What its sender is told."""
+    try:
+        message, is_new = messages.send(run, name=name, data=json.loads(data), sender_id=id, by=member_with(Role.OPERATOR, run, by))
+    except InvalidInput as exc:
+        raise CommandError(in_words(exc.errors)) from exc
+    except (OrchestrationError, json.JSONDecodeError, NotRecordable) as exc:
+        raise CommandError(str(exc)) from exc
+    reply = "" if message.reply is None else f" {json.dumps(message.reply, ensure_ascii=False)}"
+    return f"{message.public_id}{'' if is_new else ' (was here already)'}{reply}"
 
 
 def as_json(found: list[Reason]) -> str:
