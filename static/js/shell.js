@@ -132,7 +132,8 @@ function openPalette() {
 async function addActions() {
   const answer = await fetch(palette.dataset.actions, { headers: { "HX-Request": "true" } }).catch(() => null);
   if (!answer?.ok) return void (actions = undefined);
-  list.querySelector("li:not([data-here])").insertAdjacentHTML("beforebegin", await answer.text());
+  // Behind the pages: what is typed may be a page's name, and part of a definition's.
+  [...list.querySelectorAll("[data-place]")].at(-1).insertAdjacentHTML("afterend", await answer.text());
   filter();
 }
 
