@@ -122,6 +122,7 @@ class RunDetail(RunOutput):
     class Meta(RunOutput.Meta):
         fields = (
             *RunOutput.Meta.fields,
+            "deadline_at",
             "pinned_at",
             "archived_at",
             "input",

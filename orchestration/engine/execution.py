@@ -105,13 +105,14 @@ class Execution:
         }
 
     def _read(self, read: Mapping[str, Any]) -> dict[str, Any]:
-        output = None
+        output, step = None, self.plan.steps[read["p"]]
         if read["s"] == Step.Status.COMPLETED:
             if read["x"] is not None:
                 output = self.facts.large_output(read["p"], read["x"])
             else:
-                output = self.plan.steps[read["p"]].typing.apply(read["o"])
-        return {"output": output, "status": read["s"], "decision": read["d"]}
+                output = step.typing.apply(read["o"])
+        found = {"output": output, "status": read["s"], "decision": read["d"]}
+        return found | ({"event": self.facts.event_of(read["k"])} if step.kind == "wait" else {})
 
     # --- how it ends
 

@@ -11,6 +11,7 @@ from cachetools import LRUCache, cached
 from django.conf import settings
 
 from orchestration.engine.connection import decoded, returned_connection, value
+from orchestration.engine.mail import heard_by
 from orchestration.engine.outcomes import INLINE_BYTES, Claim, payload_text
 from orchestration.engine.plans import Plan, plan_of
 
@@ -40,6 +41,10 @@ class RunFacts:
     def _small_input(self) -> Any:
         return self.plan.typing.apply(decoded(self._text))
 
+    def event_of(self, key: int) -> Any:
+        """What ended this completed wait; None if a time did."""
+        return _event_of(self.run, key)
+
     def large_output(self, position: int, digest: str) -> Any:
         """An output that lies in a row of its own, of the step at that place in the definition."""
         return _output_of(self, position, digest)[0]
@@ -64,8 +69,15 @@ def _output_of(facts: RunFacts, position: int, digest: str) -> Sized:
     return facts.plan.steps[position].typing.apply(decoded(text)), len(text)
 
 
+@cached(LRUCache(1_024), condition=Condition())
+def _event_of(run: int, key: int) -> dict[str, Any] | None:
+    with returned_connection():
+        return heard_by(run, key)
+
+
 def forget_facts() -> None:
     """Keys begin again in another database."""
     facts_of.cache_clear()
+    _event_of.cache_clear()
     with _loading:
         _large.clear()

@@ -170,7 +170,7 @@ def of_hung(hand: InHand, called_at: float | None, now: float) -> Outcome | None
         if called_at is None:
             return Outcome("ready", fields={"unlost": True})
         return timed_out(claim, f"{agent} did not answer within {hand.seconds:g} s, nor stop.")
-    silence = hand.step.silence if hand.step else None
+    silence = hand.step.timeouts.get("silence") if hand.step else None
     if called_at is not None and silence is not None and now - max(called_at, hand.spoke_at) > silence:
         return timed_out(claim, f"{agent} said nothing for {silence:g} s.")
     return None

@@ -36,6 +36,8 @@ def lay(execution: "Execution", items: Sequence[dict[str, Any]], kind: str, **ho
     """Let the head wait for rows of this kind, one for each of `items`. `how` is for `engine_spread`."""
     step, claim = execution.step, execution.claim
     spread = {"items": items, "kind": kind, "repeatable": _repeatable(execution), "reads": step.item_reads, **how}
+    if kind != "repeat":  # whose passes have times of their own
+        spread |= {"total": step.timeouts.get("step"), "patience": step.timeouts.get("queue")}
     note = {"items": len(items)} if claim.phase == 0 else {}
     more = {"phase": 1, "spread": {name: each for name, each in spread.items() if each is not None}}
     return Outcome("waiting", fields={"waits_for": "child", "note": note, "more": more})

@@ -11,7 +11,7 @@ from orchestration.engine import failpoints
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import INLINE_BYTES, dump, store_payloads
-from orchestration.models import OutsideEvent
+from orchestration.models import OutsideEvent, Step
 
 DELIVER = "select * from engine_deliver_v1(%s, %s, %s, %s, %s::jsonb, %s, %s, %s)"
 LARGEST_MATCH = 500
@@ -29,6 +29,17 @@ def deliver(
     if is_new:
         hints.work(hints.ANSWERS)
     return OutsideEvent.objects.get(public_id=public_id), is_new
+
+
+def heard_by(run: int, key: int) -> dict[str, Any] | None:
+    """The event or the message that ended this wait, as expressions read it; None if none did."""
+    of_step = Step.objects.filter(run_id=run, key=key).values("event_id")
+    event = OutsideEvent.objects.filter(pk__in=of_step).defer("data", "reply").select_related("by__user").first()
+    if event is None:
+        return None
+    by = event.by.name if event.by else None
+    at = event.received_at.isoformat()
+    return {"name": event.name, "key": event.key, "at": at, "by": by, "id": event.public_id}
 
 
 def kept(data: Any, text: str) -> tuple[str | None, bytes | None]:

@@ -12,7 +12,7 @@ from orchestration.engine import failpoints
 from orchestration.engine.connection import rows
 from orchestration.engine.execution import member_name, organization_slug
 from orchestration.engine.hints import hints
-from orchestration.engine.mail import kept
+from orchestration.engine.mail import heard_by, kept
 from orchestration.engine.outcomes import dump, load_payload
 from orchestration.engine.plans import Message, Plan, plan_of
 from orchestration.exceptions import InvalidInput, Refused
@@ -98,4 +98,5 @@ def _read(step: Step, plan: Plan) -> dict[str, Any]:
     if step.status == Step.Status.COMPLETED:
         found = step.output if step.output_digest is None else load_payload(bytes(step.output_digest))
         output = plan.steps[step.position].typing.apply(found)
-    return {"output": output, "status": step.status, "decision": step.decision}
+    found = {"output": output, "status": step.status, "decision": step.decision}
+    return found | ({"event": heard_by(step.run_id, step.key)} if step.kind == "wait" else {})

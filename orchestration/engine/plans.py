@@ -29,7 +29,7 @@ class StepPlan:
         self.conversation = template(spec["conversation"])
         self.retry: Mapping[str, Any] | None = spec["retry"]
         self.timeout: float | None = spec["timeout"]
-        self.silence: float | None = spec.get("timeouts", {}).get("silence")
+        self.timeouts: Mapping[str, float] = spec.get("timeouts", {})
         self.handles: list[str] = spec.get("handles", [])
         self.repeatable: bool | None = spec["repeatable"]  # None: as the agent's version says
         self.approval: Mapping[str, Any] | None = spec["approval"]

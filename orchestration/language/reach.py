@@ -1,18 +1,25 @@
-"""Steps that can never run, whatever happens: their `if` is always false, or they need one that never runs."""
+"""Steps that can never run, whatever happens: their `if` is always false, they need one that never runs, or what they
+need excludes each other: branches of one choice, or a step and the one that is done if it fails."""
 
+from collections import Counter
+from itertools import chain
 from typing import Any
 
 from .draft import Draft
 from .expressions import Expression, ExpressionError, bare, compile_expression
 from .order import in_order
 
+# What must come about for a step to run: of a choice, which step it chooses; of a step, whether it completes or fails.
+Musts = dict[tuple[str, str], str]
+
 
 def check_reach(draft: Draft) -> None:
     never: set[str] = set()
-    chosen: dict[str, dict[str, str]] = {}  # of each step: which one each choice must choose if it is to run
+    musts: dict[str, Musts] = {}
     for name in in_order(draft):
         condition = _condition(draft.steps[name].get("if"))
         borne = condition.names.statuses if condition else frozenset[str]()
+        musts[name] = _own_musts(draft, name)
         if condition is not None and _is_always_false(condition):
             never.add(name)
             message, fix = (
@@ -24,13 +31,10 @@ def check_reach(draft: Draft) -> None:
             never.add(name)
             message = f"{name} can never run: it needs {lost}, which never runs."
             draft.find(["steps", name, "needs"], "unreachable", message, f"Take {lost} out of needs.")
-        else:
-            if of_one := _two_of_one_choice(draft, name, chosen, borne):
-                never.add(name)
-                message = (
-                    f"{name} can never run: it needs {of_one[1]} and {of_one[2]}, and {of_one[0]} chooses one of them."
-                )
-                draft.find(["steps", name, "needs"], "unreachable", message, "Write needs with any: [...].")
+        elif words := _excluded(draft, name, musts, borne):
+            never.add(name)
+            message = f"{name} can never run: {words}."
+            draft.find(["steps", name, "needs"], "unreachable", message, "Write needs with any: [...].")
 
 
 def _needed_in_vain(draft: Draft, name: str, never: set[str], borne: frozenset[str]) -> str | None:
@@ -39,18 +43,39 @@ def _needed_in_vain(draft: Draft, name: str, never: set[str], borne: frozenset[s
     return lost[0] if lost and len(lost) > len(draft.needs[name]) - draft.wanted_of(name) else None
 
 
-def _two_of_one_choice(
-    draft: Draft, name: str, chosen: dict[str, dict[str, str]], borne: frozenset[str]
-) -> tuple[str, str, str] | None:
-    """A choice and two of its steps, both of which this one needs, directly or not."""
-    chosen[name] = dict.fromkeys(draft.chosen_by.get(name, ()), name)
-    if draft.wanted_of(name) < len(draft.needs[name]):
-        return None
-    for need in draft.needs[name]:
-        for choice, step in chosen.get(need, {}).items() if need not in borne else ():
-            if chosen[name].setdefault(choice, step) != step:
-                return choice, chosen[name][choice], step
+def _own_musts(draft: Draft, name: str) -> Musts:
+    found: Musts = {("choice", choice): name for choice in draft.chosen_by.get(name, ())}
+    handled = draft.handles.get(name, [])
+    return found | ({("end", handled[0]): "fails"} if len(handled) == 1 else {})
+
+
+def _excluded(draft: Draft, name: str, musts: dict[str, Musts], borne: frozenset[str]) -> str | None:
+    """Why too few of its needs can complete in one run. What follows from those that all must, is added to its own."""
+    tolerated = borne.union(draft.handles.get(name, ()))
+    needed = {need: _musts_of(draft, need, musts) for need in draft.needs[name] if need not in tolerated}
+    all_needed = draft.wanted_of(name) == len(draft.needs[name])
+    for key in set(chain.from_iterable(needed.values())):
+        values = Counter(must[key] for must in needed.values() if key in must)
+        excluded = values.total() - max(values.values())
+        if excluded and len(draft.needs[name]) - excluded < draft.wanted_of(name):
+            return _in_words(key, [need for need, must in needed.items() if key in must], list(values))
+        if all_needed and musts[name].setdefault(key, next(iter(values))) not in values:
+            return _in_words(key, [next(iter(needed))], [*values, musts[name][key]])
     return None
+
+
+def _musts_of(draft: Draft, need: str, musts: dict[str, Musts]) -> Musts:
+    """For `need` to complete; one whose `on_failure` is continue may as well fail."""
+    own: Musts = {} if draft.steps[need].get("on_failure") == "continue" else {("end", need): "completes"}
+    return musts.get(need, {}) | own
+
+
+def _in_words(key: tuple[str, str], needs: list[str], values: list[str]) -> str:
+    kind, name = key
+    if kind == "choice":
+        return f"it needs {' and '.join(values)}, and {name} chooses one of them"
+    others = [need for need in needs if need != name]
+    return f"it needs {name}, and {' and '.join(others)}, for which {name} must fail"
 
 
 def _condition(text: Any) -> Expression | None:

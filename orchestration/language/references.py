@@ -11,7 +11,8 @@ from .nodes import Where
 
 RUN_FIELDS = ("id", "started_by", "organization", "url")
 STARTING_FIELDS = ("started_by", "organization")
-STEP_FIELDS = ("output", "status", "decision")
+STEP_FIELDS = ("output", "status", "decision", "event")
+EVENT_FIELDS = ("name", "key", "at", "by", "id")
 SCHEDULE_FIELDS = ("at", "last")
 DECISION_FIELDS = ("choice", "note", "form", "by")
 
@@ -121,6 +122,11 @@ def _step(draft: Draft, one: Read, step: str | None) -> Told:
     elif one.path[2] == "decision" and len(one.path) > 3 and one.path[3] not in DECISION_FIELDS:
         message = f"A decision has no {one.path[3]}."
         yield 3, "unknown-field", message, did_you_mean(str(one.path[3]), DECISION_FIELDS)
+    elif one.path[2] == "event" and "wait" not in draft.steps[name]:
+        yield 2, "unknown-field", f"{name} is no wait and has no event.", f"Write steps.{name}.output."
+    elif one.path[2] == "event" and len(one.path) > 3 and one.path[3] not in EVENT_FIELDS:
+        message = f"An event has no {one.path[3]}."
+        yield 3, "unknown-field", message, did_you_mean(str(one.path[3]), EVENT_FIELDS)
     elif one.path[2] == "status" and len(one.path) > 3:
         yield 3, "unknown-field", "A status is text and has no fields.", f"Write steps.{name}.status."
 

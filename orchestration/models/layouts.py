@@ -65,7 +65,7 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 def rare_parts(step: dict[str, Any]) -> dict[str, Any]:
     """What only some steps have: their times, and what their failure means."""
-    timeouts = step.get("timeouts", {})
+    timeouts = step.get("timeouts", {}) if row_kind(step) == step["kind"] else {}  # else each item or pass has them
     parts = {
         "slack": len(step["needs"]) - step["wanted"] if "wanted" in step else None,
         "total": timeouts.get("step"),

@@ -103,6 +103,51 @@ def test_what_needs_two_branches_of_one_choice_can_never_run(needs, found):
     assert [one.rule for one in compiled(*BRANCHES, f"  d: {needs}").findings] == found
 
 
+@pytest.mark.parametrize(
+    ("needs", "found"),
+    [
+        ("{of: 2, in: [a, b, x]}", []),
+        ("{of: 2, in: [a, b, c1]}", ["unreachable"]),
+        ("{of: 3, in: [a, b, c1, x]}", ["unreachable"]),
+        ("{of: 2, in: [a, after, c1]}", []),
+        ("[after, b]", ["unreachable"]),
+    ],
+)
+def test_of_branches_of_one_choice_only_one_counts(needs, found):
+    lines = [
+        "  c: {choose: [{if: input.n > 1, then: a}, {if: input.n > 2, then: c1}, {else: b}]}",
+        *(f"  {name}: {{agent: echo, needs: c}}" for name in ("a", "b", "c1")),
+        "  after: {agent: echo, needs: a}",
+        "  x: {agent: echo}",
+    ]
+    assert [one.rule for one in compiled(*lines, f"  d: {{agent: echo, needs: {needs}}}").findings] == found
+
+
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        ("{agent: echo, needs: [a, tell]}", ["unreachable"]),
+        ("{agent: echo, needs: [after, told]}", ["unreachable"]),
+        ("{agent: echo, needs: {of: 2, in: [a, tell, x]}}", []),
+        ("{agent: echo, needs: {any: [a, tell]}}", []),
+        ("{agent: echo, needs: [a, tell], if: steps.a.status == 'failed'}", []),
+        ("{agent: echo, needs: [told]}", []),
+        ("{agent: echo, needs: [x, either]}", []),
+    ],
+)
+def test_what_needs_a_step_and_the_one_that_is_done_if_it_fails_can_never_run(step, found):
+    lines = [
+        "  a: {agent: echo, on_failure: tell}",
+        "  tell: {agent: echo, needs: a}",
+        "  told: {agent: echo, needs: tell}",
+        "  after: {agent: echo, needs: a}",
+        "  x: {agent: echo, on_failure: either}",
+        "  y: {agent: echo, on_failure: either}",
+        "  either: {agent: echo, needs: [x, y]}",
+    ]
+    assert [one.rule for one in compiled(*lines, f"  d: {step}").findings] == found
+
+
 def test_one_that_never_runs_is_no_harm_to_who_needs_any():
     lines = ["  a: {agent: echo, if: false}", B, "  d: {agent: echo, needs: {%s}}"]
     assert [

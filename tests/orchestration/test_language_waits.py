@@ -61,6 +61,16 @@ def test_the_output_of_a_wait_for_a_time_is_known_to_be_nothing():
     assert compiled("{event: e}", "  b: {agent: echo, needs: [w], with: {x: '${{ steps.w.output.a }}'}}").findings == []
 
 
+@pytest.mark.parametrize(
+    ("read", "rules"),
+    [("w.event.key", []), ("w.event.kee", ["unknown-field"]), ("a.event.key", ["unknown-field"])],
+)
+def test_only_a_wait_has_an_event(read, rules):
+    reader = f"  b: {{agent: echo, needs: [w, a], with: {{x: '${{{{ steps.{read} }}}}'}}}}"
+    found = compiled("{event: paid}", "  a: {agent: echo}", reader)
+    assert [one.rule for one in found.findings] == rules
+
+
 TAKES = """messages:
   bid: {schema: {type: object, properties: {n: {type: integer}}}, if: message.n > 1, reply: {of: 1}}
   note: {}

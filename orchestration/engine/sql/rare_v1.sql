@@ -78,10 +78,11 @@ begin
 end $$;
 
 -- The times of steps that have such, as their status wants it: to be begun by, to have ended by, to be expected by. What has
--- been said of one that is overdue is said once: it has no such time any more.
+-- been said of one that is overdue is said once: it has no such time any more. One of which nobody knows what it did has all its
+-- time anew if a person says that it is to be done again.
 create function engine_times_v1(runs bigint[], keys int[]) returns void language sql as $$
     update orchestration_step s set
-        total_at = t.total_at,
+        total_at = case when s.status <> 'uncertain' then t.total_at end,
         deadline_at = case s.status when 'ready' then least(t.total_at, t.now + make_interval(secs => s.queue_seconds))
                                     when 'uncertain' then null else t.total_at end,
         expect_at = coalesce(s.expect_at, t.now + make_interval(secs => s.expect_seconds))

@@ -1,8 +1,9 @@
 -- Lays the items of the heads that ask for it: more {spread: {items: [{item | digest}], kind, index, pass, window, bearable,
--- repeatable, reads, after}}.
+-- repeatable, reads, after, total, patience}}.
 --
 -- With a `window` only so many are ready, the next is let go as one ends (engine_window). A repeat's next pass is one item more,
--- `after` so many seconds. `reads` are positions; an item reads of these the rows that its head reads.
+-- `after` so many seconds. `total` and `patience` are seconds of each. `reads` are positions; an item reads of these the rows that
+-- its head reads.
 -- Gives what is to be told, what became ready, and the heads that began before all their needs had ended: from now on a head
 -- counts its items, and none of those.
 create function engine_spread_v1(moved engine_moved_v1[], out told engine_told_v3[], out ready engine_ready_v1[], out early engine_done_v1[])
@@ -10,15 +11,16 @@ language plpgsql as $$
 #variable_conflict use_column
 declare
     parked constant smallint := -32768;  -- of paused runs
+    t_runs bigint[]; t_keys int[];  -- those that are ready and have times
 begin
     with asked as materialized (  -- no row of an item carries all of `more`: to look into it costs as much as it is long
-        select m.n, m.run, m.key, x.kind, x.index, x.pass, x."window", x.bearable, x.repeatable, x.reads, x.after, jsonb_array_length(x.items) as total
+        select m.n, m.run, m.key, x.kind, x.index, x.pass, x."window", x.bearable, x.repeatable, x.reads, x.after, x.total as seconds, x.patience, jsonb_array_length(x.items) as total
         from unnest(moved) m
         cross join lateral jsonb_to_record(m.more -> 'spread') as x(items jsonb, kind text, index int, pass int, "window" int, bearable int,
-            repeatable boolean, reads jsonb, after float8)
+            repeatable boolean, reads jsonb, after float8, total real, patience real)
         where m.becomes = 'waiting' and m.more ? 'spread'
     ), heads as materialized (
-        select a.n, a.run, a.key, a.kind, a.index as of_all, a.pass, a.bearable, a.repeatable, a.total, h.position, h.name, h.round, h.queue, h.agent_version_id, h.feedback, h.item, h.item_digest,
+        select a.n, a.run, a.key, a.kind, a.index as of_all, a.pass, a.bearable, a.repeatable, a.total, a.seconds, a.patience, h.position, h.name, h.round, h.queue, h.agent_version_id, h.feedback, h.item, h.item_digest,
                h.limited, h.undo_version_id, h.first_item, h.slack, r.fair_key, r.status = 'paused' as parks, r.priority,
                l.last + (sum(a.total) over (partition by a.run order by a.n, a.key) - a.total)::int as base,
                coalesce(a."window", a.total) as win,
@@ -40,14 +42,14 @@ begin
     ), laid as (
         insert into orchestration_step (run_id, key, position, name, round, index, pass, kind, queue, status, waits_for, wake_at, due_as, open_needs,
             dependants, reads, tolerant, repeatable, agent_version_id, priority, rank, feedback, head, item, item_digest, windowed, forgiven, limited,
-            undo_version_id)
+            undo_version_id, total_seconds, queue_seconds)
         select i.run, i.base + i.nth, i.position, i.name, i.round, coalesce(i.of_all, i.nth - 1), i.pass, i.kind, i.queue, i.status, case when i.status = 'waiting' then 'time' end, i.wake_at, case when i.status = 'waiting' then 'ready' end,
                (i.status = 'blocked')::int, array[i.key], i.reads, true, i.repeatable, i.agent_version_id,
                case when i.parks then parked else i.priority end, case when i.status = 'ready' then i.place else 0 end, i.feedback, i.key,
                coalesce(i.value -> 'item', i.item), coalesce(decode(i.value ->> 'digest', 'hex'), i.item_digest), i.win < i.total, true, i.limited,
-               i.undo_version_id
+               i.undo_version_id, i.seconds, i.patience
         from items i
-        returning run_id, key, name, round, index, pass, status, queue, rank, head, wake_at
+        returning run_id, key, name, round, index, pass, status, queue, rank, head, wake_at, status = 'ready' and coalesce(total_seconds, queue_seconds) > 0 as timed
     ), counted as (
         update orchestration_step s set
             first_item = coalesce(s.first_item, h.base + 1), item_count = coalesce(s.item_count, 0) + h.total,
@@ -61,8 +63,13 @@ begin
                from laid l join heads h on h.run = l.run_id and h.key = l.head where l.status = 'waiting'),
            (select array_agg(row (l.queue, h.fair_key, l.rank)::engine_ready_v1) from laid l join heads h on h.run = l.run_id and h.key = l.head
             where l.status = 'ready' and not h.parks),
-           array_agg(row (h.n, h.run, h.key, 'waiting')::engine_done_v1) filter (where h.slack is not null)
-    into told, ready, early from heads h;
+           array_agg(row (h.n, h.run, h.key, 'waiting')::engine_done_v1) filter (where h.slack is not null),
+           (select array_agg(l.run_id order by l.run_id, l.key) from laid l where l.timed),
+           (select array_agg(l.key order by l.run_id, l.key) from laid l where l.timed)
+    into told, ready, early, t_runs, t_keys from heads h;
+    if t_runs is not null then
+        perform engine_times_v1(t_runs, t_keys);
+    end if;
     if early is not null then
         update orchestration_step s set dependants = array_remove(array_remove(s.dependants, e.key), -e.key)
         from unnest(early) e

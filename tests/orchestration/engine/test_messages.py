@@ -60,11 +60,11 @@ def test_a_message_ends_the_wait_for_it_and_is_answered(begin, engine, finished,
 
 
 def test_messages_that_came_first_are_taken_in_their_order_one_by_each_wait(begin, engine_later, finished, send):
-    run = begin(f"  a: {{wait: {{message: bid}}}}\n  b: {{wait: {{message: bid}}, needs: [a]}}\n{BIDS}", MOST)
+    run = begin(W + "  x: {wait: {message: bid}, needs: [w]}\n" + BIDS, MOST)
     first, second, third = (send(run, data=n) for n in (3, 1, 2))
     engine_later()
     run = finished(run)
-    assert [step(run, name).output for name in "ab"] == [3, 1]
+    assert [step(run, name).output for name in "wx"] == [3, 1]
     assert [taken(each) is None for each in (first, second, third)] == [False, False, True]
     assert_sound(run.pk)
 

@@ -5,11 +5,11 @@ import time
 import pytest
 
 from approvals.models import Request
-from orchestration.engine import children, deadlines
+from orchestration.engine import answers, children, deadlines
 from orchestration.engine.connection import rows
 from orchestration.engine.hands import HUNG_GRACE_SECONDS, of_hung
 from orchestration.engine.starts import start_version
-from orchestration.models import Event, Run
+from orchestration.models import Event, Run, Step
 from tests.harness import (
     assert_all_sound,
     assert_sound,
@@ -213,3 +213,50 @@ def test_a_runs_end_against_its_time(start_many):
     for run in ended:
         assert ("run.canceling" in types(run)) == (run.status == "failed")
     assert deadlines.stop_overdue() == 0
+
+
+def test_each_item_of_a_map_has_the_time_that_the_step_says(begin, engine, finished):
+    how = "with: {fail: {times: 9}}, retry: {attempts: 2, backoff: 1m}, timeout: {step: 1h}"
+    run = begin(f"  a: {{agent: echo, map: {{over: [1, 2], concurrency: 1, tolerate: 2}}, {how}}}\n")
+
+    def item(index, status):
+        return Step.objects.filter(run_id=run.pk, index=index, status=status).first()
+
+    engine.look()
+    first = until(lambda: item(0, "waiting"))
+    head = Step.objects.get(run_id=run.pk, key=first.head)
+    assert (head.deadline_at, item(1, "blocked").deadline_at) == (None, None)
+    end_time([run.pk])
+    engine.look()
+    second = until(lambda: item(1, "waiting"))
+    assert item(0, "failed").error["class"] == "timeout"
+    assert second.deadline_at > first.deadline_at
+    end_time([run.pk], "wake_at")
+    engine.look()
+    assert finished(run).status == "completed"
+    assert item(1, "failed").error["class"] == "temporary"
+    assert_sound(run.pk)
+
+
+def test_each_pass_of_a_loop_has_the_time_that_the_step_says(begin, engine):
+    run = begin("  a: {agent: echo, repeat: {until: index == 1, max: 3, every: 2h}, timeout: {step: 1h}}\n")
+    engine.look()
+    until(lambda: Step.objects.filter(run_id=run.pk, pass_number=1, status="waiting").exists())
+    head, first, second = Step.objects.filter(run_id=run.pk, name="a").order_by("key")
+    assert [each.total_seconds for each in (head, first, second)] == [None, 3600, 3600]
+    assert (first.status, second.deadline_at) == ("completed", None)
+
+
+def test_a_step_that_is_done_again_by_a_persons_word_has_all_its_time_anew(begin, engine, finished, hold, members):
+    run = begin("  a: {agent: once, timeout: {step: 1h}}\n")
+    engine.look()
+    until(lambda: hold.calls)
+    end_time([run.pk])
+    end_time([run.pk], "total_at")
+    engine.look()
+    until(lambda: step(run, "a").status == "uncertain")
+    hold.go.set()
+    answers.resolve(run, step(run, "a"), by=members.operator, outcome="again", output=None, reason="r")
+    engine.look()
+    assert finished(run).status == "completed"
+    assert_sound(run.pk)

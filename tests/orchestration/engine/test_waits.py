@@ -178,6 +178,35 @@ def test_whichever_comes_first_ends_a_wait_for_several(begin, engine, finished, 
     assert not is_open()
 
 
+def test_a_loop_hears_each_event_once(begin, engine, finished, deliver):
+    run = begin("  w: {repeat: {until: index == 1, max: 3}, wait: {event: invoice.paid}}\n")
+    engine.look()
+    until(is_open)
+    heard = [deliver(data=0).pk]
+    until(lambda: EventWait.objects.filter(event_id=None, key=3).exists())
+    mail.match()
+    assert EventWait.objects.get().event_id is None
+    heard.append(deliver(data=1).pk)
+    assert finished(run).status == "completed"
+    passes = Step.objects.filter(run_id=run.pk, head__isnull=False).order_by("key")
+    assert [(each.pass_number, each.event_id) for each in passes] == list(enumerate(heard))
+    assert_sound(run.pk)
+
+
+def test_expressions_read_what_ended_a_wait(begin, engine, finished, deliver):
+    run = begin(
+        """  w: {wait: {any: [{event: invoice.paid, key: a}, {for: 1d}]}}
+  x: {wait: {for: 0s}}
+output: {id: "${{ steps.w.event.id }}", key: "${{ steps.w.event.key }}", by: "${{ steps.w.event.by }}",
+  time: "${{ steps.x.event }}"}
+"""
+    )
+    engine.look()
+    until(is_open)
+    event = deliver(key="a", data=[1])
+    assert finished(run).output == {"id": event.public_id, "key": "a", "by": None, "time": None}
+
+
 def test_a_canceled_wait_hears_nothing_more(begin, engine, finished, deliver, members):
     run = begin("  w: {wait: {event: invoice.paid}}\n")
     engine.look()
