@@ -49,6 +49,17 @@ select 'listens', w.run_id, w.key, format('its wait for %s is open, and it waits
 from orchestration_eventwait w join s on s.run_id = w.run_id and s.key = w.key
 where s.status <> 'waiting' or s.fence <> w.fence
 union all
+select 'message', m.run_id, m.taken_key, format('it is said to have taken the message %s, and has not', m.public_id)
+from orchestration_outsideevent m join r on r.id = m.run_id where m.taken_key is not null
+    and not exists (select from s where s.run_id = m.run_id and s.key = m.taken_key and s.event_id = m.id)
+    and not exists (select from orchestration_eventwait w where w.run_id = m.run_id and w.key = m.taken_key and w.event_id = m.id)
+union all
+select 'message', w.run_id, w.key, format('it waits for the message %s, which is there', m.public_id)
+from orchestration_eventwait w join s on s.run_id = w.run_id and s.key = w.key
+join orchestration_outsideevent m on m.run_id = w.run_id and m.name = w.name and m.taken_key is null
+where w.organization_id = 0 and not exists (
+    select from orchestration_eventwait o where o.run_id = w.run_id and o.key = w.key and o.event_id is not null)
+union all
 select 'nothing_wakes', s.run_id, s.key, format('it waits for %s, and nothing can wake it', coalesce(s.waits_for, 'nothing'))
 from waits s where case s.waits_for
     when 'retry' then s.wake_at is null

@@ -90,6 +90,16 @@ BROKEN = {
         " (run_id, key, number, organization_id, name, event_key, fence, since, becomes)"
         " values ({done}, 1, 1, 1, 'e', '', 0, now(), 'completed')"
     ],
+    "message": [
+        "insert into orchestration_outsideevent (public_id, organization_id, run_id, name, taken_key)"
+        " select 'msg_1', organization_id, id, 'n', 1 from orchestration_run where id = {done}",
+        "with w as (insert into orchestration_eventwait"
+        " (run_id, key, number, organization_id, name, event_key, fence, since, becomes)"
+        " select run_id, key, 1, 0, 'n', '', fence, now(), 'completed' from orchestration_step"
+        " where run_id = {waits} and name = 'check') insert into orchestration_outsideevent"
+        " (public_id, organization_id, run_id, name)"
+        " select 'msg_1', organization_id, id, 'n' from orchestration_run where id = {waits}",
+    ],
     "question": ["update orchestration_step set waits_for = 'event' where run_id = {waits} and name = 'check'"],
     "answer": [
         "delete from orchestration_event where run_id = {done} and type = 'checkpoint.resolved'",

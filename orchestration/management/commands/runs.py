@@ -171,7 +171,9 @@ def member_named(name: str, organization: str | None, role: str) -> Member:
 def sent(run: Run, *, name: str, data: str, id: str | None, by: str, **_: Any) -> str:
     """What its sender is told."""
     try:
-        message, is_new = messages.send(run, name=name, data=json.loads(data), sender_id=id, by=member_with(Role.OPERATOR, run, by))
+        message, is_new = messages.send(
+            run, name=name, data=json.loads(data), sender_id=id, by=member_with(Role.OPERATOR, run, by)
+        )
     except InvalidInput as exc:
         raise CommandError(in_words(exc.errors)) from exc
     except (OrchestrationError, json.JSONDecodeError, NotRecordable) as exc:
