@@ -82,6 +82,22 @@ class Refused(OrchestrationError):
     status = 409
 
 
+class Misfit(OrchestrationError):
+    """What the run has done does not fit that version."""
+
+    status = 409
+
+    def __init__(self, findings: list[Any]) -> None:
+        words = " ".join(
+            f"{finding.step}: {finding.message}" if finding.step else finding.message for finding in findings
+        )
+        super().__init__(f"{self.__doc__} {words}")
+        self.findings = findings
+
+    def extra(self) -> dict[str, Any]:
+        return {"errors": [{"pointer": f"/steps/{one.step}", "message": one.message} for one in self.findings]}
+
+
 class NotUncertain(OrchestrationError):
     """Only an uncertain step can be resolved."""
 

@@ -21,10 +21,11 @@ LONGEST_KEY = 200
 KEPT_FOR = timedelta(days=1)
 
 
-def start_once(*, definition: str, given: Any, by: Member, key: str) -> Run:
+def start_once(*, definition: str, given: Any, by: Member, key: str, version: int | None = None) -> Run:
     """Start a run; with a `key` used within a day, give the run it began. Raises KeyReused, and what `start` does."""
-    begin = partial(start, organization=by.organization, definition=definition, given=given, by=by)
-    return _once(key, by, {"definition": definition, "input": given}, "run", begin)
+    begin = partial(start, organization=by.organization, definition=definition, given=given, by=by, version=version)
+    asked = {"definition": definition, "input": given} | ({"version": version} if version else {})
+    return _once(key, by, asked, "run", begin)
 
 
 def start_many_once(*, definition: str, inputs: Sequence[Any], by: Member, key: str) -> list[int]:

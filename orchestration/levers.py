@@ -13,7 +13,7 @@ from orchestration import previews
 from orchestration.engine import pins
 from orchestration.engine.answers import cancel, resolve
 from orchestration.engine.checks import Check
-from orchestration.engine.levers import adjusting, asking, by_hand, keeping, pausing, retrying
+from orchestration.engine.levers import adjusting, asking, by_hand, forking, keeping, moving, pausing, retrying
 from orchestration.exceptions import InvalidInput, NotPinned, Pinned
 from orchestration.models import Run, Step
 
@@ -211,6 +211,18 @@ LEVERS = (
         done="Its deadline is changed.",
     ),
     Lever(
+        "move",
+        "It goes on by a newer version of its definition, if what it has done fits that; open questions are put anew.",
+        moving.move,
+        frozenset({Run.Status.WAITING, Run.Status.PAUSED}),
+        fields={"version": {"type": "integer", "minimum": 1, "description": "The newest, if left out."}},
+        role=Role.BUILDER,
+        unless=moving.nothing_newer,
+        label="Move to a newer version",
+        icon="history",
+        done="It goes on by the other version.",
+    ),
+    Lever(
         "archive",
         "It is in no list unless archived ones are asked for, with all that it started. Nothing is lost.",
         keeping.archive,
@@ -293,6 +305,19 @@ LEVERS = (
         icon="rotate-cw",
         done="It is tried again.",
         is_first=True,
+    ),
+    Lever(
+        "fork",
+        "Another run begins from here, perhaps with other input; what was done before is not done again.",
+        forking.fork,
+        frozenset(Step.Status),
+        of="step",
+        fields={"input": {"description": "Of the new run; that of this one, if left out."}},
+        unless=lambda step: forking.Fork(step.run, step).refusal(),
+        preview=lambda run, step, given: forking.preview(run, step).lines(),
+        label="Fork from here",
+        icon="workflow",
+        done="This run begins there.",
     ),
     Lever(
         "due",

@@ -176,6 +176,13 @@ class RunRows:
         return {run.pk: run for run in rows.filter(pk__in=wanted)}
 
     @cached_property
+    def origin(self) -> Run | None:
+        """The run that it was forked from, if it is there yet."""
+        if self.run.forked_run_id is None:
+            return None
+        return Run.objects.filter(pk=self.run.forked_run_id).only("public_id").first()
+
+    @cached_property
     def agent_versions(self) -> dict[int, AgentVersion]:
         wanted = {step.agent_version_id for step in self.all_steps} - {None}
         rows = AgentVersion.objects.filter(pk__in=wanted).select_related("agent")

@@ -25,6 +25,10 @@ urlpatterns = [
     path("runs/<str:public_id>/messages/", messages.MessagesView.as_view(), name="run-messages"),
     re_path(r"^runs/(?P<public_id>[^/]+)/events/?$", events, name="events"),
     path("runs/<str:public_id>/deletion/", levers.DeletionView.as_view(), name="run-deletion"),
+    path(
+        "runs/<str:public_id>/steps/<str:name>/fork-preview/", levers.ForkPreviewView.as_view(), name="run-fork-preview"
+    ),
+    path("runs/<str:public_id>/move-check/", levers.MoveCheckView.as_view(), name="run-move-check"),
     *levers.routes(),
     path("definitions/", definitions.DefinitionsView.as_view(), name="definitions"),
     path("definitions/check/", definitions.CheckView.as_view(), name="definitions-check"),
@@ -42,6 +46,7 @@ urlpatterns = [
         {"verb": "restore"},
         name="definition-restore",
     ),
+    path("definitions/<slug:slug>/rollout/", definitions.RolloutView.as_view(), name="definition-rollout"),
     path("definitions/<slug:slug>/export/", definitions.ExportView.as_view(), name="definition-export"),
     path("definitions/<slug:slug>/difference/", definitions.DifferenceView.as_view(), name="definition-difference"),
     path("definition-set/", definition_sets.DefinitionSetView.as_view(), name="definition-set"),

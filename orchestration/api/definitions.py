@@ -6,7 +6,7 @@ from typing import Any
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import generics, serializers, status
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -53,12 +53,24 @@ class VersionOutput(serializers.ModelSerializer[DefinitionVersion]):
         ref_name = "DefinitionVersion"
 
 
+class Rollout(serializers.Serializer[Definition]):
+    """`percent` of new runs begin with the newest version, the others with version `rest`."""
+
+    percent = serializers.IntegerField(source="rollout_percent")
+    rest = serializers.IntegerField(source="rollout_version.number")
+
+
 class DefinitionDetail(DefinitionOutput):
+    rollout = serializers.SerializerMethodField()
     text = serializers.CharField(source="current_version.text", allow_null=True, default=None)
     input = serializers.JSONField(source="current_version.plan.input", allow_null=True, default=None)
 
     class Meta(DefinitionOutput.Meta):
-        fields = (*DefinitionOutput.Meta.fields, "input", "text")
+        fields = (*DefinitionOutput.Meta.fields, "rollout", "input", "text")
+
+    @extend_schema_field(Rollout(allow_null=True))
+    def get_rollout(self, definition: Definition) -> Any:
+        return Rollout(definition).data if definition.rollout_version else None
 
 
 class FindingOutput(serializers.Serializer[Finding]):
@@ -165,6 +177,28 @@ class ArchiveView(APIView):
         member = member_of(request)
         rows = Definition.objects.visible_to(member).written().for_list()
         getattr(get_object_or_404(rows, slug=slug), verb)(by=member, **words.validated_data)
+        return Response(DefinitionDetail(rows.get(slug=slug)).data)
+
+
+class RolloutView(APIView):
+    permission_classes = [roles(Role.BUILDER)]
+
+    class Input(Reason):
+        percent = serializers.IntegerField(min_value=0, max_value=100)
+        rest = serializers.IntegerField(
+            min_value=1, required=False, help_text="An older version; not with 100 percent."
+        )
+
+    @extend_schema(
+        request=Input, responses={200: DefinitionDetail, 400: OpenApiResponse(description="No such version.")}
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Let a share of new runs begin with the newest version, and the others with an older one."""
+        words = self.Input(data=request.data)
+        words.is_valid(raise_exception=True)
+        member = member_of(request)
+        rows = Definition.objects.visible_to(member).written().for_list()
+        get_object_or_404(rows, slug=slug).roll_out(by=member, **words.validated_data)
         return Response(DefinitionDetail(rows.get(slug=slug)).data)
 
 

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from accounts.authentication import member_of
 from accounts.permissions import roles
 from orchestration.api.runs import PROBLEM, RunDetail, detail_of, visible_run
-from orchestration.engine.levers import keeping
+from orchestration.engine.levers import forking, keeping, moving
 from orchestration.levers import LEVERS, Lever, step_of
 from orchestration.models import Run, Step
 
@@ -65,6 +65,7 @@ def door(lever: Lever) -> type[APIView]:
             parameters=parameters,
             responses={
                 200: RunDetail,
+                201: RunDetail,
                 204: None,
                 400: PROBLEM,
                 409: OpenApiResponse(description="Its state does not allow it."),
@@ -75,7 +76,9 @@ def door(lever: Lever) -> type[APIView]:
             run = visible_run(request, public_id)
             step = None if name is None else named_step(run, name, request.query_params)
             found = lever.pull(run, step, request.data, by=member_of(request))
-            left = Run.objects.for_list().filter(pk=(found if isinstance(found, Run) else run).pk).first()
+            if isinstance(found, Run):
+                return Response(detail_of(found), status=status.HTTP_201_CREATED)
+            left = Run.objects.for_list().filter(pk=run.pk).first()
             return Response(detail_of(left)) if left else Response(status=status.HTTP_204_NO_CONTENT)
 
     return LeverView
@@ -97,6 +100,55 @@ class DeletionView(APIView):
     def get(self, request: Request, public_id: str) -> Response:
         """What deleting the run would take with it."""
         return Response(DeletionOutput(keeping.deletion_of(visible_run(request, public_id))).data)
+
+
+class ForkOutput(serializers.Serializer[forking.Preview]):
+    """By the names of steps: what it takes over, what it does, and before which of these a person is asked."""
+
+    inherits = serializers.ListField(child=serializers.CharField())
+    does = serializers.ListField(child=serializers.CharField())
+    asks = serializers.ListField(child=serializers.CharField())
+    refusal = serializers.CharField(allow_null=True)
+
+
+class ForkPreviewView(APIView):
+    permission_classes = [roles()]
+
+    @extend_schema(responses=ForkOutput)
+    def get(self, request: Request, public_id: str, name: str) -> Response:
+        """What a fork from this step would take over and do."""
+        run = visible_run(request, public_id)
+        return Response(ForkOutput(forking.preview(run, named_step(run, name, {}))).data)
+
+
+class MoveOutput(serializers.Serializer[Any]):
+    """`findings`: why what the run has done does not fit that version, step by step; none if it does."""
+
+    class Finding(serializers.Serializer[moving.Finding]):
+        step = serializers.CharField()
+        message = serializers.CharField()
+
+        class Meta:
+            ref_name = "MoveFinding"
+
+    version = serializers.IntegerField()
+    findings = Finding(many=True)
+
+
+class MoveCheckView(APIView):
+    permission_classes = [roles()]
+
+    class Asked(serializers.Serializer[Any]):
+        version = serializers.IntegerField(min_value=1, required=False, help_text="The newest, if left out.")
+
+    @extend_schema(parameters=[Asked], responses=MoveOutput)
+    def get(self, request: Request, public_id: str) -> Response:
+        """Whether the run can go on by a newer version."""
+        asked = self.Asked(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        run = visible_run(request, public_id)
+        version = moving.version_of(run, asked.validated_data.get("version"))
+        return Response(MoveOutput({"version": version.number, "findings": moving.findings(run, version)}).data)
 
 
 def routes() -> list[URLPattern]:

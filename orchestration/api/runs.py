@@ -95,6 +95,7 @@ class StepOutput(serializers.Serializer[Step]):
     ended_at = serializers.DateTimeField(allow_null=True)
     request = serializers.SerializerMethodField()
     child_run = serializers.SerializerMethodField()
+    inherited = serializers.SerializerMethodField(help_text="Taken over from the run that this one was forked from.")
 
     @extend_schema_field(OpenApiTypes.ANY)
     def get_input(self, step: Step) -> Any:
@@ -106,6 +107,9 @@ class StepOutput(serializers.Serializer[Step]):
 
     def get_request(self, step: Step) -> str | None:
         return self.context["questions"].get(step.subject)
+
+    def get_inherited(self, step: Step) -> bool:
+        return step.inherited_run is not None
 
     def get_child_run(self, step: Step) -> str | None:
         return self.context["children"].get(step.child_run_id)
@@ -188,6 +192,9 @@ class RunsView(generics.ListAPIView[Run]):
     class Input(Strict):
         definition = serializers.CharField(max_length=100)
         input = AnyJSON(required=False, default=dict)
+        version = serializers.IntegerField(
+            min_value=1, required=False, help_text="A version's number; without it, the one that new runs begin with."
+        )
 
     def get_queryset(self) -> Any:
         words = self.Filter(data=self.request.query_params)
@@ -210,12 +217,13 @@ class RunsView(generics.ListAPIView[Run]):
         parameters=[KEY],
     )
     def post(self, request: Request) -> Response:
-        """Start a run of a definition's current version."""
+        """Start a run of a definition."""
         words = self.Input(data=request.data)
         words.is_valid(raise_exception=True)
         run = start_once(
             definition=words.validated_data["definition"],
             given=words.validated_data["input"],
+            version=words.validated_data.get("version"),
             by=member_of(request),
             key=request.headers.get("Idempotency-Key", ""),
         )

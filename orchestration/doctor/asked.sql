@@ -7,7 +7,7 @@ select 'answer', q.run_id, q.key, format('%s was answered and taken up; its step
                                         coalesce(s.status, 'not there'), count(e.seq))
 from q left join s on s.run_id = q.run_id and s.key = q.key
 left join e on e.run_id = q.run_id and e.key = q.key and e.type = 'checkpoint.resolved' and e.data ->> 'request' = q.public_id
-where q.status in ('decided', 'expired') and q.acknowledged_at is not null
+where q.status in ('decided', 'expired') and q.acknowledged_at is not null and q.kind = 'gate'
 group by q.run_id, q.key, q.public_id, s.status
 having coalesce(s.status, '') not in (select status from ended) or count(e.seq) <> (s.status in ('completed', 'failed'))::int
 union all

@@ -3,7 +3,7 @@ select 'order' as finding, m.run_id, m.key, format('event %s, %s, follows %s', m
 from moves m where not coalesce(m.before, '') = any (case m.type
     when 'step.inherited' then array['']
     when 'step.started' then array['', 'step.ready', 'step.blocked', 'step.waiting']
-    when 'step.ready' then array['step.started', 'step.retrying', 'step.uncertain', 'step.waiting']
+    when 'step.ready' then array['step.started', 'step.retrying', 'step.uncertain', 'step.waiting', 'checkpoint.requested']
     when 'step.retrying' then array['step.started', 'step.waiting']
     when 'step.waiting' then array['', 'step.started']
     when 'checkpoint.requested' then array['step.started']

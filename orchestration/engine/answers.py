@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from accounts import audit
 from accounts.models import Member
@@ -72,15 +73,37 @@ def _open_round(step: tuple[int, int, int], decision: dict[str, Any], note: dict
             [run, key, fence, positions, json.dumps(decision), json.dumps(note), json.dumps(feedback)],
         )
         if opened:  # under the run's lock, so before the new round asks
-            _withdraw_unasked(run)
+            withdraw_unasked(run)
         failpoints.reach("round")
     hints.changed([run])
     for queue in settings.WORKER_QUEUES:
         hints.work(queue)
 
 
+def _of_confirmation(request: Request) -> None:
+    """Whether a forked run does again what may not simply be repeated."""
+    asked = request.context
+    place = (asked["run_id"], asked["key"], asked["fence"])
+    by = request.decided_by.name if request.decided_by else None
+    note = {"request": request.public_id, "choice": request.choice, "by": by, "note": request.note}
+    if request.choice == "continue":
+        # The claim that asked was no try.
+        confirmed = Step.objects.filter(run_id=place[0], key=place[1], fence=place[2], status="waiting", confirm=True)
+        settle(
+            place,
+            "waiting",
+            Outcome("ready", fields={"note": note}),
+            only_if=lambda: bool(confirmed.update(confirm=False, attempt=F("attempt") - 1)),
+        )
+    else:
+        _reject(place, Outcome("skipped", fields={"note": note}), note)
+
+
 def _abort(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str, Any]) -> None:
-    outcome = Outcome("completed", fields={"decision": decision, "note": note})
+    _reject(step, Outcome("completed", fields={"decision": decision, "note": note}), note)
+
+
+def _reject(step: tuple[int, int, int], outcome: Outcome, note: dict[str, Any]) -> None:
     gate = f'{{"n":0,{encode(step, "waiting", outcome).text}}}'
     rows("select engine_cancel_v4(%s, 'rejected', %s::jsonb, %s::jsonb)", [step[0], json.dumps(note), gate])
     hints.changed([step[0]])
@@ -116,7 +139,7 @@ def tidy_up() -> int:
 
 def _tidy_up(key: int) -> None:
     run = Run.objects.only("seq", "status").get(pk=key)
-    _withdraw_unasked(run.pk)
+    withdraw_unasked(run.pk)
     left = Run.objects.filter(parent_run_id=run.pk, ended_at=None, stays=False)
     if run.status != Run.Status.CANCELING:  # there, all of them
         left = left.filter(parent_key__in=Step.objects.filter(run=run, status__in=Step.ENDED).values("key"))
@@ -131,7 +154,7 @@ def _tidy_up(key: int) -> None:
     Run.objects.filter(pk=run.pk, tidy=True, seq=run.seq).update(tidy=False)
 
 
-def _withdraw_unasked(run: int) -> None:
+def withdraw_unasked(run: int) -> None:
     """Questions of this run that no step waits for any more: it was canceled, or a newer round asks anew."""
     public_id = Run.objects.values_list("public_id", flat=True).get(pk=run)
     pending = Request.objects.pending().filter(context__run=public_id, context__has_key="key")
@@ -183,4 +206,4 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
         failpoints.reach("resolving")
 
 
-TAKE_UP = {"gate": _of_gate}  # by what asked: `kind` of the request's context
+TAKE_UP = {"gate": _of_gate, "confirm": _of_confirmation}  # by what asked: `kind` of the request's context

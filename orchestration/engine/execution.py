@@ -5,6 +5,7 @@ from typing import Any
 
 from accounts.public_ids import new_public_id
 from agents.calls import say_nothing
+from orchestration.engine import confirming
 from orchestration.engine.facts import RunFacts
 from orchestration.engine.gates import differs_from_decided, reopen_gate
 from orchestration.engine.kinds import INNER, ROWS
@@ -52,7 +53,7 @@ class Execution:
                     # Where no round can be opened any more (its run is canceling) the step just goes back.
                     reopened = reopen_gate(self, self._read_of(gate))
                     return None if reopened else Outcome("ready", fields={"unlost": True})
-            return kind.begin(self)
+            return confirming.ask(self) if self.claim.is_to_be_confirmed else kind.begin(self)
         except (ExpressionError, TypingError) as exc:
             return failed("expression", str(exc))
 

@@ -12,6 +12,7 @@ from orchestration.engine.plans import plan_of
 from orchestration.engine.starts import facts_of
 from orchestration.exceptions import InvalidInput
 from orchestration.language.findings import at_most
+from orchestration.models.definitions import share_of
 
 if TYPE_CHECKING:
     from orchestration.engine.execution import Execution
@@ -25,7 +26,8 @@ select v.id,
        coalesce((select t.runs from orchestration_tree t join orchestration_run r on t.root_run_id = coalesce(r.root_run_id, r.id) where r.id = %s), 0),
        d.archived_at
 from orchestration_definition d
-left join orchestration_definitionversion v on v.definition_id = d.id and case when %s::int is null then v.id = d.current_version_id else v.number = %s end
+left join orchestration_definitionversion v on v.definition_id = d.id and case when %s::int is not null then v.number = %s
+    when %s >= d.rollout_percent then v.id = d.rollout_version_id else v.id = d.current_version_id end
 where d.organization_id = %s and d.slug = %s
 """  # noqa: E501
 
@@ -46,8 +48,9 @@ def launch(
     claim = execution.claim
     if claim.depth >= settings.RUN_DEEPEST:
         return _refused("Runs start runs, deeper and deeper; the definition seems to run itself.", given, "RUN_DEEPEST")
+    public = new_public_id("run")
     with returned_connection():
-        found = rows(FOUND, [claim.run, version, version, claim.organization, definition])
+        found = rows(FOUND, [claim.run, version, version, share_of(public), claim.organization, definition])
         pk, gone, below, archived_at = found[0] if found else (None, None, 0, None)
         if not found:
             return failed("permanent", f"No definition is called {definition!r} here.", given=given)
@@ -65,7 +68,7 @@ def launch(
             facts = facts_of(pk, claim.organization, content, by=claim.started_by)
         except InvalidInput as exc:
             return failed("expression", f"{definition} does not start: {listed(exc.errors)}", given=given)
-    child = {"version": pk, "public": new_public_id("run"), "input": content, "facts": facts}
+    child = {"version": pk, "public": public, "input": content, "facts": facts}
     if stays:
         child["facts"] = {**child["facts"], "stays": True}
     fields: dict[str, Any] = {"waits_for": "child", "note": {"child": child["public"]}, "more": {"launch": child}}

@@ -93,6 +93,11 @@ class Claim:
             return load_payload(bytes.fromhex(digest))
 
     @property
+    def is_to_be_confirmed(self) -> bool:
+        """A person is asked before it is done: the run that this one was forked from did it, or may have."""
+        return bool(self.more.get("confirm"))
+
+    @property
     def place(self) -> tuple[int, int, int]:
         return (self.run, self.key, self.fence)
 

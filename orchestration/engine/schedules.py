@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from accounts.clock import database_clock
 from accounts.models import Member
+from accounts.public_ids import new_public_id
 from orchestration.engine import answers, failpoints
 from orchestration.engine.settling import each
 from orchestration.engine.starts import start_version
@@ -95,7 +96,9 @@ def _begin(schedule: Schedule, planned: datetime) -> int | None:
         with transaction.atomic():
             given = compile_template(schedule.given).evaluate({"schedule": values})
             facts = {"schedule": schedule.pk, "planned_at": planned.isoformat()}
-            run = start_version(definition.current_version_id, schedule.organization_id, given, by=None, facts=facts)
+            public = new_public_id("run")
+            version = definition.version_for(public) or 0
+            run = start_version(version, schedule.organization_id, given, by=None, facts=facts, public=public)
     except (ExpressionError, OrchestrationError) as exc:
         _tell(schedule, planned, _words(exc))
         return None

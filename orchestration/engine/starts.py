@@ -1,5 +1,6 @@
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,29 +27,47 @@ class Asked:
     facts: dict[str, Any]
 
 
-def start(*, organization: Organization, definition: str, given: Any, by: Member) -> Run:
-    """Start a run of the definition's current version. Raises UnknownDefinition, InvalidInput."""
-    version = _current_version(organization, definition)
+def start(*, organization: Organization, definition: str, given: Any, by: Member, version: int | None = None) -> Run:
+    """Start a run of the version of that number, or of the one that new runs begin with now. Raises UnknownDefinition,
+    InvalidInput, Refused."""
+    found = _startable(organization, definition)
+    public = new_public_id("run")
+    chosen = found.version_for(public) if version is None else _numbered(found, version)
     with transaction.atomic():
-        run = start_version(version, organization.pk, given, by=by.pk)
+        run = start_version(chosen or 0, organization.pk, given, by=by.pk, public=public)
     return Run.objects.get(pk=run)
 
 
 def start_many(*, organization: Organization, definition: str, inputs: Sequence[Any], by: Member) -> list[int]:
     """Start a run for each of the inputs, or none: the new runs' ids, in that order. Raises as `start` does; pointers
     into bad inputs begin with `/inputs/N`."""
-    version = _current_version(organization, definition)
+    found = _startable(organization, definition)
+    publics = [new_public_id("run") for _ in inputs]
+    chosen = [found.version_for(public) or 0 for public in publics]
+    begun: dict[int, int] = {}
     with transaction.atomic():
-        return start_versions(version, organization.pk, inputs, by=by.pk)
+        for version in sorted(set(chosen)):
+            asked = {place: inputs[place] for place, one in enumerate(chosen) if one == version}
+            ids = [publics[place] for place in asked]
+            runs = start_versions(version, organization.pk, asked.values(), by=by.pk, publics=ids, places=list(asked))
+            begun |= zip(asked, runs, strict=True)
+    return [begun[place] for place in range(len(inputs))]
 
 
-def _current_version(organization: Organization, definition: str) -> int:
+def _startable(organization: Organization, definition: str) -> Definition:
     found = Definition.objects.filter(organization=organization, slug=definition, current_version__isnull=False).first()
-    if found is None or found.current_version_id is None:
+    if found is None:
         raise UnknownDefinition(definition)
     if found.archived_at is not None:
         raise Refused(f"{definition} is archived; restore it to start runs of it.")
-    return found.current_version_id
+    return found
+
+
+def _numbered(definition: Definition, number: int) -> int:
+    found: int | None = definition.versions.filter(number=number).values_list("pk", flat=True).first()
+    if found is None:
+        raise InvalidInput([{"pointer": "/version", "message": f"{definition.slug} has no version {number}."}])
+    return found
 
 
 def start_version(
@@ -60,18 +79,27 @@ def start_version(
     parent: Sequence[int] = (),
     depth: int = 0,
     facts: dict[str, Any] | None = None,
+    public: str | None = None,
 ) -> int:
-    """The new run's id. `parent` is (run, key) of the step that waits for it; `facts` as `engine_lay` takes them.
-    Raises InvalidInput, AgentGone."""
+    """The new run's id. `parent` is (run, key) of the step that waits for it; `facts` as `engine_lay` takes them;
+    `public` is its public id, made here if left out. Raises InvalidInput, AgentGone."""
     asked = _checked(version, organization, given, by)
-    (run,) = _begin(version, organization, [asked], by, parent, depth, facts or {})
+    (run,) = _begin(version, organization, [asked], by, parent, depth, facts or {}, [public] if public else None)
     return run
 
 
-def start_versions(version: int, organization: int, inputs: Sequence[Any], *, by: int | None) -> list[int]:
-    """The new runs' ids, in the order of their inputs. Raises InvalidInput."""
+def start_versions(
+    version: int,
+    organization: int,
+    inputs: Collection[Any],
+    *,
+    by: int | None,
+    publics: Sequence[str] | None = None,
+    places: Sequence[int] | None = None,
+) -> list[int]:
+    """The new runs' ids, in the order of their inputs. `places`: what pointers call them. Raises InvalidInput."""
     checked, errors = [], []
-    for number, given in enumerate(inputs):
+    for number, given in zip(places or range(len(inputs)), inputs, strict=True):
         try:
             checked.append(_checked(version, organization, given, by))
         except InvalidInput as exc:
@@ -80,7 +108,7 @@ def start_versions(version: int, organization: int, inputs: Sequence[Any], *, by
             ]
     if errors:
         raise InvalidInput(errors)
-    return _begin(version, organization, checked, by, (), 0, {}) if checked else []
+    return _begin(version, organization, checked, by, (), 0, {}, publics) if checked else []
 
 
 def facts_of(version: int, organization: int, given: Any, *, by: int | None) -> dict[str, Any]:
@@ -107,17 +135,25 @@ def _begin(
     parent: Sequence[int],
     depth: int,
     facts: dict[str, Any],
+    publics: Sequence[str] | None,
 ) -> list[int]:
     """One statement, however many; hints follow the commit."""
-    publics = [new_public_id("run") for _ in asked]
+    publics = publics or [new_public_id("run") for _ in asked]
     inputs = [one.text for one in asked]
     known = [json.dumps(one.facts | facts) for one in asked]
-    given = [version, organization, publics, inputs, by, *(parent or (None, None)), depth, known]
-    try:
+    given = [version, organization, list(publics), inputs, by, *(parent or (None, None)), depth, known]
+    with agents_there():
         ((runs, queues, ready),) = rows(START, given)
+    hint_after_commit(dict(zip(queues or (), ready or (), strict=True)), runs)
+    return list(runs)
+
+
+@contextmanager
+def agents_there() -> Iterator[None]:
+    """Runs are laid within. Raises AgentGone."""
+    try:
+        yield
     except DatabaseError as exc:
         if getattr(exc.__cause__, "sqlstate", None) == GONE:
             raise AgentGone(str(exc).partition("\n")[0]) from exc
         raise
-    hint_after_commit(dict(zip(queues or (), ready or (), strict=True)), runs)
-    return list(runs)

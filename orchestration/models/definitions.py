@@ -8,7 +8,7 @@ from accounts import audit
 from accounts.clock import ClockTimestamp
 from accounts.json_values import canonical
 from accounts.models import Member, Organization
-from orchestration.exceptions import NewerVersion, Refused
+from orchestration.exceptions import InvalidInput, NewerVersion, Refused
 from orchestration.language import Compiled
 from orchestration.models.layouts import layout
 from orchestration.models.schedules import follow
@@ -16,12 +16,18 @@ from orchestration.models.schedules import follow
 TRIAL_PREFIX = "try--"  # the language allows no such name, so that nobody's definition can have it
 
 
+def share_of(run: str) -> int:
+    """0 to 99, always the same for a run's public id."""
+    return int.from_bytes(hashlib.sha256(run.encode()).digest()[:8]) % 100
+
+
 class DefinitionQuerySet(models.QuerySet["Definition"]):
     def visible_to(self, member: Member) -> Self:
         return self.filter(organization=member.organization)
 
     def for_list(self) -> Self:
-        return self.select_related("current_version").order_by("slug")
+        rows = self.select_related("current_version", "rollout_version").order_by("slug")
+        return rows.defer(*(f"rollout_version__{name}" for name in ("text", "plan", "layout")))
 
     def for_page(self) -> Self:
         """With the current version and who saved it."""
@@ -37,7 +43,7 @@ class DefinitionQuerySet(models.QuerySet["Definition"]):
 
 
 class Definition(models.Model):
-    """A workflow's name; its current version is what a new run begins with."""
+    """A workflow's name; its current version, the newest, is what a new run begins with, or a share of them."""
 
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="definitions")
     slug = models.SlugField(max_length=100)
@@ -48,7 +54,9 @@ class Definition(models.Model):
     rollout_version = models.ForeignKey(
         "DefinitionVersion", models.PROTECT, null=True, related_name="+", db_constraint=False
     )
-    rollout_percent = models.PositiveSmallIntegerField(null=True)  # of new runs begin with that one
+    rollout_percent = models.PositiveSmallIntegerField(
+        null=True
+    )  # of new runs begin with the newest, the others with that
 
     objects = DefinitionQuerySet.as_manager()
 
@@ -78,6 +86,24 @@ class Definition(models.Model):
         if not Definition.objects.filter(pk=self.pk, archived_at__isnull=False).update(archived_at=None):
             raise Refused(f"{self.slug} is not archived.")
         self._record("definition.restore", by, {"reason": reason})
+
+    @transaction.atomic
+    def roll_out(self, *, by: Member | None, reason: str, percent: int, rest: int | None = None) -> None:
+        """`percent` of new runs begin with the newest version, whichever that is then, the others with the one of the
+        number `rest`; 100: all begin with the newest. Raises InvalidInput."""
+        row = Definition.objects.select_for_update(no_key=True).get(pk=self.pk)
+        known = row.versions.exclude(pk=row.current_version_id or 0)
+        older = None if percent == 100 else known.filter(number=rest or 0).first()
+        if percent < 100 and older is None:
+            raise InvalidInput([{"pointer": "/rest", "message": f"{self.slug} has no older version {rest}."}])
+        row.rollout_version, row.rollout_percent = older, percent if older else None
+        row.save(update_fields=["rollout_version", "rollout_percent"])
+        self._record("definition.roll_out", by, {"reason": reason, "percent": percent, "rest": older and older.number})
+
+    def version_for(self, run: str) -> int | None:
+        """What the run of that public id begins with."""
+        is_held = self.rollout_percent is not None and share_of(run) >= self.rollout_percent
+        return self.rollout_version_id if is_held else self.current_version_id
 
     def _record(self, action: str, by: Member | None, data: dict[str, Any]) -> None:
         audit.record(organization=self.organization, actor=by, action=action, target=self.slug, data=data)

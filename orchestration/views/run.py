@@ -128,7 +128,7 @@ def chosen_step(request: HttpRequest, rows: RunRows) -> Step | None:
 def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
     """All of one step."""
     events = rows.events_of([step.key])
-    asked = rows.question_of(step) if step.kind == "approval" else None
+    asked = rows.question_of(step) if "approval" in (step.kind, step.waits_for) else None
     values = values_of_step(step)
     version = rows.agent_versions.get(step.agent_version_id or 0)
     return {
@@ -211,7 +211,7 @@ def _moved(rows: RunRows, after: int) -> tuple[set[int], bool]:
     if not after or rows.run.seq - after > SHOWN_EVENTS:
         return set(), True
     news = Event.objects.after(rows.run, after).values_list("key", "type")
-    if any(kind == "run.round_opened" for _, kind in news):
+    if any(kind in ("run.round_opened", "run.moved") for _, kind in news):
         return set(), True
     keys = {key for key, _ in news if key is not None}
     names = {step.name for step in rows.all_steps if step.key in keys}

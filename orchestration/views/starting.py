@@ -17,7 +17,8 @@ from accounts.models import Role
 from accounts.permissions import page
 from orchestration.exceptions import InvalidInput, KeyReused, OrchestrationError
 from orchestration.idempotency import start_once
-from orchestration.models import Definition, Run
+from orchestration.models import Definition, DefinitionVersion, Run
+from ui.addresses import whole_number
 from ui.schema_forms import JsonField, SchemaForm
 
 PREFIX = "input"  # of the form's fields, so that a property may be called as one of ours
@@ -54,17 +55,19 @@ class RawForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @page(Role.OPERATOR)
 def start(request: HttpRequest, slug: str) -> HttpResponse:
-    """`from`: the run whose input is filled in. `key`: the same form sent twice starts one run."""
+    """`from`: the run whose input is filled in. `version`: an older one to begin with. `key`: the same form sent twice
+    starts one run."""
     member = member_of(request)
     rows = Definition.objects.visible_to(member).filter(current_version__isnull=False).for_list()
     definition = get_object_or_404(rows, slug=slug)
+    version = _version(request, definition)
     if request.method != "POST":
         given, source = _earlier(request)
-        form, raw = _form(definition, initial=given), RawForm(initial={RAW: {} if given is None else given})
+        form, raw = _form(version, initial=given), RawForm(initial={RAW: {} if given is None else given})
         return _page(request, definition, form, raw, source=source)
     as_raw = request.POST.get("as") == RAW
     raw = RawForm(request.POST) if as_raw else RawForm(initial={RAW: {}})
-    form = _form(definition) if as_raw else _form(definition, data=request.POST)
+    form = _form(version) if as_raw else _form(version, data=request.POST)
     asked: forms.Form = raw if as_raw else form
     if not asked.is_valid():
         return _page(request, definition, form, raw, status=400)
@@ -72,7 +75,8 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         if problem := unstorable(value):
             raise InvalidInput([{"pointer": "", "message": problem}])
-        run = start_once(definition=slug, given=value, by=member, key=request.POST.get("key", ""))
+        number = version.number if version and version != definition.current_version else None
+        run = start_once(definition=slug, given=value, by=member, key=request.POST.get("key", ""), version=number)
     except InvalidInput as exc:
         _add_findings(asked, exc)
         return _page(request, definition, form, raw, status=400)
@@ -86,8 +90,14 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("pages:run", run.public_id)
 
 
-def _form(definition: Definition, data: Any = None, initial: Any = None) -> SchemaForm:
-    schema = definition.current_version.plan["input"] if definition.current_version else None
+def _version(request: HttpRequest, definition: Definition) -> DefinitionVersion | None:
+    """The one that the address names, else the current one."""
+    number = whole_number(request.GET.get("version", ""))
+    return definition.current_version if number is None else get_object_or_404(definition.versions, number=number)
+
+
+def _form(version: DefinitionVersion | None, data: Any = None, initial: Any = None) -> SchemaForm:
+    schema = version.plan["input"] if version else None
     if schema is None and initial is None:
         initial = {}
     return SchemaForm(schema if schema is not None else {}, data, initial, prefix=PREFIX, label="Input")
@@ -97,7 +107,8 @@ def _earlier(request: HttpRequest) -> tuple[Any, Run | None]:
     wanted = request.GET.get("from", "")
     if not wanted:
         return None, None
-    rows = Run.objects.visible_to(member_of(request)).only("public_id", "input")
+    rows = Run.objects.visible_to(member_of(request)).select_related("definition_version")
+    rows = rows.only("public_id", "input", "definition_version__number")
     run = get_object_or_404(rows, public_id=wanted)
     if len(json.dumps(run.input)) > LONGEST_PREFILLED:
         messages.warning(request, "The input of that run is too large to be filled in here; start it through the API.")
@@ -130,6 +141,7 @@ def _page(
     key = request.POST.get("key", "") if key is None else key
     context: Mapping[str, Any] = {
         "definition": definition,
+        "version": _version(request, definition),
         "form": form,
         "raw": raw,
         "key": key or secrets.token_urlsafe(18),

@@ -13,7 +13,7 @@ from accounts.models import AuditEntry
 from orchestration.engine import pins
 from orchestration.engine.levers import keeping, pausing
 from orchestration.levers import LEVERS
-from orchestration.models import Run
+from orchestration.models import DefinitionVersion, Run
 from tests.harness import claim, end, make_worker
 from tests.orchestration.run_pages.looks import put_question
 from tests.orchestration.test_levers import BRANCHES, CHAIN, GIVEN, REFUSALS, by_name, frozen, work
@@ -23,7 +23,7 @@ def by_api(run, lever, step, given, api, site, by):
     place = f"steps/{step.name}/" if step else ""
     address = f"/api/v1/runs/{run.public_id}/{place}{lever.name}/"
     answer = api.post(address, given, format="json")
-    if answer.status_code in (200, 204):
+    if answer.status_code in (200, 201, 204):
         return True, ""
     said = answer.json()
     return False, " ".join([said["detail"], *(error["message"] for error in said.get("errors", ()))])
@@ -55,6 +55,16 @@ def ended(run):
     work(make_worker(), failing={"a"})
 
 
+def movable(run):
+    """Paused, and a newer version is there."""
+    pausing.pause(run, by=None, reason="x")
+    old = run.definition_version
+    words = {name: getattr(old, name) for name in ("definition", "text", "plan", "layout")}
+    new = DefinitionVersion.objects.create(number=old.number + 1, digest="another", **words)
+    old.definition.current_version = new
+    old.definition.save(update_fields=["current_version"])
+
+
 # What brings a run to where the lever can be pulled, unless a new one is.
 READY = {
     "resolve": uncertain,
@@ -63,6 +73,7 @@ READY = {
     "unpin": lambda run: pins.pin(run, by=None, reason="x"),
     "due": lambda run: put_question(run, "a"),
     "reviewers": lambda run: put_question(run, "a"),
+    "move": movable,
     "archive": ended,
     "restore": lambda run: (ended(run), keeping.archive(run, by=None, reason="x")),
     "delete": ended,

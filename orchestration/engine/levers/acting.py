@@ -17,6 +17,7 @@ STATES = {
     "undone": "has taken back what it did; start another instead",
     "told": "has ended, and the run that started it goes by that; retry the step there",
     "archived": "is archived; restore it first",
+    "moving": "has moved on meanwhile, or is at work",
     "moved": "has moved on: a step that was named has not failed",
 }
 

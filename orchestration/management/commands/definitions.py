@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Organization
 from orchestration import sources
-from orchestration.exceptions import InvalidDefinition, Refused
+from orchestration.exceptions import InvalidDefinition, InvalidInput, Refused
 from orchestration.language.reference import reference
 from orchestration.models import Definition
 
@@ -38,6 +38,12 @@ class Command(BaseCommand):
             keep.add_argument("name")
             keep.add_argument("--reason", required=True)
             keep.add_argument("--organization", default="global", help="its slug")
+        rollout = actions.add_parser("rollout", help="let a share of new runs begin with the newest version")
+        rollout.add_argument("name")
+        rollout.add_argument("--percent", type=int, choices=range(101), required=True, metavar="0..100")
+        rollout.add_argument("--rest", type=int, help="the older version that all others begin with")
+        rollout.add_argument("--reason", required=True)
+        rollout.add_argument("--organization", default="global", help="its slug")
         for action in (check, apply, export):
             action.add_argument("--organization", default="global", help="its slug")
 
@@ -56,14 +62,29 @@ class Command(BaseCommand):
         else:
             self.keep(action, found, **options)
 
-    def keep(self, action: str, organization: Organization, *, name: str, reason: str, **options: Any) -> None:
+    def keep(
+        self,
+        action: str,
+        organization: Organization,
+        *,
+        name: str,
+        reason: str,
+        percent: int | None = None,
+        rest: int | None = None,
+        **options: Any,
+    ) -> None:
         definition = Definition.objects.filter(organization=organization, slug=name).written().first()
         if definition is None:
             raise CommandError(f"No definition is called {name!r} here.")
         if not reason.strip():
             raise CommandError("The reason is missing.")
         try:
-            getattr(definition, action)(by=None, reason=reason)
+            if percent is not None:
+                definition.roll_out(by=None, reason=reason, percent=percent, rest=rest)
+            else:
+                getattr(definition, action)(by=None, reason=reason)
+        except InvalidInput as exc:
+            raise CommandError(exc.errors[0]["message"]) from exc
         except Refused as exc:
             raise CommandError(str(exc)) from exc
 
