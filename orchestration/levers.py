@@ -14,12 +14,16 @@ from orchestration.engine import pins
 from orchestration.engine.answers import cancel, resolve
 from orchestration.engine.checks import Check
 from orchestration.engine.levers import adjusting, asking, by_hand, forking, keeping, moving, pausing, retrying
-from orchestration.exceptions import InvalidInput, NotPinned, Pinned
+from orchestration.exceptions import InvalidInput, NotPinned, Pinned, Refused
 from orchestration.models import Run, Step
 
 REASON = {"type": "string", "minLength": 1, "maxLength": 2_000, "pattern": r"\S", "description": "Why; for the audit."}
 GOES_ON = frozenset(Run.Status) - set(Run.ENDED)
 ENDED = frozenset(Run.ENDED)
+
+
+UNDO = ":undo"  # names of what undoes end so
+NO_STEP = "It undoes what another step did; only what became of it can be said, when that is unknown."
 
 
 def nothing(row: Run | Step) -> None:
@@ -69,10 +73,16 @@ class Lever:
 
     def refusal(self, row: Run | Step) -> str | None:
         """Why it cannot be pulled as things are; None if it can."""
+        if self._is_of_undo(row):
+            return NO_STEP
         if row.status in self.when:
             return self.unless(row)
         what = f"Step {row.name}" if isinstance(row, Step) else "The run"
         return f"{what} is {row.status}; this is for one that is {listed(self.when)}."
+
+    def _is_of_undo(self, row: Run | Step) -> bool:
+        """Of what undoes only the result can be said."""
+        return isinstance(row, Step) and row.undoes is not None and self.name != "resolve"
 
     def check(self, given: Any) -> None:
         """Raises InvalidInput for what no state would allow."""
@@ -90,6 +100,8 @@ class Lever:
     def pull(self, run: Run, step: Step | None, given: Any, *, by: Member | None) -> Any:
         """What the verb gives. Raises InvalidInput, and what the verb raises where the state does not allow it."""
         self.check(given)
+        if step and self._is_of_undo(step):
+            raise Refused(NO_STEP)
         return self.act(run, *([step] if step else []), by=by, **given)
 
 
@@ -132,13 +144,13 @@ def _may_have_failed(run: Run) -> str | None:
 LEVERS = (
     Lever(
         "cancel",
-        "Calls under way may end, nothing more starts, its open questions are withdrawn, and the runs it started are"
-        " canceled too. It cannot be resumed.",
+        "Calls under way may end, nothing more starts, its open questions are withdrawn, the runs it started are"
+        " canceled too, and what can be undone is. It cannot be resumed.",
         cancel,
         GOES_ON,
         preview=previews.cancel,
         icon="circle-stop",
-        done="Canceled. Calls under way may end, nothing new starts.",
+        done="Canceled. Calls under way may end, nothing new starts but what undoes.",
         is_grave=True,
         is_first=True,
         idle=frozenset({Run.Status.CANCELING}),
@@ -290,6 +302,7 @@ LEVERS = (
             "output": {"title": "Output as JSON", "description": "Of a call that completed."},
         },
         required=("outcome",),
+        preview=previews.resolve,
         label="Say what happened",
         icon="circle-question-mark",
         done="Taken up.",
@@ -391,5 +404,7 @@ BY_NAME = {(lever.of, lever.name): lever for lever in LEVERS}
 
 def step_of(run: Run, name: str, **place: int) -> Step | None:
     """The newest row of a step; of an item or a pass with its `index`; in an earlier `round`."""
-    rows = run.steps.shown().filter(name=name, undoes=None, head__isnull="index" not in place, **place)
-    return rows.order_by("-key").first()
+    rows = run.steps.shown().filter(name=name, **place)
+    if name.endswith(UNDO):  # of several the one whose result is unknown
+        return rows.filter(status=Step.Status.UNCERTAIN).order_by("key").first() or rows.order_by("-key").first()
+    return rows.filter(head__isnull="index" not in place).order_by("-key").first()

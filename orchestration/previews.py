@@ -14,6 +14,7 @@ from orchestration.engine.levers.keeping import deletion_of
 from orchestration.engine.levers.pausing import BELOW
 from orchestration.models import Run, Step
 from orchestration.run_rows import outline_of
+from orchestration.undo_preview import undo_lines
 
 SHOWN = 20  # names in a line
 
@@ -21,7 +22,16 @@ SHOWN = 20  # names in a line
 def cancel(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
     asked = run.steps.filter(status=Step.Status.WAITING, waits_for="approval").count()
     found = [*_under_way(run), _counted(asked, "open question is", "open questions are", "withdrawn")]
-    return [line for line in (*found, _below(run, "canceled")) if line]
+    return [line for line in (*found, _below(run, "canceled"), *undo_lines(run)) if line]
+
+
+def resolve(run: Run, step: Step, given: Mapping[str, Any]) -> list[str]:
+    if step.undoes is None:
+        return []
+    return [
+        "It was to undo what this run did, and that could not be done here. completed: it is undone, or there was"
+        " nothing to undo. again: try again to undo it. failed: it stays as it is, go on without it."
+    ]
 
 
 def pause(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:

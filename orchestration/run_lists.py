@@ -205,7 +205,8 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
 
 def _row(run: Run, steps: Sequence[Step], cost: tuple[float | None, bool]) -> Row:
     first = steps[0] if steps and run.status == Run.Status.WAITING else None
-    status = "uncertain" if first and first.status == Step.Status.UNCERTAIN else run.status
+    still = run.status in (Run.Status.WAITING, Run.Status.CANCELING)
+    status = "uncertain" if still and steps and steps[0].status == Step.Status.UNCERTAIN else run.status
     names = [step.name for step in steps]
     if first is None:
         return Row(run, status, names, None, None, 0, *cost)

@@ -20,7 +20,7 @@ MOST_MOVES = 5_000  # events that the timeline is drawn of, the newest
 LARGE_BYTES = 100_000  # of a value: from here on it is shown in part, and downloaded
 HUGE_BYTES = 1_000_000  # from here on it is not even read, but for its beginning
 SHOWN_OF_HUGE = 4_000
-VALUES = ("input", "output", "feedback")
+VALUES = ("input", "output", "feedback", "undo")
 UNREAD = (*VALUES, "dependants", "reads")
 
 
@@ -28,6 +28,7 @@ class StepOutline(NamedTuple):
     name: str
     needs: list[str]
     attempts: int  # tries that `retry` allows
+    undo_attempts: int  # and that of what undoes it
     converses: bool  # in a conversation of the definition's own
 
 
@@ -49,6 +50,7 @@ def outline_of(version: int) -> Outline:
                 step["name"],
                 step["needs"],
                 int((step["retry"] or {}).get("attempts", 1)),
+                int(step.get("compensate", {}).get("retry", {}).get("attempts", 1)),
                 step["conversation"] is not None,
             )
             for step in plan["steps"]
@@ -82,21 +84,24 @@ class RunRows:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """Each in its newest round."""
+        """Each in its newest round; behind them what takes back, in its order."""
         newest: dict[int, int] = {}
         for step in self.all_steps:
             newest[step.position] = max(step.round, newest.get(step.position, 0))
-        return [step for step in self.all_steps if step.round == newest[step.position]]
+        nodes = [step for step in self.all_steps if step.undoes is None and step.round == newest[step.position]]
+        return nodes + sorted((step for step in self.all_steps if step.undoes), key=lambda step: step.key)
 
     @property
     def told_status(self) -> str:
         """The run's; but that a step's result is unknown is told before that the run waits."""
         is_unknown = any(step.status == Step.Status.UNCERTAIN for step in self.steps)
-        return "uncertain" if is_unknown and self.run.status == Run.Status.WAITING else self.run.status
+        still = self.run.status in (Run.Status.WAITING, Run.Status.CANCELING)
+        return "uncertain" if is_unknown and still else self.run.status
 
     def rounds_of(self, step: Step) -> list[Step]:
         """The same place in every round, newest first."""
-        same = [other for other in self.all_steps if (other.position, other.index) == (step.position, step.index)]
+        place = (step.name, step.index)
+        same = [other for other in self.all_steps if (other.name, other.index) == place]
         return sorted(same, key=lambda other: -other.round)
 
     def named(self, name: str, round: int | None = None) -> Step | None:
@@ -107,7 +112,8 @@ class RunRows:
 
     def attempts_of(self, step: Step) -> int:
         """How many tries `retry` allows; 1 for what is not tried again."""
-        return self.outline.steps[step.position].attempts
+        outline = self.outline.steps[step.position]
+        return outline.attempts if step.undoes is None else outline.undo_attempts
 
     @cached_property
     def needs(self) -> dict[str, list[str]]:
@@ -145,7 +151,10 @@ class RunRows:
             before = first.get(step.key) or (self.now if step.status == Step.Status.READY else None)
             if before is None:
                 continue
-            times = [at for need in self.needs[step.name] for at in ends.get(need, ())]
+            if step.undoes is None:
+                times = [at for need in self.needs[step.name] for at in ends.get(need, ())]
+            else:
+                times = [at for several in ends.values() for at in several]
             times += opened if step.round > 1 else []
             found[step.key] = max([at for at in times if at <= before], default=min(self.run.created_at, before))
         return found
@@ -214,13 +223,16 @@ def values_of_run(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def values_of_step(step: Step) -> dict[str, Any]:
-    """{input, output}, each as `_value` gives it; and its feedback as it is."""
-    found = Step.objects.filter(run_id=step.run_id, key=step.key).values(*VALUES, "input_digest", "output_digest").get()
-    kept = payloads([found["input_digest"], found["output_digest"]])
+    """{input, output, undo}, each as `_value` gives it, of undo its input; and its feedback as it is."""
+    digests = ("input_digest", "output_digest", "undo_digest")
+    found = Step.objects.filter(run_id=step.run_id, key=step.key).values(*VALUES, *digests).get()
+    kept = payloads(found[name] for name in digests)
+    undo = found["undo"] or {}
     return {
         "input": _of_step(found["input"], found["input_digest"], kept),
         "output": _of_step(found["output"], found["output_digest"], kept),
         "feedback": found["feedback"],
+        "undo": undo | {"input": _of_step(undo.get("input"), found["undo_digest"], kept)},
     }
 
 

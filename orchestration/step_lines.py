@@ -86,7 +86,7 @@ class Lines:
         version = self.rows.agent_versions.get(step.agent_version_id or 0)
         return Line(
             step=step,
-            place=str(step.position) if step.index is None else f"{step.position}-{step.index}",
+            place=_place(step),
             look=look,
             word=look_in_words(look, step.wake_at, step.attempt, most),
             since=step.started_at if step.ended_at is None else None,
@@ -103,6 +103,12 @@ class Lines:
         """What a step of kind `run` has started."""
         child = self.rows.relatives.get(step.child_run_id) if step.child_run_id else None
         return child.definition_version.definition.slug if child else ""
+
+
+def _place(step: Step) -> str:
+    if step.undoes is not None:
+        return f"undo-{step.key}"
+    return str(step.position) if step.index is None else f"{step.position}-{step.index}"
 
 
 def took(step: Step) -> str:
@@ -135,6 +141,7 @@ class Try:
     ended_at: datetime | None = None
     how: str = ""
     error: Mapping[str, Any] | None = None
+    reversible: bool | None = None  # whether there is anything to undo, and something that does
     again_at: datetime | None = None
 
     @property
@@ -155,7 +162,7 @@ def conversation_of(
     if not step.usage or version is None or version.agent.kind != "context" or given["beginning"] or reply["beginning"]:
         return []
     more: list[Message] = []
-    if rows.outline.steps[step.position].converses:
+    if rows.outline.steps[step.position].converses and step.undoes is None:
         more = [Message("user", "(Here the definition's own conversation follows.)")]
     elif values["feedback"]:
         more = [Message("user", f"A reviewer sent this back with the note: {values['feedback'].get('note')}")]
@@ -191,4 +198,5 @@ def tries_of(events: Sequence[Event]) -> list[Try]:
             found[-1].ended_at = event.at
             found[-1].how = HOW[event.type]
             found[-1].error = (event.data or {}).get("error")
+            found[-1].reversible = (event.data or {}).get("reversible")
     return found

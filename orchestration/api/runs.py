@@ -75,7 +75,11 @@ class ReasonOutput(serializers.Serializer[Any]):
 
 
 class StepOutput(serializers.Serializer[Step]):
-    """`attempts` counts the tries of this round; `request` is the question that a step waiting for approval asks."""
+    """`attempts` counts the tries of this round; `request` is the question that a step waiting for approval asks.
+
+    `undo` is kept with the last try: whether it can be undone (`reversible`), the `agent` that would, its `input`, or
+    `why` not. A step NAME:undo undoes the step NAME; `undoes` says so.
+    """
 
     name = serializers.CharField()
     kind = serializers.CharField()
@@ -96,6 +100,8 @@ class StepOutput(serializers.Serializer[Step]):
     request = serializers.SerializerMethodField()
     child_run = serializers.SerializerMethodField()
     inherited = serializers.SerializerMethodField(help_text="Taken over from the run that this one was forked from.")
+    undo = serializers.SerializerMethodField()
+    undoes = serializers.SerializerMethodField()
 
     @extend_schema_field(OpenApiTypes.ANY)
     def get_input(self, step: Step) -> Any:
@@ -114,6 +120,16 @@ class StepOutput(serializers.Serializer[Step]):
     def get_child_run(self, step: Step) -> str | None:
         return self.context["children"].get(step.child_run_id)
 
+    @extend_schema_field(OpenApiTypes.ANY)
+    def get_undo(self, step: Step) -> Any:
+        return step.undo and {
+            **step.undo,
+            "input": stored(step.undo.get("input"), step.undo_digest, self.context["payloads"]),
+        }
+
+    def get_undoes(self, step: Step) -> str | None:
+        return None if step.undoes is None else step.name.removesuffix(":undo")
+
 
 class RunDetail(RunOutput):
     output = serializers.SerializerMethodField()
@@ -129,6 +145,7 @@ class RunDetail(RunOutput):
             "deadline_at",
             "pinned_at",
             "archived_at",
+            "undoing",
             "input",
             "output",
             "error",
@@ -151,8 +168,9 @@ class RunDetail(RunOutput):
 
 def detail_of(run: Run) -> dict[str, Any]:
     """A run with its steps, in a fixed number of queries whatever it holds."""
-    steps = run.newest_steps()
-    digests = [step.input_digest for step in steps] + [step.output_digest for step in steps] + [run.output_digest]
+    steps = run.newest_steps() + run.undo_steps()
+    digests = [digest for step in steps for digest in (step.input_digest, step.output_digest, step.undo_digest)]
+    digests.append(run.output_digest)
     related = {step.child_run_id for step in steps} | {run.parent_run_id}
     subjects = [step.subject for step in steps if step.waits_for == "approval"]
     asked = Question.objects.pending().filter(subject__in=subjects).values_list("subject", "public_id")

@@ -1,6 +1,7 @@
 """Takes up what people said: one guarded move of a waiting step each, so that twice does nothing."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -12,11 +13,12 @@ from accounts.models import Member
 from approvals.models import Request
 from orchestration.engine import failpoints
 from orchestration.engine.children import tell_parents
-from orchestration.engine.connection import rows, value
+from orchestration.engine.connection import value
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import Outcome, encode
 from orchestration.engine.plans import plan_of
 from orchestration.engine.settling import each, finished, output_errors, settle
+from orchestration.engine.stopping import stop
 from orchestration.exceptions import InvalidInput, NotUncertain, RunEnded
 from orchestration.models import Run, Step
 
@@ -105,21 +107,20 @@ def _abort(step: tuple[int, int, int], decision: dict[str, Any], note: dict[str,
 
 def _reject(step: tuple[int, int, int], outcome: Outcome, note: dict[str, Any]) -> None:
     gate = f'{{"n":0,{encode(step, "waiting", outcome).text}}}'
-    rows("select engine_cancel_v4(%s, 'rejected', %s::jsonb, %s::jsonb)", [step[0], json.dumps(note), gate])
-    hints.changed([step[0]])
+    stop(step[0], Run.Status.REJECTED, note, gate)
 
 
 def cancel(run: Run, *, by: Member | None, reason: str) -> str:
-    """Cancel a run; its status afterwards. Again while it is canceling: nothing changes. Raises RunEnded."""
+    """Cancel a run; its status afterwards. Again while it is canceling, or takes back what it did: nothing
+    changes. Raises RunEnded."""
     note = {"reason": reason, "by": by.name if by else None}
     with transaction.atomic():
-        status = value("select engine_cancel_v4(%s, 'canceled', %s::jsonb)", [run.pk, json.dumps(note)])
+        status = stop(run.pk, Run.Status.CANCELED, note)
         if status is None:
             run.refresh_from_db(fields=["status"])
             raise RunEnded(run.status)
         audit.record(organization=run.organization, actor=by, action="run.cancel", target=run.public_id, data=note)
     failpoints.reach("canceled")
-    hints.changed([run.pk])
     tidy_up()
     for _ in range(TURNS):  # leaves end first
         if not tell_parents() or run.has_ended:
@@ -144,11 +145,7 @@ def _tidy_up(key: int) -> None:
     if run.status != Run.Status.CANCELING:  # there, all of them
         left = left.filter(parent_key__in=Step.objects.filter(run=run, status__in=Step.ENDED).values("key"))
     for child in left:
-        value(
-            "select engine_cancel_v4(%s, 'canceled', %s::jsonb)",
-            [child.pk, json.dumps({"reason": "the run that started it was canceled"})],
-        )
-        hints.changed([child.pk])
+        stop(child.pk, Run.Status.CANCELED, {"reason": "the run that started it was canceled"})
     failpoints.reach("tidied")
     # Not if it moved since it was read: what else has been canceled then is for the next sweep.
     Run.objects.filter(pk=run.pk, tidy=True, seq=run.seq).update(tidy=False)
@@ -193,6 +190,8 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
     place = (step.run_id, step.key, step.fence)
     if outcome == "completed":
         found = finished(place, found)
+    elif step.undo:  # it is known now that there is nothing to undo
+        found = replace(found, fields={**found.fields, "more": {"undo": {"reversible": False}}})
     with transaction.atomic():
         if not settle(place, "uncertain", found):
             raise NotUncertain(step.name, Step.objects.get(run=run, key=step.key).status)

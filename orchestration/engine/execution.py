@@ -10,8 +10,9 @@ from orchestration.engine.facts import RunFacts
 from orchestration.engine.gates import differs_from_decided, reopen_gate
 from orchestration.engine.kinds import INNER, ROWS
 from orchestration.engine.names import member_name, organization_slug
-from orchestration.engine.outcomes import Claim, Outcome, failed
+from orchestration.engine.outcomes import UNDO, Claim, Outcome, failed
 from orchestration.engine.plans import StepPlan
+from orchestration.engine.undoing import noted
 from orchestration.language.expressions import ExpressionError, TypingError, as_text
 from orchestration.models import Step
 
@@ -36,7 +37,7 @@ class Execution:
 
     @cached_property
     def step(self) -> StepPlan:
-        return self.plan.steps[self.claim.position]
+        return self.plan.step_of(self.claim.position, self.claim.kind)
 
     def outcome(self) -> Outcome | None:
         """None if the step was taken back to wait for another decision: then there is nothing to record."""
@@ -118,7 +119,11 @@ class Execution:
     # --- how it ends
 
     def finish(self, outcome: Outcome) -> Outcome:
-        """A completion with all that follows from it, whoever brought it about: the step's deliverable."""
+        """A completion with all that follows from it, whoever brought it about: what would undo it, and the step's
+        deliverable."""
+        if self.claim.kind == UNDO:
+            return outcome
+        outcome = noted(self, outcome)
         if self.step.deliverable is None or self.claim.head is not None:
             return outcome
         try:

@@ -36,6 +36,7 @@ POINTS = (
     "delivered",  # an event from outside is committed, nobody was told
     "keeping",  # in the transaction that keeps a message to a run, before it commits
     "matched",  # the waits that it ends know it, their steps have not moved
+    "undoing",  # what a step did is about to be taken back, nothing is called
     "drained",  # all is handed back, the lease is not given up
 )
 

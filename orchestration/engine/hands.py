@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 from orchestration.engine.lease import Life
-from orchestration.engine.outcomes import Claim, Outcome
+from orchestration.engine.outcomes import UNDO, Claim, Outcome
 from orchestration.engine.plans import StepPlan, agent_of, plan_of
 from orchestration.engine.retries import call_seconds, timed_out
 
@@ -53,7 +53,8 @@ class InHand:
     def step(self) -> StepPlan | None:
         """None of what calls no agent."""
         claim = self.claim
-        return plan_of(claim.definition_version).steps[claim.position] if claim.kind == "agent" else None
+        is_call = claim.kind in ("agent", UNDO)
+        return plan_of(claim.definition_version).step_of(claim.position, claim.kind) if is_call else None
 
     @property
     def seconds(self) -> float:

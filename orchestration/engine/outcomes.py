@@ -13,6 +13,7 @@ from orchestration.engine.connection import decoded, returned_connection, rows, 
 from orchestration.models import subject_of
 
 ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON's text; after an even number of backslashes it is one
+UNDO = "undo"  # the kind of a row that takes back what another did; its name is that one's with this behind it
 INLINE_BYTES = 4_096  # a larger value lies in a row of its own, by its digest
 
 
@@ -109,8 +110,9 @@ class Claim:
     @property
     def idempotency_key(self) -> str:
         """The same in every try of the step, another in its next round."""
-        places = (self.round, self.index, self.pass_number)
-        return ":".join([self.public_id, self.name, *(str(place) for place in places if place is not None)])
+        places = (self.round, self.index, self.pass_number, "undo" if self.kind == UNDO else None)
+        name = self.name.removesuffix(f":{UNDO}")
+        return ":".join([self.public_id, name, *(str(place) for place in places if place is not None)])
 
 
 @dataclass(frozen=True, slots=True)

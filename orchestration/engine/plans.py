@@ -13,8 +13,12 @@ from agents.models import AgentVersion
 from agents.runners import Runner, runner_for
 from orchestration.engine.at_start import AtStart
 from orchestration.engine.checks import Check
+from orchestration.engine.outcomes import UNDO
 from orchestration.language.expressions import Template, Typing, compile_condition, compile_template
 from orchestration.models import DefinitionVersion
+
+# What the undo of a step says nothing of.
+UNSAID = dict.fromkeys(("if", "conversation", "repeatable", "approval", "deliverable", "output_schema"))
 
 
 class StepPlan:
@@ -50,6 +54,11 @@ class StepPlan:
         self.item_reads = [position_of[name] for name in spec.get("item_reads", ())]
         self.branches = [(compile_condition(branch["if"]), branch["then"]) for branch in spec.get("choose", ())]
         self.chosen_by = [position_of[name] for name in spec.get("chosen_by", ())]
+        self.agent: str | None = spec["agent"]
+        self.undo: StepPlan | None = None
+        if "compensate" in spec:  # as if it were a step; its `given` is evaluated when this one has ended
+            undo = {"name": self.name, "kind": UNDO, "needs": [], **UNSAID, **spec["compensate"]}
+            self.undo = StepPlan(undo, position_of)
 
 
 class Wait:
@@ -94,6 +103,11 @@ class Plan:
 
     def output_errors(self, output: Any) -> list[dict[str, str]]:
         return self._output_check.errors(output, "/output")
+
+    def step_of(self, position: int, kind: str) -> StepPlan:
+        """What stands in the plan for a row: for one that undoes, what its step says of that."""
+        step = self.steps[position]
+        return step.undo if kind == UNDO and step.undo is not None else step
 
     def gates_before(self, step: StepPlan) -> list[int]:
         """Positions of the checkpoints that this step needs directly."""

@@ -1,10 +1,10 @@
+import dataclasses
 import itertools
 import json
 import queue
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,6 +15,7 @@ from orchestration.engine import failpoints
 from orchestration.engine.connection import rows
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import (
+    UNDO,
     Claim,
     Item,
     NotPrepared,
@@ -45,7 +46,7 @@ LOCKED_PAUSE_SECONDS = 0.002
 GATHER_SECONDS = 0.003  # a batch waits so long for steps whose walkers are only waiting for the processor
 
 
-@dataclass(slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False)
 class Ended:
     """A try that is to be recorded. `outcome` None: there is nothing to record."""
 
@@ -70,8 +71,10 @@ class Ended:
         self.make_item()
 
     def make_item(self, **more: Any) -> None:
-        """`more`: fields beside those of the outcome."""
+        """`more`: fields beside the outcome's. What could not be undone does not just fail: a person is asked."""
         if self.outcome is not None:
+            if self.claim.kind == UNDO and self.outcome.becomes == "failed":
+                self.outcome = dataclasses.replace(self.outcome, becomes="uncertain")
             if (head := self.claim.more.get("head")) is not None:
                 more["more"] = {"head": head, **self.outcome.fields.get("more", {}), **more.get("more", {})}
             self.item = encode(self.claim.place, "running", self.outcome, **more)

@@ -9,8 +9,9 @@ from typing import Any
 from django.conf import settings
 
 from orchestration.engine.connection import returned_connection, value
-from orchestration.engine.outcomes import Claim, Outcome, failed
+from orchestration.engine.outcomes import UNDO, Claim, Outcome, failed
 from orchestration.engine.plans import StepPlan, agent_of, plan_of
+from orchestration.engine.undoing import unknown
 
 LONGEST_PAUSE_SECONDS = 2.0
 TRIED_AGAIN = ("temporary", "timeout")  # by `retry`, if it says nothing of the class
@@ -67,11 +68,12 @@ def database_lost(claim: Claim, message: str, *, given: Any = None) -> Outcome:
 
 def _broken_off(claim: Claim, outcome: Outcome, retry: Mapping[str, Any] | None) -> Outcome:
     """`retry`: in place of the step's own."""
-    if claim.kind != "agent" or claim.agent_version is None:
+    if claim.kind not in ("agent", UNDO) or claim.agent_version is None:
         return outcome
     with returned_connection():
-        step = plan_of(claim.definition_version).steps[claim.position]
+        step = plan_of(claim.definition_version).step_of(claim.position, claim.kind)
         repeatable = agent_of(claim.agent_version).repeatable if step.repeatable is None else step.repeatable
+    outcome = replace(outcome, fields={**outcome.fields, **unknown(step, outcome.fields["error"]["message"])})
     if not repeatable:
         reason = outcome.fields["error"]["message"]
         return replace(outcome, becomes="uncertain", fields={**outcome.fields, "note": {"reason": reason}})

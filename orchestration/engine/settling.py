@@ -79,8 +79,10 @@ def finished(step: Place, outcome: Outcome) -> Outcome:
 
 
 def output_errors(step: Step, output: Any) -> list[dict[str, str]]:
-    """Why this is nothing that the step's agent may answer to the input that was stored with the step."""
-    if step.agent_version_id is None:
+    """Why this is nothing that the step's agent may answer to the input that was stored with the step.
+
+    Of one that undoes: nobody reads that."""
+    if step.agent_version_id is None or step.undoes is not None:
         return []
     given = step.input if step.input_digest is None else load_payload(bytes(step.input_digest))
     return agent_of(step.agent_version_id).output_errors(given, output)

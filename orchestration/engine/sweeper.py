@@ -22,6 +22,7 @@ TAKEN = """
 select h.run, h.key, h.fence from unnest(%s::bigint[], %s::int[], %s::bigint[]) as h(run, key, fence)
 join orchestration_step s on s.run_id = h.run and s.key = h.key join orchestration_run r on r.id = h.run
 where s.status <> 'running' or s.fence <> h.fence or r.status = 'canceling' and s.undoes is null
+    and s.undo_version_id is null
 """
 COME_BACK_SECONDS = 0.05  # for runs that were locked, or one too many for a sweep
 # What a sweep finds for a hand, by its name there; each says how many it worked for.
@@ -180,7 +181,8 @@ class Sweeper(threading.Thread):
             self.wake_within(0.0)
 
     def _stop_taken(self) -> None:
-        """Calls whose run is canceling, and whose step is no longer this process's: its time was over, say."""
+        """Calls whose run is canceling, unless their end says what is to be undone; and those whose step is no longer
+        this process's: its time was over, say."""
         places = self.process.hands.places()
         if places:
             taken = set(rows(TAKEN, [list(each) for each in zip(*places, strict=True)]))

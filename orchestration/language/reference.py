@@ -90,7 +90,9 @@ def _rows(piece: Mapping[str, Any], above: str) -> Iterator[Row]:
 def _resolved(piece: Mapping[str, Any]) -> Mapping[str, Any]:
     if "$ref" not in piece:
         return piece
-    target = SCHEMA["$defs"][piece["$ref"].rpartition("/")[2]]
+    target: Any = SCHEMA
+    for name in piece["$ref"].split("/")[1:]:
+        target = target[name]
     return {**_resolved(target), **{key: value for key, value in piece.items() if key != "$ref"}}
 
 

@@ -163,7 +163,8 @@ class DefinitionVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.definition_id} v{self.number}"
 
-    def attempts_of(self, position: int) -> int:
-        """How many tries the step at that place has, by its `retry`. Taken out by the database: a plan may be long."""
-        retry = KT(f"plan__steps__{position - 1}__retry__attempts")
+    def attempts_of(self, position: int, *, undoing: bool = False) -> int:
+        """How many tries the step at that place has by its `retry`, or what undoes it. Taken out by the database: a
+        plan may be long."""
+        retry = KT(f"plan__steps__{position - 1}__{'compensate__' if undoing else ''}retry__attempts")
         return int(DefinitionVersion.objects.filter(pk=self.pk).values_list(retry, flat=True).get() or 1)

@@ -64,7 +64,7 @@ def layout(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def rare_parts(step: dict[str, Any]) -> dict[str, Any]:
-    """What only some steps have: their times, and what their failure means."""
+    """What only some steps have: their times, and what their failure means, what undoes them."""
     timeouts = step.get("timeouts", {}) if row_kind(step) == step["kind"] else {}  # else each item or pass has them
     parts = {
         "slack": len(step["needs"]) - step["wanted"] if "wanted" in step else None,
@@ -73,6 +73,7 @@ def rare_parts(step: dict[str, Any]) -> dict[str, Any]:
         "expects": step.get("expect", {}).get("within"),
         "forgiven": "on_failure" in step or None,
         "carries": step.get("on_failure") == "continue" or None,
+        "undo": step.get("compensate", {}).get("agent"),
     }
     return {name: part for name, part in parts.items() if part is not None}
 

@@ -14,6 +14,9 @@ from orchestration.reasons import Reason, reasons_of
 # engine's functions write them.
 
 
+MOST_UNDONE = 200  # rows of what is taken back that are listed
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     def visible_to(self, member: Member) -> Self:
         return self.filter(organization_id=member.organization_id)
@@ -144,6 +147,10 @@ class Run(models.Model):
         for step in rows:
             newest[step.position] = max(step.round, newest.get(step.position, 0))
         return [step for step in rows if step.round == newest[step.position]]
+
+    def undo_steps(self) -> list["Step"]:
+        """What takes back what it did, in that order; of very many the first."""
+        return list(self.steps.exclude(undoes=None).order_by("key")[:MOST_UNDONE]) if self.undoing else []
 
 
 class StepQuerySet(models.QuerySet["Step"]):

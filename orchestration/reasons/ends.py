@@ -8,6 +8,7 @@ from approvals.models import Request
 from orchestration.models import Deliverable, Run, Step
 from orchestration.reasons import Part, Reason, Words, phrase
 from orchestration.reasons.facts import LARGE, Facts, Group, by, more, name, quote, run_link
+from orchestration.reasons.undoing import in_the_end
 from ui.templatetags.ui import duration
 
 NAMED = 3  # deliverables in the sentence
@@ -35,7 +36,7 @@ def of(facts: Facts) -> Iterator[Reason]:
             Run.Status.REJECTED: _rejected,
             Run.Status.CANCELED: lambda facts: phrase("Canceled{}", _wish(facts)),
         }[Run.Status(run.status)]
-        yield Reason(run.status, words(facts), (run.error or {}).get("step"), since=run.ended_at)
+        yield Reason(run.status, words(facts) + in_the_end(facts), (run.error or {}).get("step"), since=run.ended_at)
 
 
 def _completed(facts: Facts) -> Words:
@@ -88,6 +89,8 @@ def _rejected(facts: Facts) -> Words:
 
 
 def _canceling(facts: Facts) -> Words:
+    if facts.run.undoing:
+        return phrase("Canceling. Asked for{}", _wish(facts))
     calls = facts.group(Step.Status.RUNNING).total
     under_way = f"{calls} call{'s' if calls != 1 else ''} under way may end; nothing new starts."
     return phrase("Canceling, {} Asked for{}", under_way, _wish(facts))

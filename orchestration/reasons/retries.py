@@ -16,7 +16,7 @@ def of(facts: Facts) -> Iterator[Reason]:
         "Retrying {}: attempt {} of {} {}{}{}.",
         name(step),
         str(step.attempt + 1),
-        str(facts.run.definition_version.attempts_of(step.position)),
+        str(facts.run.definition_version.attempts_of(step.position, undoing=step.undoes is not None)),
         phrase("in {}", facts.until(step.wake_at)) if step.wake_at and step.wake_at > facts.now else "now",
         phrase(", after {}", quote(step.error["message"])) if step.error else (),
         more(group),

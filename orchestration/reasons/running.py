@@ -14,7 +14,11 @@ def of(facts: Facts) -> Iterator[Reason]:
         return
     step = group.steps[0]
     worker = facts.workers.get(step.owner or 0)
-    most = facts.run.definition_version.attempts_of(step.position) if step.attempt > 1 else 1
+    most = (
+        facts.run.definition_version.attempts_of(step.position, undoing=step.undoes is not None)
+        if step.attempt > 1
+        else 1
+    )
     words = phrase(
         "Running {}{} for {}{}{}.",
         name(step),

@@ -20,13 +20,15 @@ from orchestration.reasons import (
     retries,
     running,
     uncertain,
+    undoing,
     waits,
 )
 from orchestration.reasons.facts import Facts
 
 SOURCES: tuple[Callable[[Facts], Iterable[Reason]], ...] = (
-    ends.of,
     pauses.of,
+    undoing.of,
+    ends.of,
     uncertain.of,
     leases.of,
     running.of,

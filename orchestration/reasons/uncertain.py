@@ -10,7 +10,7 @@ from orchestration.reasons.facts import Facts, label, more, name
 
 def of(facts: Facts) -> Iterator[Reason]:
     group = facts.group(Step.Status.UNCERTAIN)
-    if not group.total:
+    if not group.total or facts.run.undoing:  # then it is one that undoes: see `undoing`
         return
     step = group.steps[0]
     words = phrase(

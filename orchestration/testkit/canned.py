@@ -68,8 +68,9 @@ class Company:
 
 
 def step_of(call: Call) -> str:
-    """The key is RUN:STEP:ROUND, and more for items."""
-    return call.idempotency_key.split(":")[1]
+    """The key is RUN:STEP:ROUND, and more for items; what undoes STEP is STEP:undo."""
+    _, name, *places = call.idempotency_key.split(":")
+    return f"{name}:undo" if places[-1] == "undo" else name
 
 
 def result(answer: Any) -> Result:

@@ -70,7 +70,8 @@ class PlayedRun:
     @property
     def steps(self) -> dict[str, PlayedStep]:
         """By name, each in its newest round; of a map or a loop the whole, not its items or passes."""
-        return {step.name: PlayedStep.of(step) for step in self.row.newest_steps()}
+        run = self.row
+        return {step.name: PlayedStep.of(step) for step in [*run.newest_steps(), *run.undo_steps()]}
 
     def items(self, step: str) -> list[PlayedStep]:
         """The items of a map, or the passes of a loop, in their order."""

@@ -39,6 +39,7 @@ def run(play: "Play", stored: Mapping[str, Any] | str | Path) -> list[Difference
     history = stored if isinstance(stored, Mapping) else json.loads(Path(stored).read_text(encoding="utf-8"))
     then = {step["name"]: step for step in history["steps"]}
     names = [step["name"] for step in play.versions[0].plan["steps"]]
+    names += [f"{name}:undo" for name in names]
     play.company.steps = {name: answers_of(then.get(name)) for name in names}
     played = play.start(history["input"])
     while _decide(play, played, then) or play.pass_to_next_timer():

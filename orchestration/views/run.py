@@ -136,6 +136,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
         "step_name": step.name if step.index is None else f"{step.name} {step.index}",
         "tries": tries_of(events),
         "most_tries": rows.attempts_of(step),
+        "is_undo": step.undoes is not None,
         "values": values,
         "agent_version": version,
         "conversation": conversation_of(rows, step, version, values),
@@ -148,7 +149,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
         "reason": next((said["reason"] for event in reversed(events) if (said := event.data or {}).get("reason")), ""),
         "commands": commands_of(request, rows.run, step, may_start=member_of(request).has_role(Role.OPERATOR)),
         "kind_of_error": KINDS_OF_ERROR.get((step.error or {}).get("class", "")),
-        "step_offers": offers(member_of(request), rows.run, step) if step in rows.steps and not step.undoes else None,
+        "step_offers": offers(member_of(request), rows.run, step) if step in rows.steps else None,
     }
 
 

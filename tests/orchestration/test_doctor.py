@@ -70,6 +70,11 @@ BROKEN = {
         "update orchestration_step set open_needs = 0 where run_id = {waits} and name = 'last'",
         "update orchestration_step set windowed = true, head = 99 where run_id = {waits} and name = 'last'",
     ],
+    "undone": [
+        "update orchestration_step set undoes = 1, kind = 'undo' where run_id = {waits} and name = 'late'",
+        "update orchestration_run set reversible = true, status = 'failed' where id = {done};"
+        """update orchestration_step set undo = '{{"agent": "a"}}' where run_id = {done}""",
+    ],
     "slot": [
         "insert into orchestration_limitslot (limit_id, run_id, key, fence) values (1, {waits}, 2, 0)",
         "insert into orchestration_limitslot (limit_id, run_id, key, fence) values (1, {done}, 0, 0)",

@@ -1,6 +1,6 @@
 """What a step does when its turn has come, a module for each kind."""
 
-from orchestration.engine.kinds import agent, approval, choose, output, repeat, run, wait
+from orchestration.engine.kinds import agent, approval, choose, output, repeat, run, undo, wait
 from orchestration.engine.kinds import map as map_kind
 from orchestration.engine.kinds.kind import Kind
 
@@ -20,5 +20,6 @@ AROUND = {
 # Rows that no step of a definition stands for.
 INNER = {
     "output": Kind(output.begin),
+    "undo": Kind(undo.begin),
 }
 ROWS = {**KINDS, **AROUND, **INNER}

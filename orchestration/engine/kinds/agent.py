@@ -13,6 +13,7 @@ from orchestration.engine.launches import launch
 from orchestration.engine.outcomes import Outcome, failed
 from orchestration.engine.plans import AgentFacts, agent_of
 from orchestration.engine.retries import call_seconds, database_lost, timed_out, try_again
+from orchestration.engine.undoing import unknown
 from orchestration.orchestrator import Delegated
 
 if TYPE_CHECKING:
@@ -20,10 +21,16 @@ if TYPE_CHECKING:
 
 
 def begin(execution: "Execution") -> Outcome:
-    claim, step = execution.claim, execution.step
+    step = execution.step
     with returned_connection():
-        agent = agent_of(claim.agent_version or 0)
+        agent = agent_of(execution.claim.agent_version or 0)
     given = step.given.evaluate(execution.context) if step.given else {}
+    return ask(execution, agent, given)
+
+
+def ask(execution: "Execution", agent: AgentFacts, given: Any) -> Outcome:
+    """One call, and what became of it."""
+    claim, step = execution.claim, execution.step
     if errors := agent.input_errors(given):
         return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
     call = _as_call(execution, agent, given)
@@ -50,7 +57,8 @@ def begin(execution: "Execution") -> Outcome:
     if isinstance(result, Delegated):
         return launch(execution, result.definition, result.input, given=given)
     if errors := agent.output_errors(given, result.output):
-        wrong = failed("permanent", f"{agent.slug} answered against its schema: {listed(errors)}", given=given)
+        words = f"{agent.slug} answered against its schema: {listed(errors)}"
+        wrong = failed("permanent", words, given=given, **unknown(step, words))
         return try_again(claim, step.retry, wrong)
     return execution.finish(Outcome("completed", output=result.output, input=given, fields=_usage(result)))
 

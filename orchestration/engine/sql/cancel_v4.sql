@@ -1,18 +1,20 @@
 -- Cancels a run, or rejects it at a gate (`gate` is then the gate's own item), or lets it fail: with `ends_as` failed the note's
 -- `error` is the run's. What runs may end; nothing starts, but what takes back what was done. Leaves end first: a step whose
--- child is open waits for its end, unless the child outlives its parent.
+-- child is open waits for its end, unless the child outlives its parent. A run that takes back what it did goes on with that, and ends
+-- as it would have; if it was paused meanwhile, it goes on.
 -- Returns the run's status afterwards, or null if it had ended before, or if the gate was answered before.
 create function engine_cancel_v4(target bigint, ends_as text, note jsonb, gate jsonb default null) returns text language plpgsql as $$
 declare
     found_status text;
+    takes_back boolean;
     items jsonb;
     result text;
 begin
-    select r.status into found_status from orchestration_run r where r.id = target for no key update;
+    select r.status, r.undoing into found_status, takes_back from orchestration_run r where r.id = target for no key update;
     if found_status is null or found_status in ('completed', 'failed', 'canceled', 'rejected') then
         return null;
     end if;
-    if found_status = 'canceling' then
+    if found_status = 'canceling' or takes_back and found_status <> 'paused' then
         return case when gate is null then found_status end;
     end if;
     if gate is not null then
@@ -21,6 +23,8 @@ begin
             return null;
         end if;
     end if;
+    update orchestration_step s set priority = r.priority from orchestration_run r
+    where takes_back and r.id = target and s.run_id = target and s.status = 'ready';
     -- A run that is still to be tidied up stays so: a step's time may have been over a moment before, and its child goes on.
     update orchestration_run r set status = 'canceling', ending = ends_as,
         error = case when ends_as = 'failed' then coalesce(r.error, note -> 'error') else r.error end,

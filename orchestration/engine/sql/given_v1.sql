@@ -1,7 +1,8 @@
 -- Before items with something rare move: what they become instead, and the locks of what they wait for.
 --
--- A call that may have happened, and may not be repeated, makes its step uncertain. What belongs to a head that has ended (its
--- map is over) is held open no more. Keys of outside events are locked here, before any step.
+-- A call that may have happened, and may not be repeated, makes its step uncertain; and if its work could be undone, nobody knows
+-- whether there is any. What belongs to a head that has ended (its map is over) is held open no more. Keys of outside events
+-- are locked here, before any step.
 create function engine_given_v1(items jsonb) returns jsonb language plpgsql as $$
 begin
     if jsonb_path_exists(items, '$[*].more.hears') then
@@ -12,7 +13,12 @@ begin
             when i.item ->> 'outcome' in ('waiting', 'ready', 'uncertain') and h.status in ('completed', 'failed', 'skipped', 'canceled')
             then '{"instead": "canceled"}'::jsonb
             when (i.item -> 'more' -> 'begun')::boolean and i.item ->> 'outcome' = 'ready' and not s.repeatable then '{"instead": "uncertain"}'
-            else '{}' end order by i.ord)
+            else '{}' end
+            || case when (i.item -> 'more' -> 'begun')::boolean and s.undo_version_id is not null and (s.kind = 'agent' or s.child_run_id is not null)
+               then jsonb_build_object('more',
+                i.item -> 'more' || jsonb_build_object('undo', jsonb_build_object('reversible', false, 'why', 'contact was lost while it was under way; it may have happened',
+                    'agent', (select a.slug from agents_agentversion w join agents_agent a on a.id = w.agent_id where w.id = s.undo_version_id)))) else '{}' end
+            order by i.ord)
         from jsonb_array_elements(items) with ordinality as i(item, ord)
         left join lateral (
             select s.* from orchestration_step s where s.run_id = (i.item ->> 'run')::bigint and s.key = (i.item ->> 'key')::int offset 0) s on true

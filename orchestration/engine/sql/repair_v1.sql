@@ -7,7 +7,8 @@ declare
 begin
     with lost as (
         select s.run_id, s.key, 1 as place, jsonb_build_object(
-                   'outcome', case when not s.repeatable then 'uncertain' when s.lost + 1 >= lost_limit then 'failed' else 'ready' end,
+                   'outcome', case when not s.repeatable or s.undoes is not null and s.lost + 1 >= lost_limit then 'uncertain'
+                                   when s.lost + 1 >= lost_limit then 'failed' else 'ready' end,
                    'error', case when s.repeatable and s.lost + 1 >= lost_limit then jsonb_build_object('class', 'worker_lost',
                        'message', format('The worker was lost %s times in a row while this step ran.', s.lost + 1)) end,
                    'note', case when not s.repeatable then '{"reason": "the worker was lost during the call; it may have happened"}'::jsonb
@@ -47,9 +48,11 @@ begin
         order by run_id, key, place
     )
     select jsonb_agg(jsonb_build_object('n', 0, 'run', s.run_id, 'key', s.key, 'fence', s.fence, 'was', s.status) || f.item
-                     || case when s.head is not null then jsonb_build_object('more', coalesce(f.item -> 'more', '{}') || jsonb_build_object('head', s.head))
-                        else '{}' end)
-    into items from first f join orchestration_step s on s.run_id = f.run_id and s.key = f.key;
+                     || case when m.more <> '{}' then jsonb_build_object('more', coalesce(f.item -> 'more', '{}') || m.more) else '{}' end)
+    into items from first f join orchestration_step s on s.run_id = f.run_id and s.key = f.key
+    cross join lateral (  -- of a call, or a child, that may have done what can be undone
+        select jsonb_strip_nulls(jsonb_build_object('head', s.head, 'begun', case when s.undo_version_id is not null
+                   and (s.status = 'running' or s.status = 'waiting' and s.child_run_id is not null) then true end)) as more) m;
 
     with due as materialized (
         select s.run_id, s.key, s.expect_seconds from orchestration_step s

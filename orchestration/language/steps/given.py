@@ -21,8 +21,8 @@ def plan(draft: Draft, name: str) -> dict[str, Any]:
     return {"with": draft.steps[name]["with"]}
 
 
-def check_against(draft: Draft, name: str, value: Any, schema: Any, who: str) -> None:
-    """Its templates count as whatever they can be. `who` takes it, such as "agent"."""
+def check_against(draft: Draft, name: str, at: Where, value: Any, schema: Any, who: str) -> None:
+    """Its templates count as whatever they can be. It stands at `at`; `who` takes it, such as "agent"."""
     if not isinstance(schema, dict) or not isinstance(value, dict):
         return
     try:
@@ -31,7 +31,7 @@ def check_against(draft: Draft, name: str, value: Any, schema: Any, who: str) ->
         return
     error: Any  # the stubs know its members as perhaps unset
     for error in literal_errors(schema, filled):
-        path: Where = ["steps", name, "with", *error.absolute_path]
+        path: Where = [*at, *error.absolute_path]
         if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
             known = error.schema.get("properties", {})
             for key in [key for key in error.instance if key not in known]:

@@ -12,16 +12,19 @@ OF_CHILDREN = ("child_failed", "child_rejected", "child_canceled")
 
 
 def check(draft: Draft, name: str) -> None:
-    retry = draft.steps[name]["retry"]
+    check_at(draft, ["steps", name, "retry"], draft.steps[name]["retry"], classes_of(draft, name), name)
+
+
+def check_at(draft: Draft, at: Where, retry: Any, classes: tuple[str, ...], name: str) -> None:
+    """`classes` of error are those that what is tried can end with."""
     rules = retry.get("on") if isinstance(retry, dict) else None
-    _check_pauses(draft, ["steps", name, "retry", "max"], retry)
+    _check_pauses(draft, [*at, "max"], retry)
     for error, rule in rules.items() if isinstance(rules, dict) else ():
         if isinstance(rule, dict):
-            _check_pauses(draft, ["steps", name, "retry", "on", error, "max"], {**retry, **rule})
-        if error in (*CALLED, *OF_CHILDREN) and error not in classes_of(draft, name):
+            _check_pauses(draft, [*at, "on", error, "max"], {**retry, **rule})
+        if error in (*CALLED, *OF_CHILDREN) and error not in classes:
             message = f"{name} cannot end with {error}."
-            fix = f"It ends with {', '.join(classes_of(draft, name))}."
-            draft.find_key(["steps", name, "retry", "on", error], "retry", message, fix)
+            draft.find_key([*at, "on", error], "retry", message, f"It ends with {', '.join(classes)}.")
 
 
 def classes_of(draft: Draft, name: str) -> tuple[str, ...]:
@@ -34,13 +37,16 @@ def classes_of(draft: Draft, name: str) -> tuple[str, ...]:
 
 
 def plan(draft: Draft, name: str) -> dict[str, Any]:
-    said = draft.steps[name]["retry"]
+    return {"retry": plan_of(draft.steps[name]["retry"])}
+
+
+def plan_of(said: dict[str, Any]) -> dict[str, Any]:
     retry = _tries(said)
     if "total" in said:
         retry["total"] = seconds_in(said, "total")
     if "on" in said:
         retry["on"] = {error: _tries({**said, **rule}) for error, rule in said["on"].items()}
-    return {"retry": retry}
+    return retry
 
 
 def _tries(said: dict[str, Any]) -> dict[str, Any]:

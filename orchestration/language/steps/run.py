@@ -27,7 +27,9 @@ def check(draft: Draft, name: str) -> None:
         fix = did_you_mean(wanted, draft.definitions)
         draft.find(place, "unknown-definition", f"There is no definition {wanted}.", fix)
     elif version is None:
-        given.check_against(draft, name, step.get("with", {}), facts.input_schema, "definition")
+        given.check_against(
+            draft, name, ["steps", name, "with"], step.get("with", {}), facts.input_schema, "definition"
+        )
         draft.output_schemas[name] = facts.output_schema
     elif isinstance(version, int) and version > facts.number:
         message = f"{wanted} has no version {version}."
