@@ -202,7 +202,7 @@ def shown(
         "answer": answer,
         "problem": problem,
         "decisions": row.decisions.select_related("member__user"),
-        "choices": [choice_of(choice, around.again, may_edit=bool(row.editable)) for choice in row.choices],
+        "choices": [choice_of(choice, around.again, may_edit=bool(row.editable), row=row) for choice in row.choices],
         "part_url": f"{reverse('pages:approval-part', args=[row.public_id])}?open={0 if ended else 1}",
         **_of_payload(row, answer, problem, ended, may_decide),
     }
@@ -247,19 +247,16 @@ def _deciders(row: Request) -> list[str]:
     return [*names[:NAMED_DECIDERS], "others"] if len(names) > NAMED_DECIDERS else names
 
 
-def choice_of(choice: str, again: list[str], *, may_edit: bool = False) -> dict[str, str]:
-    """How a choice looks, and what it brings about."""
+def choice_of(choice: str, again: list[str], *, may_edit: bool = False, row: Request | None = None) -> dict[str, str]:
+    """How a choice looks, and what it brings about: in the asker's own words, if it has some."""
     effects = {
         CONTINUE: f"What waits behind it goes on, with what you see here{' and your changes' if may_edit else ''}.",
         RETRY: f"{_run_again(again)} with your note; then people are asked anew.",
         ABORT: "The run ends as rejected. What waits behind it never starts.",
     }
-    return {
-        "value": choice,
-        "words": words_of_choice(choice),
-        "icon": CHOICE_ICONS.get(choice, "check"),
-        "effect": effects.get(choice, ""),
-    }
+    own = row.context.get("words", {}) if row else {}
+    words, effect = own.get(choice) or (words_of_choice(choice), effects.get(choice, ""))
+    return {"value": choice, "words": words, "icon": CHOICE_ICONS.get(choice, "check"), "effect": effect}
 
 
 def _run_again(steps: list[str]) -> str:

@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_datetime
 from accounts.json_values import unstorable
 from accounts.models import Member, Role
 from orchestration import previews
-from orchestration.engine import pins
+from orchestration.engine import budgets, pins
 from orchestration.engine.answers import cancel, resolve
 from orchestration.engine.checks import Check
 from orchestration.engine.levers import adjusting, asking, by_hand, forking, keeping, moving, pausing, retrying
@@ -170,6 +170,7 @@ LEVERS = (
         "It goes on where it was paused.",
         pausing.resume,
         frozenset({Run.Status.PAUSED}),
+        unless=pausing.unresumable,
         icon="play",
         done="Resumed.",
         is_first=True,
@@ -203,6 +204,20 @@ LEVERS = (
         preview=previews.priority,
         icon="arrow-up",
         done="Its priority is changed.",
+    ),
+    Lever(
+        "budget",
+        "What it may spend, with all that it started; what was paused for that goes on.",
+        budgets.set_limits,
+        GOES_ON,
+        fields={
+            "usd": {"type": "number", "title": "US dollars", "exclusiveMinimum": 0, "maximum": budgets.MOST["usd"]},
+            "tokens": {"type": "integer", "title": "Tokens", "minimum": 1, "maximum": budgets.MOST["tokens"]},
+            "runs": {"type": "integer", "title": "Runs below it", "minimum": 1, "maximum": budgets.MOST["runs"]},
+        },
+        unless=budgets.unlimited,
+        icon="clock",
+        done="Taken up.",
     ),
     Lever(
         "deadline",

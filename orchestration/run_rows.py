@@ -12,6 +12,7 @@ from django.utils.functional import cached_property
 
 from agents.models import AgentVersion
 from approvals.models import Request
+from orchestration.engine.budgets import Account, budgets_of
 from orchestration.models import DefinitionVersion, Deliverable, Event, Payload, Run, Step
 from orchestration.reasons.facts import Facts
 from orchestration.timeline import Span, spans_of
@@ -209,6 +210,10 @@ class RunRows:
         used = [step.usage for step in self.all_steps if step.usage]
         known = [float(usage["cost_usd"]) for usage in used if usage.get("cost_usd") is not None]
         return {"usd": sum(known) if known else None, "simulated": any(usage.get("simulated") for usage in used)}
+
+    @cached_property
+    def budgets(self) -> list[Account]:
+        return budgets_of(self.run)
 
 
 # --- values, which may be large

@@ -44,7 +44,7 @@ class Request(models.Model):
     public_id = models.CharField(max_length=40, unique=True, default=new_request_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="requests")
     subject = models.CharField(max_length=300)  # the same for each round of one question
-    context = models.JSONField(default=dict)  # words and links for people: definition, run, step, url
+    context = models.JSONField(default=dict)  # for people: definition, run, step, url, words ({choice: [name, effect]})
     title = models.TextField()
     payload = models.JSONField(null=True)
     choices = ArrayField(models.CharField(max_length=LONGEST_CHOICE), default=default_choices)

@@ -18,6 +18,7 @@ from accounts.pages import NewestFirst
 from accounts.permissions import roles
 from approvals.models import Request as Question
 from orchestration.api.words import AnyJSON, Strict
+from orchestration.engine.budgets import budgets_of
 from orchestration.idempotency import start_many_once, start_once
 from orchestration.labels import counts_of, having, labels_of
 from orchestration.models import Event, Payload, Run, Step
@@ -131,12 +132,30 @@ class StepOutput(serializers.Serializer[Step]):
         return None if step.undoes is None else step.name.removesuffix(":undo")
 
 
+class AmountsOutput(serializers.Serializer[Any]):
+    """Of what is limited."""
+
+    usd = serializers.FloatField(required=False)
+    tokens = serializers.IntegerField(required=False)
+    runs = serializers.IntegerField(required=False)
+
+
+class BudgetOutput(serializers.Serializer[Any]):
+    """What `run` may spend with all below it: this run, or one above it."""
+
+    run = serializers.CharField()
+    limits = AmountsOutput()
+    spent = AmountsOutput()
+    is_used_up = serializers.BooleanField()
+
+
 class RunDetail(RunOutput):
     output = serializers.SerializerMethodField()
     input = serializers.JSONField(allow_null=True)
     error = serializers.JSONField(allow_null=True)
     why = ReasonOutput(source="explain", many=True)
     parent_run = serializers.SerializerMethodField()
+    budgets = serializers.SerializerMethodField()
     steps = serializers.SerializerMethodField()
 
     class Meta(RunOutput.Meta):
@@ -151,6 +170,7 @@ class RunDetail(RunOutput):
             "error",
             "why",
             "parent_run",
+            "budgets",
             "steps",
         )
 
@@ -160,6 +180,10 @@ class RunDetail(RunOutput):
 
     def get_parent_run(self, run: Run) -> str | None:
         return self.context["children"].get(run.parent_run_id)
+
+    @extend_schema_field(BudgetOutput(many=True))
+    def get_budgets(self, run: Run) -> Any:
+        return BudgetOutput(budgets_of(run), many=True).data
 
     @extend_schema_field(StepOutput(many=True))
     def get_steps(self, run: Run) -> Any:

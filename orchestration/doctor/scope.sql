@@ -14,7 +14,7 @@ with r as not materialized (
 ), q as materialized (  -- the questions that steps put
     select x.id, x.public_id, x.status, x.choice, x.decided_by_id, x.deadline_at, x.acknowledged_at, (x.context ->> 'run_id')::bigint as run_id,
            (x.context ->> 'key')::int as key, (x.context ->> 'fence')::bigint as fence, coalesce(x.context ->> 'kind', 'gate') as kind
-    from approvals_request x join r on r.public_id = x.context ->> 'run'
+    from approvals_request x join r on r.public_id = x.context ->> 'run' where x.context ? 'key'
 ), told as materialized (  -- each run's events; its end is the one since it was opened again, if it was
     select run_id, count(*) as events, min(seq) as first, max(seq) as last, count(*) filter (where type = 'run.started') as starts,
            min(seq) filter (where type = 'run.canceling') as canceling,

@@ -21,6 +21,8 @@ from r where r.ended_at is not null and r.told_at is null and r.parent_run_id > 
 union all
 select 'left_untidy', r.id, null, 'questions of it are to be withdrawn, or children to be canceled' from r where r.tidy
 union all
+select 'left_budget', b.run_id, null, 'its budget crossed a limit or was raised, and nobody looked at it' from r join orchestration_budget b on b.run_id = r.id where b.due
+union all
 select 'left_lease', null, null, format('worker %s (%s, process %s) has a lease that ended %s ago, and nobody declared it dead', w.id, w.host, w.pid,
                                        date_trunc('second', clock_timestamp() - w.lease_until))
 from orchestration_worker w where w.dead_at is null and w.lease_until < clock_timestamp()

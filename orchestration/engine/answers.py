@@ -11,7 +11,7 @@ from django.db.models import F
 from accounts import audit
 from accounts.models import Member
 from approvals.models import Request
-from orchestration.engine import failpoints
+from orchestration.engine import budgets, failpoints
 from orchestration.engine.children import tell_parents
 from orchestration.engine.connection import value
 from orchestration.engine.hints import hints
@@ -205,4 +205,4 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
         failpoints.reach("resolving")
 
 
-TAKE_UP = {"gate": _of_gate, "confirm": _of_confirmation}  # by what asked: `kind` of the request's context
+TAKE_UP = {"gate": _of_gate, "confirm": _of_confirmation, "budget": budgets.take_up}  # by what asked: `kind` of the request's context

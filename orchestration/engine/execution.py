@@ -6,6 +6,7 @@ from typing import Any
 from accounts.public_ids import new_public_id
 from agents.calls import say_nothing
 from orchestration.engine import confirming
+from orchestration.engine.charges import holds
 from orchestration.engine.facts import RunFacts
 from orchestration.engine.gates import differs_from_decided, reopen_gate
 from orchestration.engine.kinds import INNER, ROWS
@@ -41,6 +42,8 @@ class Execution:
 
     def outcome(self) -> Outcome | None:
         """None if the step was taken back to wait for another decision: then there is nothing to record."""
+        if holds(self.claim):
+            return Outcome("ready", fields={"unlost": True})
         try:
             kind = ROWS[self.claim.kind]
             if self.claim.phase and kind.gather is not None:

@@ -22,6 +22,7 @@ POINTS = (
     "answer",  # an answer moved its step, and is not acknowledged
     "round",  # in the transaction that opens a round, before it commits
     "fired",  # a schedule's time had its turn, in the transaction of the run that it began, before it commits
+    "asked",  # a budget is used up and its runs are paused, nobody is asked yet
     "told",  # a child's end moved its parent's step, and is not marked as told
     "tidied",  # questions are withdrawn and children canceled, and the run still says that it is untidy
     "canceled",  # a run's cancel is committed, its questions are not withdrawn

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import Error, transaction
 
 from orchestration.engine import failpoints
+from orchestration.engine.charges import charge_of
 from orchestration.engine.connection import rows
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import (
@@ -75,8 +76,8 @@ class Ended:
         if self.outcome is not None:
             if self.claim.kind == UNDO and self.outcome.becomes == "failed":
                 self.outcome = dataclasses.replace(self.outcome, becomes="uncertain")
-            if (head := self.claim.more.get("head")) is not None:
-                more["more"] = {"head": head, **self.outcome.fields.get("more", {}), **more.get("more", {})}
+            if rare := rare_of(self.claim, self.outcome):
+                more["more"] = {**rare, **self.outcome.fields.get("more", {}), **more.get("more", {})}
             self.item = encode(self.claim.place, "running", self.outcome, **more)
 
     @property
@@ -301,6 +302,14 @@ class Recorder(Vital):
             wakes.append(0.0)  # others wait for what it had, or it for what others had
         if wakes:
             self.process.sweeper.wake_within(min(wakes))
+
+
+def rare_of(claim: Claim, outcome: Outcome) -> dict[str, Any]:
+    """What an item of a step that is not plain has beside what came of it."""
+    if not claim.more:
+        return {}
+    rare = {"head": claim.more.get("head"), "budgets": charge_of(claim, outcome)}
+    return {name: found for name, found in rare.items() if found is not None}
 
 
 def prepared(ended: Ended) -> Mapping[str, Any]:

@@ -114,7 +114,8 @@ def start_versions(
 def facts_of(version: int, organization: int, given: Any, *, by: int | None) -> dict[str, Any]:
     """What a run of it has beside its steps, as `engine_lay` takes it. Raises InvalidInput."""
     plan = plan_of(version)
-    return {"level": plan.level, "timeout": plan.timeout, **plan.at_start.facts(given, by, organization)}
+    own = {"budget": plan.budget} if plan.budget else {}
+    return {"level": plan.level, "timeout": plan.timeout, **own, **plan.at_start.facts(given, by, organization)}
 
 
 def _checked(version: int, organization: int, given: Any, by: int | None) -> Asked:

@@ -30,7 +30,7 @@ def _asked(facts: Facts, asked: Request) -> Reason:
     url = reverse("pages:approval", args=[asked.public_id])
     if asked.status != Status.PENDING:
         taken = "was answered{}{}; a worker takes the answer up at once."
-        words = phrase("{} " + taken, Part(asked.step or "", "name"), by(asked.decided_by), where)
+        words = phrase("{} " + taken, Part(asked.step or "Its budget", "name"), by(asked.decided_by), where)
         return Reason("answer", words, step, since=asked.decided_at, url=url)
     words = phrase(
         "Waiting {} for {} to approve {}{}{}.",

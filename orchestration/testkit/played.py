@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Q
+
 from approvals.models import Request
 from orchestration.engine import answers, mail, messages
 from orchestration.engine.outcomes import load_payload
@@ -100,8 +102,9 @@ class PlayedRun:
 
     def question(self, step: str, index: int | None = None) -> Request:
         """The open question of this step, of its item `index`, or of a step of that name in a run below; the oldest, if
-        there are several. Raises NothingAsked."""
-        asked = Request.objects.pending().filter(context__run=self.row.public_id, context__step=step)
+        there are several. That of the run's budget is called budget. Raises NothingAsked."""
+        named = Q(context__step=step) | Q(context__kind=step)
+        asked = Request.objects.pending().filter(named, context__run=self.row.public_id)
         if index is not None:
             asked = asked.filter(subject=subject_of(self.pk, step, index))
         if found := asked.order_by("pk").first():

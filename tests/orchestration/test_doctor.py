@@ -79,6 +79,10 @@ BROKEN = {
         "insert into orchestration_limitslot (limit_id, run_id, key, fence) values (1, {waits}, 2, 0)",
         "insert into orchestration_limitslot (limit_id, run_id, key, fence) values (1, {done}, 0, 0)",
     ],
+    "budget": [
+        "insert into orchestration_budget (run_id, policy, spent_tokens) values ({waits}, 'default', 5)",
+        "update orchestration_run set budgets = array[1] where id = {child}",
+    ],
     "nothing_wakes": [
         "update orchestration_step set waits_for = 'time', wake_at = null where run_id = {waits} and name = 'late'",
         "update orchestration_step set waits_for = 'limit', wake_at = null where run_id = {waits} and name = 'late'",
@@ -164,6 +168,7 @@ LEFT = {
         "update orchestration_run set status = 'completed', ended_at = clock_timestamp() - interval '1 s'"
         " where id = {child}"
     ],
+    "left_budget": ["insert into orchestration_budget (run_id, policy, due) values ({waits}, 'default', true)"],
     "left_untidy": ["update orchestration_run set tidy = true where id = {done}"],
     "left_lease": [
         "update orchestration_worker set lease_until = clock_timestamp() - interval '1 s' where id = {worker}",

@@ -13,7 +13,7 @@ from accounts.models import AuditEntry
 from orchestration.engine import pins
 from orchestration.engine.levers import keeping, pausing
 from orchestration.levers import LEVERS
-from orchestration.models import DefinitionVersion, Run
+from orchestration.models import Budget, DefinitionVersion, Run
 from tests.harness import claim, end, make_worker
 from tests.orchestration.run_pages.looks import put_question
 from tests.orchestration.test_levers import BRANCHES, CHAIN, GIVEN, REFUSALS, by_name, frozen, work
@@ -70,6 +70,10 @@ READY = {
     "resolve": uncertain,
     "retry": ended,
     "resume": lambda run: pausing.pause(run, by=None, reason="x"),
+    "budget": lambda run: (
+        Budget.objects.create(run_id=run.pk, runs=5, policy="default"),
+        Run.objects.filter(pk=run.pk).update(budgets=[run.pk]),
+    ),
     "unpin": lambda run: pins.pin(run, by=None, reason="x"),
     "due": lambda run: put_question(run, "a"),
     "reviewers": lambda run: put_question(run, "a"),

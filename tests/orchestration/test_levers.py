@@ -24,6 +24,7 @@ ERROR = {"class": "permanent", "message": "no"}
 GIVEN = {
     "priority": {"priority": 7},
     "deadline": {"deadline_at": "2040-01-01T00:00:00+00:00"},
+    "budget": {"runs": 9},
     "output": {"output": {"value": 1}},
     "resolve": {"outcome": "failed"},
     "due": {"deadline_at": "2040-01-01T00:00:00+00:00", "then": "abort"},
@@ -211,7 +212,7 @@ def test_a_question_that_is_passed_over_is_withdrawn(begin, engine, members, fin
 @pytest.mark.parametrize("lever", [lever for lever in LEVERS if lever.of == "run"], ids=lambda lever: lever.name)
 @pytest.mark.parametrize("status", ["running", "paused", "canceling", "completed", "failed", "canceled"])
 def test_a_lever_of_a_run_acts_or_refuses_in_words(begin, members, lever, status):
-    run = begin(CHAIN)
+    run = begin(f"name: limited\nbudget: {{runs: 5}}\nsteps:\n{CHAIN}")
     worker = make_worker()
     if status in ("completed", "failed"):
         work(worker, failing={"b"} if status == "failed" else ())

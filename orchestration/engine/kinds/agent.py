@@ -58,7 +58,7 @@ def ask(execution: "Execution", agent: AgentFacts, given: Any) -> Outcome:
         return launch(execution, result.definition, result.input, given=given)
     if errors := agent.output_errors(given, result.output):
         words = f"{agent.slug} answered against its schema: {listed(errors)}"
-        wrong = failed("permanent", words, given=given, **unknown(step, words))
+        wrong = failed("permanent", words, given=given, **_usage(result), **unknown(step, words))
         return try_again(claim, step.retry, wrong)
     return execution.finish(Outcome("completed", output=result.output, input=given, fields=_usage(result)))
 

@@ -18,6 +18,7 @@ STATES = {
     "told": "has ended, and the run that started it goes by that; retry the step there",
     "archived": "is archived; restore it first",
     "moving": "has moved on meanwhile, or is at work",
+    "unlimited": "has no budget of its own",
     "moved": "has moved on: a step that was named has not failed",
 }
 

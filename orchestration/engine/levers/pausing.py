@@ -7,7 +7,7 @@ from accounts.models import Member
 from orchestration.engine.connection import rows
 from orchestration.engine.levers.acting import act, note_of
 from orchestration.exceptions import Refused
-from orchestration.models import Run
+from orchestration.models import Budget, Run
 
 PAUSE = "select engine_pause_v1(%s, %s::jsonb)"
 RESUME = "select engine_resume_v1(%s, %s::jsonb)"
@@ -28,7 +28,14 @@ def pause(run: Run, *, by: Member | None, reason: str) -> None:
 
 def resume(run: Run, *, by: Member | None, reason: str) -> None:
     """Raises Refused."""
+    if why := unresumable(run):
+        raise Refused(why)
     _all(run, RESUME, by, reason, action="run.resume", otherwise="only a paused one can go on")
+
+
+def unresumable(run: Run) -> str | None:
+    used_up = run.budgets and Budget.objects.used_up(run.budgets).exists()
+    return "A budget of the run is used up; it goes on when that is raised." if used_up else None
 
 
 def _all(run: Run, function: str, by: Member | None, reason: str, **words: Any) -> None:

@@ -3,8 +3,8 @@
 -- (CS404), which its caller may look at before.
 --
 -- `publics` are the runs' public ids, in the order of the inputs; `facts`, in that order too or null, say what else there is of a
--- run: level (else the version's own), priority, fair_by, labels, timeout (seconds), root, budgets, stays, schedule, planned_at, and
--- `waits`: {for, at, due_as}: the run waits with a row of kind `start` and key 0, which all its first steps need.
+-- run: level (else the version's own), priority, fair_by, labels, timeout (seconds), root, budgets (whose it spends), budget (its own),
+-- stays, schedule, planned_at, and `waits`: {for, at, due_as}: the run waits with a row of kind `start` and key 0, which all its first steps need.
 --
 -- Gives the runs in that order, and of each queue and fair key how many steps are ready and the last rank among them.
 create function engine_lay_v1(version bigint, organization bigint, publics text[], inputs jsonb[], by_member bigint, parent bigint, parent_step int,
@@ -84,5 +84,11 @@ begin
           from fair f) q;
     if missing is not null then
         raise exception 'agent % is not here any more', missing using errcode = 'CS404';
+    end if;
+    if facts[1] ? 'budget' then
+        insert into orchestration_budget (run_id, usd, tokens, runs, soft, policy)
+        select b.id, c.* from unnest(runs) as b(id)
+        cross join jsonb_to_record(facts[1] -> 'budget') as c(usd numeric, tokens bigint, runs int, soft float8, policy text);
+        update orchestration_run r set budgets = r.id || r.budgets where r.id = any (runs);
     end if;
 end $$;

@@ -1,7 +1,7 @@
 -- What follows from moves of steps that are not plain: engine_settle calls it if a batch has such.
 --
 -- `more` of an item asks for it: spread (a head lays its items), launch (a child run), hears (outside events), cache (its output
--- is kept for others), budgets (they are charged with its usage); the columns that it may set stand in the update. The rest
+-- is kept for others), budgets (they are charged with this); the columns that it may set stand in the update. The rest
 -- follows from the row. Gives what is to be told, what became ready, and what is over for those that wait for it.
 -- `is_over` are the batch's steps that ended: it gives them back without heads that wait for them no longer, and more.
 create function engine_rare_v1(moved engine_moved_v1[], is_over engine_over_v1[], out told engine_told_v3[], out ready engine_ready_v1[],
@@ -14,7 +14,7 @@ declare
     y record;
 begin
     over := is_over;
-    select bool_or(m.parks or m.more - '{head,begun}'::text[] <> '{}') as sets,
+    select bool_or(m.parks or m.more - '{head,begun,budgets}'::text[] <> '{}') as sets,
            bool_or(m.timed) as timed,
            bool_or(m.becomes = 'waiting' and m.more ? 'spread') as spreads,
            bool_or(m.becomes = 'waiting' and m.more ? 'launch') as launches,
@@ -36,7 +36,7 @@ begin
             undo_digest = coalesce(decode(m.more ->> 'undo_digest', 'hex'), s.undo_digest),
             event_id = coalesce((m.more ->> 'event')::bigint, s.event_id)
         from (select * from unnest(moved) limit cardinality(moved)) m
-        where s.run_id = m.run and s.key = m.key and (m.parks or m.more - '{head,begun}'::text[] <> '{}');
+        where s.run_id = m.run and s.key = m.key and (m.parks or m.more - '{head,begun,budgets}'::text[] <> '{}');
     end if;
     if x.timed then
         perform engine_times_v1(array_agg(m.run), array_agg(m.key)) from unnest(moved) m where m.timed;

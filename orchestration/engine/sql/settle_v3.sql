@@ -271,14 +271,14 @@ begin
             status = case when r.ended_at is not null or r.open_steps + u.open = 0 or r.status in ('canceling', 'paused') then r.status
                           when r.moving_steps + u.moving = 0 then 'waiting' else 'running' end
         from sums u where r.id = u.run
-        returning r.id, r.seq - u.n as seq, r.open_steps = 0 and r.ended_at is null as ends, r.reversible, r.limited, u.fails
+        returning r.id, r.seq - u.n as seq, r.open_steps = 0 and r.ended_at is null as ends, r.reversible, r.limited, r.budgets, u.fails
     ), numbered as (
         insert into orchestration_event (run_id, seq, type, key, data)
         select e.run, m.seq + (row_number() over (partition by e.run order by e.place))::int, e.type, e.key, e.data
         from entry e join moved m on m.id = e.run where e.type is not null
     )
     select array_agg(m.id) filter (where m.ends) as ends, bool_or(m.ends and m.reversible) as undoes, bool_or(m.ends and m.limited) as frees,
-           bool_or(m.fails) as fails
+           bool_or(m.ends and m.budgets is not null) as spends, bool_or(m.fails) as fails
     into x from moved m;
     e_runs := x.ends;
 
@@ -317,6 +317,9 @@ begin
         select m.id, m.seq, 'run.' || m.status, jsonb_strip_nulls(jsonb_build_object('error', m.error)) from moved m;
         if x.frees then  -- the places of their starts
             perform engine_release_v1(e_runs, array_fill(0, array[cardinality(e_runs)]));
+        end if;
+        if x.spends then
+            perform engine_unasked_v1(e_runs);
         end if;
     end if;
 

@@ -104,9 +104,9 @@ begin
         'untidy', exists (select from orchestration_run r where r.tidy),
         'overdue', exists (select from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at <= clock_timestamp()),
         'events', exists (select from orchestration_outsideevent e where e.matched_at is null),
-        'budgets', exists (select from orchestration_budget b where b.exceeded_at is not null and b.asked_at is null),
         'limits', exists (select from orchestration_limitslot l where l.stirred_at is not null)
                   or exists (select from orchestration_limitqueue q where q.stirred_at is not null),
+        'budgets', exists (select from orchestration_budget b where b.due),
         'evictions', exists (select from orchestration_limitqueue q where q.woken_at is null and q.evicts is not null),
         'bulk', exists (select from orchestration_bulk b where b.ended_at is null),
         'schedule', (select extract(epoch from s.next_at - clock_timestamp()) from orchestration_schedule s

@@ -1,7 +1,7 @@
 """The keys of a definition, one file each: what a schema cannot say of it, and what the engine gets of it."""
 
 from ..keys import TopKey
-from . import fair_by, labels, messages, name, output, output_schema, priority, schedule, timeout
+from . import budget, fair_by, labels, messages, name, output, output_schema, priority, schedule, timeout
 from . import input as input_key
 
 KEYS = {
@@ -15,4 +15,5 @@ KEYS = {
     "priority": TopKey(priority.check, priority.plan),
     "schedule": TopKey(schedule.check, schedule.plan),
     "timeout": TopKey(plan=timeout.plan),
+    "budget": TopKey(budget.check, budget.plan),
 }
