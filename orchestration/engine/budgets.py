@@ -52,11 +52,12 @@ def look_at(key: int) -> None:
     going = [run.pk for run in spenders(owner)]
     left = Step.objects.filter(run__in=going).exclude(status__in=Step.ENDED).exclude(kind="output")
     asks = is_used_up and left.exists()
-    for run in going:
-        if asks:
+    if asks:
+        for run in going:
             hold(run)
-        else:
-            _let_go(run)
+    else:
+        while sum(_let_go(run.pk) for run in spenders(owner)):  # one may have started another before its turn came
+            pass
     failpoints.reach("asked")
     with transaction.atomic():
         Run.objects.select_for_update(no_key=True).only("pk").get(pk=key)
@@ -75,19 +76,20 @@ def look_at(key: int) -> None:
     hints.changed([key])
 
 
-def _let_go(run: int) -> None:
-    """If a budget paused it, and none is used up any more."""
+def _let_go(run: int) -> bool:
+    """If a budget paused it, and none is used up any more; whether it did."""
     with transaction.atomic():
         row = Run.objects.select_for_update(no_key=True).only("budgets", "status").get(pk=run)
         if row.status != Run.Status.PAUSED or Budget.objects.used_up(row.budgets or []).exists():
-            return
+            return False
         paused = Event.objects.filter(run=row, type="run.paused").order_by("seq").last()
         if paused is None or "budget" not in paused.data:
-            return  # a person did
+            return False  # a person did
         note = {"budget": paused.data["budget"], "reason": "Its budget was raised."}
         value(RESUME, [run, json.dumps(note)])
         queues = row.steps.filter(status=Step.Status.READY).values_list("queue", flat=True).distinct()
         hint_after_commit(dict.fromkeys(queues, 1), [run])
+    return True
 
 
 def _tell(budget: Budget) -> None:

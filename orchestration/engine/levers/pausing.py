@@ -1,6 +1,7 @@
 """Pauses a run and lets it go on, with all that it started."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from accounts.models import Member
@@ -39,11 +40,23 @@ def unresumable(run: Run) -> str | None:
 
 
 def _all(run: Run, function: str, by: Member | None, reason: str, **words: Any) -> None:
-    """Parents first, each in a transaction of its own. Of those below, only the ones that can."""
+    """Parents first, each in a transaction of its own. Of those below, only the ones that can; and again while there
+    were some, for one may have started another before its turn came."""
     note = note_of(by, reason)
     act(run, function, [json.dumps(note)], by=by, data=note, **words)
-    for below in Run.objects.filter(pk__in=[key for (key,) in rows(BELOW, [run.pk])]).order_by("pk"):
-        try:
-            act(below, function, [json.dumps(note)], by=by, data=note, **words)
-        except Refused:
-            continue
+    while sum(_acts(below, function, note, by, words) for below in _below(run, is_paused=function == RESUME)):
+        pass
+
+
+def _below(run: Run, *, is_paused: bool) -> list[Run]:
+    when = (Run.Status.PAUSED,) if is_paused else (Run.Status.RUNNING, Run.Status.WAITING)
+    found = Run.objects.filter(pk__in=[key for (key,) in rows(BELOW, [run.pk])], status__in=when).order_by("pk")
+    return [below for below in found if not is_paused or not unresumable(below)]
+
+
+def _acts(run: Run, function: str, note: dict[str, Any], by: Member | None, words: Mapping[str, Any]) -> bool:
+    try:
+        act(run, function, [json.dumps(note)], by=by, data=note, **words)
+    except Refused:
+        return False
+    return True

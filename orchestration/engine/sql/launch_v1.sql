@@ -1,8 +1,8 @@
 -- Lays the child runs of steps that begin to wait for one: more {launch: {version, public, input, facts}}. engine_rare calls it.
 --
 -- A child has of its parent who started it, its labels, its budgets, and its turn among others; `facts` are as engine_lay takes
--- them, and go first; of labels each. A tree's runs are counted on a row of its own, locked after the steps: the parents' locks are held by
--- who calls, the root's may be another's. Gives what became ready.
+-- them, and go first; of labels each. One whose parent is paused is paused for the same reason. A tree's runs are counted on a row of its
+-- own, locked after the steps: the parents' locks are held by who calls, the root's may be another's. Gives what became ready.
 create function engine_launch_v1(moved engine_moved_v1[]) returns engine_ready_v1[] language plpgsql as $$
 declare
     ready engine_ready_v1[];
@@ -16,6 +16,7 @@ begin
 
     for m in
         select a.run, a.key, a.more -> 'launch' as launch, coalesce(a.more -> 'launch' -> 'facts', '{}') as facts, r.organization_id, r.started_by_id, r.depth,
+               r.status = 'paused' as parks,
                jsonb_strip_nulls(jsonb_build_object('root', coalesce(r.root_run_id, r.id), 'priority', r.priority, 'labels', r.labels,
                    'budgets', to_jsonb(r.budgets), 'fair_by', nullif(substr(r.fair_key, length(r.organization_id::text) + 2), ''))) as inherited
         from unnest(moved) a join orchestration_run r on r.id = a.run
@@ -25,9 +26,14 @@ begin
             array[m.launch -> 'input'], m.started_by_id, m.run, m.key, m.depth + 1, array[m.inherited || m.facts || case when m.inherited ? 'labels' and m.facts ? 'labels'
                 then jsonb_build_object('labels', m.inherited -> 'labels' || (m.facts -> 'labels')) else '{}' end]);
         update orchestration_step s set child_run_id = laid.runs[1] where s.run_id = m.run and s.key = m.key;
-        ready := ready || (
-            select array_agg(row (l.queue, l.key, l.rank)::engine_ready_v1)
-            from unnest(laid.queues, laid.keys, laid.ready, laid.ranks) as l(queue, key, n, rank) cross join generate_series(1, l.n));
+        if m.parks then
+            perform engine_pause_v1(laid.runs[1], (
+                select e.data from orchestration_event e where e.run_id = m.run and e.type = 'run.paused' order by e.seq desc limit 1));
+        else
+            ready := ready || (
+                select array_agg(row (l.queue, l.key, l.rank)::engine_ready_v1)
+                from unnest(laid.queues, laid.keys, laid.ready, laid.ranks) as l(queue, key, n, rank) cross join generate_series(1, l.n));
+        end if;
     end loop;
     return ready;
 end $$;
