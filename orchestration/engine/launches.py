@@ -17,13 +17,12 @@ from orchestration.models.definitions import share_of
 if TYPE_CHECKING:
     from orchestration.engine.execution import Execution
 
-# A version of it, an agent of that version that is not here any more, and how many runs there are below the root.
+# A version of it, an agent of that version that is not here any more, and whether it is archived.
 FOUND = """
 select v.id,
        (select min(a.slug) from jsonb_to_recordset(v.layout) as l(agent text, undo text) cross join unnest(array[l.agent, l.undo]) as a(slug)
         where a.slug is not null and not exists (
             select from agents_agent h where h.organization_id = d.organization_id and h.slug = a.slug and h.current_version_id is not null)),
-       coalesce((select t.runs from orchestration_tree t join orchestration_run r on t.root_run_id = coalesce(r.root_run_id, r.id) where r.id = %s), 0),
        d.archived_at
 from orchestration_definition d
 left join orchestration_definitionversion v on v.definition_id = d.id and case when %s::int is not null then v.number = %s
@@ -50,8 +49,8 @@ def launch(
         return _refused("Runs start runs, deeper and deeper; the definition seems to run itself.", given, "RUN_DEEPEST")
     public = new_public_id("run")
     with returned_connection():
-        found = rows(FOUND, [claim.run, version, version, share_of(public), claim.organization, definition])
-        pk, gone, below, archived_at = found[0] if found else (None, None, 0, None)
+        found = rows(FOUND, [version, version, share_of(public), claim.organization, definition])
+        pk, gone, archived_at = found[0] if found else (None, None, None)
         if not found:
             return failed("permanent", f"No definition is called {definition!r} here.", given=given)
         if archived_at is not None:
@@ -60,15 +59,15 @@ def launch(
             return failed("permanent", f"{definition} has no version {version or ''}".rstrip() + ".", given=given)
         if gone is not None:
             return failed("permanent", f"{definition} needs the agent {gone}, which is not here any more.", given=given)
-        if below >= settings.RUN_TREE_MOST:
-            return _refused(f"{below:,} runs were started below one.", given, "RUN_TREE_MOST")
         if errors := plan_of(pk).input_errors(content):
             return failed("permanent", f"{definition} does not take this input: {listed(errors)}", given=given)
         try:
             facts = facts_of(pk, claim.organization, content, by=claim.started_by)
         except InvalidInput as exc:
             return failed("expression", f"{definition} does not start: {listed(exc.errors)}", given=given)
-    child = {"version": pk, "public": public, "input": content, "facts": facts}
+    full = _refused("No more runs can be started below one.", given, "RUN_TREE_MOST").fields["error"]
+    room = {"most": settings.RUN_TREE_MOST, "full": full}
+    child = {"version": pk, "public": public, "input": content, "facts": facts, **room}
     if stays:
         child["facts"] = {**child["facts"], "stays": True}
     fields: dict[str, Any] = {"waits_for": "child", "note": {"child": child["public"]}, "more": {"launch": child}}

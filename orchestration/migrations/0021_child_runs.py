@@ -11,5 +11,8 @@ class Migration(migrations.Migration):
     dependencies = [("orchestration", "0020_promises")]
 
     operations = [
-        migrations.RunSQL((SQL / "launch_v1.sql").read_text(), "drop function engine_launch_v1(engine_moved_v1[])")
+        migrations.RunSQL(
+            (SQL / "launch_v1.sql").read_text(),
+            "drop function engine_launch_v1(engine_moved_v1[]), engine_room_v1(jsonb)",
+        )
     ]

@@ -2,13 +2,13 @@
 --
 -- A call that may have happened, and may not be repeated, makes its step uncertain; and if its work could be undone, nobody knows
 -- whether there is any. What belongs to a head that has ended (its map is over) is held open no more. Keys of outside events
--- are locked here, before any step.
+-- are locked here, before any step, and trees of runs that are to grow.
 create function engine_given_v1(items jsonb) returns jsonb language plpgsql as $$
 begin
     if jsonb_path_exists(items, '$[*].more.hears') then
         perform engine_listen_v1(items);
     end if;
-    return (
+    items := (
         select jsonb_agg(i.item || case
             when i.item ->> 'outcome' in ('waiting', 'ready', 'uncertain') and h.status in ('completed', 'failed', 'skipped', 'canceled')
             then '{"instead": "canceled"}'::jsonb
@@ -24,4 +24,8 @@ begin
             select s.* from orchestration_step s where s.run_id = (i.item ->> 'run')::bigint and s.key = (i.item ->> 'key')::int offset 0) s on true
         left join lateral (
             select h.status from orchestration_step h where h.run_id = s.run_id and h.key = s.head offset 0) h on true);
+    if jsonb_path_exists(items, '$[*].more.launch') then
+        items := engine_room_v1(items);
+    end if;
+    return items;
 end $$;

@@ -1,8 +1,7 @@
--- Lays the child runs of steps that begin to wait for one: more {launch: {version, public, input, facts}}. engine_rare calls it.
+-- Lays the child runs of steps that begin to wait for one: more {launch: {version, public, input, facts, most, full}}. engine_rare calls it.
 --
 -- A child has of its parent who started it, its labels, its budgets, and its turn among others; `facts` are as engine_lay takes
--- them, and go first; of labels each. One whose parent is paused is paused for the same reason. A tree's runs are counted on a row of its
--- own, locked after the steps: the parents' locks are held by who calls, the root's may be another's. Gives what became ready.
+-- them, and go first; of labels each. One whose parent is paused is paused for the same reason. Gives what became ready.
 create function engine_launch_v1(moved engine_moved_v1[]) returns engine_ready_v1[] language plpgsql as $$
 declare
     ready engine_ready_v1[];
@@ -37,3 +36,21 @@ begin
     end loop;
     return ready;
 end $$;
+
+-- A step that would start more than `most` runs below the first of its tree fails with the error `full` instead. The runs of a tree are
+-- counted on a row of its own, which is locked here, before any step: the parents' locks are held by who calls, the root's may be
+-- another's. engine_given calls it.
+create function engine_room_v1(items jsonb) returns jsonb language sql as $$
+    with item as (
+        select i.item, i.ord, i.item -> 'more' -> 'launch' as launch from jsonb_array_elements(items) with ordinality as i(item, ord)
+    ), launches as (
+        select i.ord, i.launch, coalesce(r.root_run_id, r.id) as root, row_number() over (partition by coalesce(r.root_run_id, r.id) order by i.ord) as nth
+        from item i join orchestration_run r on r.id = (i.item ->> 'run')::bigint where i.launch is not null and not i.item ? 'instead'
+    ), trees as (
+        insert into orchestration_tree as t (root_run_id, runs) select l.root, 0 from launches l group by 1 order by 1
+        on conflict (root_run_id) do update set runs = t.runs returning t.root_run_id, t.runs
+    )
+    select jsonb_agg(case when t.runs + l.nth > (l.launch ->> 'most')::int
+                     then i.item || jsonb_build_object('instead', 'failed', 'error', l.launch -> 'full', 'note', null) else i.item end order by i.ord)
+    from item i left join launches l on l.ord = i.ord left join trees t on t.root_run_id = l.root
+$$;

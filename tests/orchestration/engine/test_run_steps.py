@@ -167,3 +167,27 @@ def test_a_parent_that_is_canceled_while_its_child_starts_leaves_none_behind(sav
     everything = list(Run.objects.values_list("pk", flat=True))
     assert {run.status for run in assert_all_sound(everything)} == {"canceled"}
     assert not Step.objects.exclude(status__in=Step.ENDED).exists()
+
+
+def test_two_that_start_runs_at_once_do_not_start_one_too_many(save, start_many):
+    child = save("name: child\nsteps: {call: {run: child, if: 'input == {}'}}")
+    roots = start_many("name: root\nsteps: {a: {run: child}, b: {run: child}}")
+    worker = make_worker()
+    for place in claim(worker, 2 * ROUNDS):
+        end(worker, place, "waiting", **launch(child))
+    above = dict(Run.objects.filter(parent_run_id__in=roots).values_list("pk", "parent_run_id"))
+    places = sorted(claim(worker, 2 * ROUNDS), key=lambda place: (above[place[0]], place[0]))
+
+    def begins(place):
+        given = launch(child)
+        given["more"]["launch"] |= {"most": 3, "full": {"class": "permanent", "message": "full"}}
+        while "busy" in (said := end(worker, place, "waiting", **given)):
+            pass
+        return said
+
+    gave = race(ROUNDS, lambda n: begins(places[2 * n]), lambda n: begins(places[2 * n + 1]))
+    assert all(sorted(map(len, said)) == [1, 1] for said in gave)
+    assert {rows(TREE, [root])[0][0] for root in roots} == {3}
+    assert Run.objects.filter(root_run_id__in=roots).count() == 3 * ROUNDS
+    assert Step.objects.filter(run__in=above, status="failed", error__message="full").count() == ROUNDS
+    assert_all_sound([*roots, *above])
