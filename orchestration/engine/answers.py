@@ -205,4 +205,5 @@ def resolve(run: Run, step: Step, *, by: Member, outcome: str, output: Any, reas
         failpoints.reach("resolving")
 
 
-TAKE_UP = {"gate": _of_gate, "confirm": _of_confirmation, "budget": budgets.take_up}  # by what asked: `kind` of the request's context
+# By what asked: `kind` of the request's context.
+TAKE_UP = {"gate": _of_gate, "confirm": _of_confirmation, "budget": budgets.take_up}

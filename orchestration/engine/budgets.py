@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
@@ -83,9 +84,10 @@ def _let_go(run: int) -> bool:
         if row.status != Run.Status.PAUSED or Budget.objects.used_up(row.budgets or []).exists():
             return False
         paused = Event.objects.filter(run=row, type="run.paused").order_by("seq").last()
-        if paused is None or "budget" not in paused.data:
+        told = paused.data if paused else None
+        if not told or "budget" not in told:
             return False  # a person did
-        note = {"budget": paused.data["budget"], "reason": "Its budget was raised."}
+        note = {"budget": told["budget"], "reason": "Its budget was raised."}
         value(RESUME, [run, json.dumps(note)])
         queues = row.steps.filter(status=Step.Status.READY).values_list("queue", flat=True).distinct()
         hint_after_commit(dict.fromkeys(queues, 1), [run])
@@ -139,7 +141,7 @@ def _ask(owner: Run, budget: Budget) -> None:
             "kind": "budget",
             "run": owner.public_id,
             "definition": slug,
-            "url": owner.get_absolute_url(),
+            "url": f"{settings.BASE_URL}/runs/{owner.public_id}/",
             "run_id": owner.pk,
             "asked_at": budget.asked_at.isoformat(),
             "words": WORDS,
