@@ -17,6 +17,7 @@ class OrchestrationConfig(AppConfig):
         shell.register(shell.Entry("Runs", "pages:runs", "play", 20, keys="g r", on_phone=True))
         shell.register(shell.Entry("Deliverables", "pages:deliverables", "file-text", 40, keys="g l"))
         shell.register(shell.Entry("Events", "pages:outside-events", "radio", 45, keys="g e"))
+        shell.register(shell.Entry("Limits", "pages:limits", "gauge", 47, keys="g i"))
         shell.register(shell.Entry("Definitions", "pages:definitions", "workflow", 50, keys="g f"))
         shell.register(shell.Entry("Agents", "pages:agents", "bot", 60, keys="g n"))
         showcase.register("orchestration/_showcase.html", "orchestration.showcase.sample")

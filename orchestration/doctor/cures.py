@@ -11,7 +11,9 @@ CURES = {
     "needs": STUCK,
     "nothing_wakes": STUCK,
     "owner": STUCK,
-    "slot": "Others wait for it in vain. Delete the row, and see that their limit counts as many as hold one.",
+    "slot": "Others wait for it in vain. Set its stirred_at to now: the next sweep gives it to who is next.",
+    "place": "It is called up in vain. Set its stirred_at to now: the next sweep lets it go.",
+    "limit": "It lets in too many, or too few. While nobody is at work, count its slots, and what was promised, anew.",
     "status": STUCK,
     "payload": (
         "The value is lost: take it from a backup of orchestration_payload by its digest; without one, cancel the run."

@@ -3,6 +3,7 @@ sets `reach`, no setting and no variable does, and tests/settings.py alone puts 
 
 POINTS = (
     "claimed",  # a claim is committed, its walker does not have it yet
+    "acquired",  # slots and units of limits are the step's, its call is not begun
     "call",  # before the agent is called
     "called",  # the agent has answered, the outcome is not handed in
     "flush",  # outcomes are handed in, their batch is not sent

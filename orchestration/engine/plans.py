@@ -19,6 +19,7 @@ from orchestration.models import DefinitionVersion
 
 # What the undo of a step says nothing of.
 UNSAID = dict.fromkeys(("if", "conversation", "repeatable", "approval", "deliverable", "output_schema"))
+KINDS_OF_LIMITS = (("steps", "concurrency"), ("rate", "rate"))  # as rows are called, and as definitions do
 
 
 class StepPlan:
@@ -47,6 +48,7 @@ class StepPlan:
         self.over = compile_template(self.map.get("over"))
         self.item_typing = Typing(self.map.get("schema"))
         self.repeat: Mapping[str, Any] = spec.get("repeat", {})
+        self.limits = [Limit(kind, one) for kind, key in KINDS_OF_LIMITS for one in spec.get(key, ())]
         self.until = compile_condition(self.repeat["until"]) if self.repeat else None
         # Of the output of one item, or of a pass.
         self.one_typing = Typing(self.map["output_schema"]) if self.map else self.typing
@@ -59,6 +61,17 @@ class StepPlan:
         if "compensate" in spec:  # as if it were a step; its `given` is evaluated when this one has ended
             undo = {"name": self.name, "kind": UNDO, "needs": [], **UNSAID, **spec["compensate"]}
             self.undo = StepPlan(undo, position_of)
+
+
+class Limit:
+    """One that a step is held to, with the key under which it is shared."""
+
+    def __init__(self, kind: str, spec: Mapping[str, Any]) -> None:
+        self.kind = kind
+        self.key = compile_template(spec["key"])
+        self.most: int = spec["max"]
+        self.per: float | None = spec.get("per")
+        self.units = compile_template(spec.get("units", 1))
 
 
 class Wait:

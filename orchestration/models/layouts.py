@@ -72,6 +72,7 @@ def rare_parts(step: dict[str, Any]) -> dict[str, Any]:
         "patience": timeouts.get("queue"),
         "expects": step.get("expect", {}).get("within"),
         "forgiven": "on_failure" in step or None,
+        "limited": "concurrency" in step or "rate" in step or None,
         "carries": step.get("on_failure") == "continue" or None,
         "undo": step.get("compensate", {}).get("agent"),
     }

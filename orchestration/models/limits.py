@@ -12,10 +12,10 @@ class Limit(models.Model):
     """How many at once, or how many in a time, under a key of an organization."""
 
     class Kind(models.TextChoices):
-        STEPS = "steps"  # at once
-        RATE = "rate"  # calls in a time
-        STARTS = "starts"  # runs at once
-        START_RATE = "start_rate"
+        STEPS = "steps", "Steps at once"
+        RATE = "rate", "Steps in a time"
+        STARTS = "starts", "Runs at once"
+        START_RATE = "start_rate", "Starts in a time"
         BUDGET = "budget"  # nobody holds it; who waits for a raise stands in its line
 
     public_id = models.CharField(
@@ -42,6 +42,15 @@ class Limit(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
+
+    @property
+    def most(self) -> int:
+        """As it counts now; 0 for one that nobody has asked yet."""
+        return self.max_override or self.max or 0
+
+    @property
+    def span(self) -> float | None:
+        return self.per_override or self.per
 
 
 class LimitSlot(models.Model):

@@ -6,7 +6,7 @@ from orchestration.models import EventWait, Step
 from orchestration.reasons import Reason, Words, phrase
 from orchestration.reasons.facts import Facts, label, more, name, quote
 
-TOLD = {"approval", "retry", "child"}
+TOLD = {"approval", "retry", "child", "limit"}
 
 
 def of(facts: Facts) -> Iterator[Reason]:

@@ -91,6 +91,7 @@ def run(
             reads_text=json.dumps(reads),
             feedback_text=None if feedback is None else json.dumps(feedback),
             attempt=attempt,
+            more_text=None,  # alone, it has all that limits allow
         )
         outcome = Execution(claim, facts_of(claim), bool).outcome()
         transaction.set_rollback(True)

@@ -83,6 +83,13 @@ BROKEN = {
         "insert into orchestration_budget (run_id, policy, spent_tokens) values ({waits}, 'default', 5)",
         "update orchestration_run set budgets = array[1] where id = {child}",
     ],
+    "place": [
+        "insert into orchestration_limitqueue (limit_id, run_id, key, fence) values (1, {done}, 1, 0)",
+        "insert into orchestration_limitqueue (limit_id, run_id, key, fence) values (1, 999999, 1, 0)",
+    ],
+    "limit": [
+        "insert into orchestration_limit (organization_id, kind, key, max, taken) values (1, 'steps', 'k', 1, 1)"
+    ],
     "nothing_wakes": [
         "update orchestration_step set waits_for = 'time', wake_at = null where run_id = {waits} and name = 'late'",
         "update orchestration_step set waits_for = 'limit', wake_at = null where run_id = {waits} and name = 'late'",

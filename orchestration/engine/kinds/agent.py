@@ -6,7 +6,7 @@ from django.db import InterfaceError, OperationalError
 
 from agents import exceptions as agent_errors
 from agents.calls import Call, Message, Result
-from orchestration.engine import failpoints
+from orchestration.engine import failpoints, slots
 from orchestration.engine.checks import listed
 from orchestration.engine.connection import returned_connection
 from orchestration.engine.launches import launch
@@ -34,6 +34,8 @@ def ask(execution: "Execution", agent: AgentFacts, given: Any) -> Outcome:
     if errors := agent.input_errors(given):
         return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
     call = _as_call(execution, agent, given)
+    if (instead := slots.ask(execution, given)) is not None:
+        return instead
     if not execution.may_begin():  # asked last: this process may have stood still until now, and another has the step
         return Outcome("ready", fields={"unlost": True})
     failpoints.reach("call")

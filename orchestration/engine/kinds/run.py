@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from orchestration.engine import slots
 from orchestration.engine.launches import launch
 from orchestration.engine.outcomes import Outcome
 
@@ -12,5 +13,7 @@ if TYPE_CHECKING:
 def begin(execution: "Execution") -> Outcome:
     step, wanted = execution.step, execution.step.run or {}
     given = step.given.evaluate(execution.context) if step.given else {}
+    if (instead := slots.ask(execution, given)) is not None:
+        return instead
     stays = wanted.get("if_parent_ends") == "leave"
     return launch(execution, wanted["definition"], given, given=given, version=wanted.get("version"), stays=stays)

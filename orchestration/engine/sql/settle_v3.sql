@@ -65,7 +65,7 @@ begin
                 waits_for = case when g.becomes = 'waiting' then g.waits_for end,
                 wake_at = case when g.becomes = 'waiting' then clock_timestamp() + make_interval(secs => g.wake) end,
                 due_as = null,
-                first_at = coalesce(s.first_at, s.started_at),
+                first_at = case when g.becomes = 'waiting' and g.waits_for = 'limit' and s.attempt <= 1 then s.first_at else coalesce(s.first_at, s.started_at) end,
                 -- a try that was lost with its worker, handed back, or kept from its call by a limit, is not one of those that `retry` counts
                 attempt = s.attempt - (g.was in ('running', 'uncertain') and s.phase = 0
                                        and (g.becomes = 'ready' or g.becomes = 'waiting' and g.waits_for = 'limit'))::int,

@@ -40,6 +40,12 @@ def test_what_a_step_reads_must_be_said(play):
         play(KPI, agents=AGENTS).step("summery", {"month": "2026-10"})
 
 
+def test_a_step_that_is_tried_alone_is_held_up_by_no_limit(play):
+    text = "name: d\nsteps: {a: {agent: any, concurrency: {max: 1}, rate: {max: 1, per: 1h}}}"
+    alone = play(text, agents={"any": {"x": 1}})
+    assert [alone.step("a").status for _ in range(2)] == ["completed"] * 2
+
+
 @pytest.fixture
 def history(play):
     """A run of the past, as the API shows it: somebody corrected an amount."""
