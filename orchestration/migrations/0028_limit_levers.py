@@ -8,7 +8,7 @@ SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0024_messages")]
+    dependencies = [("orchestration", "0027_budgets")]
 
     operations = [
         migrations.AlterField(
