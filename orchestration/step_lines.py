@@ -159,7 +159,14 @@ def conversation_of(
     """What a language model was told, made anew as its runner makes it, and its reply. Empty for other agents, and
     while a value is too large to be read. A conversation of the definition's own is told by its length alone."""
     given, reply = values["input"], values["output"]
-    if not step.usage or version is None or version.agent.kind != "context" or given["beginning"] or reply["beginning"]:
+    if (
+        not step.usage
+        or step.cached_from
+        or version is None
+        or version.agent.kind != "context"
+        or given["beginning"]
+        or reply["beginning"]
+    ):
         return []
     more: list[Message] = []
     if rows.outline.steps[step.position].converses and step.undoes is None:

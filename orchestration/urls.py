@@ -2,6 +2,7 @@ from django.urls import path, re_path
 
 from orchestration.api import (
     bulk,
+    cache,
     definition_sets,
     definitions,
     deliverables,
@@ -60,6 +61,8 @@ urlpatterns = [
     path("schedules/<str:public_id>/backfill/", schedules.BackfillView.as_view(), name="schedule-backfill"),
     path("limits/", limits.LimitsView.as_view(), name="limits"),
     path("limits/<str:public_id>/", limits.LimitView.as_view(), name="limit"),
+    path("cache/", cache.CacheView.as_view(), name="cache"),
+    path("cache/purge/", cache.PurgeView.as_view(), name="cache-purge"),
     path("events/", mail.EventsView.as_view(), name="outside-events"),
     path("deliverables/", deliverables.DeliverablesView.as_view(), name="deliverables"),
     path("deliverables/<str:public_id>/", deliverables.DeliverableView.as_view(), name="deliverable"),

@@ -80,6 +80,7 @@ class StepOutput(serializers.Serializer[Step]):
 
     `undo` is kept with the last try: whether it can be undone (`reversible`), the `agent` that would, its `input`, or
     `why` not. A step NAME:undo undoes the step NAME; `undoes` says so.
+    `cached_from`: it took the answer that this step of another run, or of this one, was given.
     """
 
     name = serializers.CharField()
@@ -96,6 +97,7 @@ class StepOutput(serializers.Serializer[Step]):
     decision = serializers.JSONField(allow_null=True)
     feedback = serializers.JSONField(allow_null=True)
     usage = serializers.JSONField(allow_null=True)
+    cached_from = serializers.JSONField(allow_null=True)
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
     request = serializers.SerializerMethodField()

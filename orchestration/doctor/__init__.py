@@ -16,7 +16,7 @@ from orchestration.engine.lease import pid_space
 from orchestration.engine.sweeper import is_gone
 
 SHOWN = 20  # of each kind
-ALWAYS = ("runs", "steps", "asked", "kept", "limits", "undone", "budgets")
+ALWAYS = ("runs", "steps", "asked", "kept", "limits", "undone", "budgets", "cache")
 LEFTOVERS = "settled"
 REPORT = """
 select n.finding, r.public_id, n.run_id, n.key, st.name, n.words, n.found from (

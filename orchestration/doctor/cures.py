@@ -15,6 +15,7 @@ CURES = {
     "place": "It is called up in vain. Set its stirred_at to now: the next sweep lets it go.",
     "limit": "It lets in too many, or too few. While nobody is at work, count its slots, and what was promised, anew.",
     "status": STUCK,
+    "answer_lost": "Whoever takes it fails. Purge the answers of that agent: manage.py cache purge --agent AGENT.",
     "payload": (
         "The value is lost: take it from a backup of orchestration_payload by its digest; without one, cancel the run."
     ),

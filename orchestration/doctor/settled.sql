@@ -19,6 +19,9 @@ union all
 select 'left_untold', r.id, null, format('it ended %s ago, and run %s was not told', date_trunc('second', clock_timestamp() - r.ended_at), r.parent_run_id)
 from r where r.ended_at is not null and r.told_at is null and r.parent_run_id > 0
 union all
+select 'left_flight', c.run_id, c.key, format('an answer of %s is asked for by a step that is at it no more', c.agent)
+from orchestration_cacheentry c join r on r.id = c.run_id where c.fence is not null and not engine_flies_v1(c.run_id, c.key, c.fence, c.promised)
+union all
 select 'left_untidy', r.id, null, 'questions of it are to be withdrawn, or children to be canceled' from r where r.tidy
 union all
 select 'left_budget', b.run_id, null, 'its budget crossed a limit or was raised, and nobody looked at it' from r join orchestration_budget b on b.run_id = r.id where b.due

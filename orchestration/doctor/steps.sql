@@ -65,7 +65,8 @@ from waits s where case s.waits_for
     when 'retry' then s.wake_at is null
     when 'time' then s.wake_at is null
     when 'event' then not exists (select from orchestration_eventwait w where w.run_id = s.run_id and w.key = s.key and w.fence = s.fence)
-    when 'limit' then s.wake_at is null and not exists (select from orchestration_limitqueue l where l.run_id = s.run_id and l.key = s.key and l.fence = s.fence)
+    when 'limit' then s.wake_at is null and not exists (select from orchestration_cacheplace c where c.run_id = s.run_id and c.key = s.key and c.fence = s.fence)
+                      and not exists (select from orchestration_limitqueue l where l.run_id = s.run_id and l.key = s.key and l.fence = s.fence)
     when 'approval' then not exists (select from q where q.run_id = s.run_id and q.key = s.key and q.fence = s.fence
                                      and (q.status = 'pending' or q.status in ('decided', 'expired') and q.acknowledged_at is null))
     when 'child' then not exists (select from s i where s.item_count is not null and i.run_id = s.run_id and i.head = s.key

@@ -43,6 +43,8 @@ class StepPlan:
         self.run: Mapping[str, Any] | None = spec.get("run")
         self.deliverable = template(spec["deliverable"])
         self.typing = Typing(spec["output_schema"])
+        self.cache: Mapping[str, Any] = spec.get("cache", {})
+        self.cache_key = template(self.cache.get("key"))
         self.wait = Wait(spec.get("wait", {}))
         self.map: Mapping[str, Any] = spec.get("map", {})
         self.over = compile_template(self.map.get("over"))

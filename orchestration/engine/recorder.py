@@ -292,8 +292,10 @@ class Recorder(Vital):
 
     def _wake_sweeper(self, batch: list[Ended]) -> None:
         wakes = [ended.outcome.fields["wake"] for ended in batch if ended.outcome and "wake" in ended.outcome.fields]
-        if any(ended.outcome and ended.outcome.fields.get("waits_for") == "event" for ended in batch):
+        if any(ended.outcome and ended.outcome.fields.get("waits_for") in ("event", "limit") for ended in batch):
             wakes.append(0.0)  # what it waits for may have come before
+        if any(ended.outcome and "cache" in ended.outcome.fields.get("more", ()) for ended in batch):
+            wakes.append(0.0)  # others may wait for its answer
         if any(ended.claim.depth for ended in batch):
             wakes.append(0.0)  # its run may have ended, and another waits for it
         if any(ended.outcome and ended.outcome.fields.get("waits_for") == "approval" for ended in batch):

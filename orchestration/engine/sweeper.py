@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers, budgets, bulk, children, deadlines, failpoints, mail, schedules, slots
+from orchestration.engine import answers, budgets, bulk, cache, children, deadlines, failpoints, mail, schedules, slots
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ ERRANDS: dict[str, Callable[[], int]] = {
     "bulk": bulk.work,
     "limits": slots.tend,
     "budgets": budgets.look_after,
+    "flights": cache.pass_on,
 }
 UNKNOWN: dict[str, Any] = {
     "deadline": 0.0,

@@ -4,7 +4,7 @@ from orchestration.models.definitions import TRIAL_PREFIX, Definition, Definitio
 from orchestration.models.limits import Debounce, Limit, LimitPlace, LimitSlot, RateHit
 from orchestration.models.logs import LogHead, LogLine
 from orchestration.models.mail import EventWait, OutsideEvent
-from orchestration.models.results import CacheEntry, Deliverable, DeliverableQuerySet, Payload
+from orchestration.models.results import CacheEntry, CachePlace, Deliverable, DeliverableQuerySet, Payload
 from orchestration.models.runs import Event, Run, StartKey, Step, subject_of
 from orchestration.models.schedules import Schedule, ScheduleFire
 from orchestration.models.streams import StreamHead, StreamValue
@@ -16,6 +16,7 @@ __all__ = [
     "Bulk",
     "BulkItem",
     "CacheEntry",
+    "CachePlace",
     "Debounce",
     "Definition",
     "DefinitionVersion",

@@ -1,9 +1,9 @@
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models.functions import Now
 
-from accounts.models import Member
+from accounts.models import Member, Organization
 from orchestration.models.runs import Run, Step
 
 
@@ -19,21 +19,42 @@ class Payload(models.Model):
         return self.digest.hex()
 
 
+class CacheEntryQuerySet(models.QuerySet["CacheEntry"]):
+    def kept(self, organization: Organization) -> Self:
+        """Those that there is an answer for, and whose time is not over."""
+        return self.filter(organization_id=organization.pk, fence=None, expires_at__gt=Now())
+
+    def by_agent(self) -> models.QuerySet["CacheEntry", dict[str, Any]]:
+        found = self.values("agent").annotate(answers=models.Count("digest"), newest_at=models.Max("made_at"))
+        return found.annotate(until=models.Max("expires_at")).order_by("agent")
+
+
 class CacheEntry(models.Model):
-    """A step's output, kept for steps that would ask the same again."""
+    """A step's output, kept for steps that would ask the same again; with a `fence`, the one that is getting it."""
 
     pk = models.CompositePrimaryKey("organization_id", "digest")
     organization_id = models.BigIntegerField()
     digest = models.BinaryField()
+    agent = models.CharField(max_length=100, db_default="")  # its slug
     output = models.JSONField(null=True)
     output_digest = models.BinaryField(null=True)
-    run_id = models.BigIntegerField()  # where it was made
+    run_id = models.BigIntegerField()  # where it was made, or is
     key = models.IntegerField()
+    fence = models.BigIntegerField(null=True)
+    promised = models.BooleanField(db_default=False)  # that step waits, and its turn is next
+    made_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
+
+    objects = CacheEntryQuerySet.as_manager()
 
     class Meta:
         indexes = (
             models.Index(fields=("expires_at",), name="cache_entry_expires"),
+            models.Index(
+                fields=("organization_id", "digest"),
+                name="cache_entry_flight",
+                condition=models.Q(fence__isnull=False),
+            ),
             models.Index(
                 fields=("output_digest",), name="cache_entry_output", condition=models.Q(output_digest__isnull=False)
             ),
@@ -41,6 +62,28 @@ class CacheEntry(models.Model):
 
     def __str__(self) -> str:
         return self.digest.hex()
+
+
+class CachePlace(models.Model):
+    """A step that waits for an answer that another asks for."""
+
+    organization_id = models.BigIntegerField()
+    digest = models.BinaryField()
+    run_id = models.BigIntegerField()
+    key = models.IntegerField()
+    fence = models.BigIntegerField()
+    priority = models.SmallIntegerField(db_default=0)
+    woken_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("run_id", "key"), name="cache_place_of_step"),
+            models.Index(fields=("organization_id", "digest", "-priority", "id"), name="cache_place_next"),
+            models.Index(fields=("woken_at",), name="cache_place_woken", condition=models.Q(woken_at__isnull=False)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.key} waits for {self.digest.hex()}"
 
 
 class DeliverableQuerySet(models.QuerySet["Deliverable"]):

@@ -264,6 +264,11 @@ class Step(models.Model):
         return f"{self.run_id}/{self.key} {self.name}"
 
     @property
+    def cached_from(self) -> dict[str, Any] | None:
+        """The step whose answer it took: {run, step, index, at}. Nobody was asked, and nothing paid."""
+        return (self.usage or {}).get("cached_from")
+
+    @property
     def subject(self) -> str:
         """By which its question is known in approvals, in every round."""
         return subject_of(self.run_id, self.name, self.index)

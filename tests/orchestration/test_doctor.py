@@ -93,6 +93,9 @@ BROKEN = {
     "nothing_wakes": [
         "update orchestration_step set waits_for = 'time', wake_at = null where run_id = {waits} and name = 'late'",
         "update orchestration_step set waits_for = 'limit', wake_at = null where run_id = {waits} and name = 'late'",
+        "with p as (insert into orchestration_cacheplace (organization_id, digest, run_id, key, fence)"
+        " select 1, 'd', run_id, key, fence from orchestration_step where run_id = {waits} and name = 'late')"
+        " update orchestration_step set waits_for = 'limit', wake_at = null where run_id = {waits} and name = 'late'",
         "update orchestration_step set item_count = 2, child_run_id = null where run_id = {waits} and name = 'call'",
         "update orchestration_step set wake_at = null where run_id = {waits} and name = 'late'",
         "update orchestration_step set waits_for = 'event' where run_id = {waits} and name = 'late'",
@@ -100,6 +103,10 @@ BROKEN = {
         "update approvals_request set status = 'withdrawn' where context ->> 'run_id' = '{waits}'",
         "update orchestration_run set told_at = now() where id = {child}",
         "update orchestration_step set child_run_id = null where run_id = {waits}",
+    ],
+    "answer_lost": [
+        "insert into orchestration_cacheentry (organization_id, digest, output_digest, run_id, key, expires_at)"
+        " values (1, 'd', 'gone', {done}, 1, now())"
     ],
     "listens": [
         "insert into orchestration_eventwait"
@@ -176,6 +183,10 @@ LEFT = {
         " where id = {child}"
     ],
     "left_budget": ["insert into orchestration_budget (run_id, policy, due) values ({waits}, 'default', true)"],
+    "left_flight": [
+        "insert into orchestration_cacheentry (organization_id, digest, run_id, key, fence, expires_at)"
+        " values (1, 'd', {done}, 1, 9, 'infinity')"
+    ],
     "left_untidy": ["update orchestration_run set tidy = true where id = {done}"],
     "left_lease": [
         "update orchestration_worker set lease_until = clock_timestamp() - interval '1 s' where id = {worker}",

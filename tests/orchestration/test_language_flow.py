@@ -3,6 +3,7 @@
 import pytest
 
 from orchestration.language import AgentFacts, compile_definition
+from orchestration.language.draft import DefinitionFacts
 from orchestration.models.layouts import layout
 
 LIST = {
@@ -208,3 +209,52 @@ def test_of_several_needs_some_may_be_wanting():
         A, B, C, "  d: {agent: echo, needs: {any: [a, b, c]}}", "  e: {agent: echo, needs: {of: 2, in: [a, b, c]}}"
     )
     assert [(row["open_needs"], row.get("slack")) for row in layout(plan)[3:]] == [(3, 2), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("{ttl: 1h}", []),
+        ("{ttl: 1h, key: '${{ input.n }}'}", []),
+        ("{}", [(4, 20, "missing-key")]),
+        ("1h", [(4, 27, "shape")]),
+        ("{ttl: 7}", [(4, 33, "duration")]),
+        ("{ttl: soon}", [(4, 33, "duration")]),
+        ("{ttl: -1h}", [(4, 33, "duration")]),
+        ("{ttl: 0s}", [(4, 33, "cache")]),
+        ("{ttl: 1h, key: '${{ input.x }}'}", [(4, 53, "unknown-field")]),
+        ("{ttl: 1h, key: '${{ attempt }}'}", [(4, 47, "unknown-name")]),
+        ("{ttl: 1h, key: '${{ input.n + }}'}", [(4, 56, "expression")]),
+        ("{ttl: 1h, until: 2h}", [(4, 37, "unknown-key")]),
+        ("{ttl: 1h}, repeatable: false", [(4, 20, "cache")]),
+        ("{ttl: 1h}, repeat: {until: true, max: 2}", [(4, 20, "cache")]),
+    ],
+)
+def test_what_is_wrong_with_a_cache(said, found):
+    result = compiled(f"  a: {{agent: echo, cache: {said}}}")
+    assert [(finding.line, finding.column, finding.rule) for finding in result.findings] == found
+
+
+@pytest.mark.parametrize(
+    ("step", "rule"),
+    [
+        ("approval: {title: t}", "not-with-approval"),
+        ("wait: {for: 1h}", "step-kind"),
+        ("run: known", "step-kind"),
+        ("choose: [{if: true, then: b}]", "step-kind"),
+        ("agent: boss", "cache"),
+    ],
+)
+def test_only_an_agents_answer_is_kept(step, rule):
+    text = f"name: d\nsteps:\n  a: {{{step}, cache: {{ttl: 1h}}}}\n  b: {{agent: echo, needs: a}}\n"
+    agents = {**AGENTS, "boss": AgentFacts("orchestrator")}
+    known = {"known": DefinitionFacts()}
+    result = compile_definition(text, file="f.yaml", agents=agents, policies=["default"], definitions=known)
+    assert [finding.rule for finding in result.findings] == [rule]
+
+
+def test_a_cache_in_the_plan():
+    (plain,) = planned("  a: {agent: echo, cache: {ttl: 90s}}")["steps"]
+    assert plain["cache"] == {"key": None, "ttl": 90.0}
+    (keyed,) = planned("  a: {agent: echo, map: {over: [1]}, cache: {key: ['${{ item }}', x], ttl: 1h}}")["steps"]
+    assert keyed["cache"] == {"key": ["${{ item }}", "x"], "ttl": 3600.0}

@@ -1,5 +1,6 @@
 """A step that calls an agent. An orchestrator's answer is a run that is to be started: the step waits for its end."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError
@@ -7,6 +8,7 @@ from django.db import InterfaceError, OperationalError
 from agents import exceptions as agent_errors
 from agents.calls import Call, Message, Result
 from orchestration.engine import failpoints, slots
+from orchestration.engine.cache import asked_once
 from orchestration.engine.checks import listed
 from orchestration.engine.connection import returned_connection
 from orchestration.engine.launches import launch
@@ -30,9 +32,17 @@ def begin(execution: "Execution") -> Outcome:
 
 def ask(execution: "Execution", agent: AgentFacts, given: Any) -> Outcome:
     """One call, and what became of it."""
-    claim, step = execution.claim, execution.step
     if errors := agent.input_errors(given):
         return failed("permanent", f"{agent.slug} does not take this input: {listed(errors)}", given=given)
+    ask = partial(_ask, execution, agent, given)
+    if not execution.step.cache:
+        return ask()
+    said = [[message.role, message.content] for message in _conversation(execution)]
+    return asked_once(execution, agent, [given, said], ask, lambda answer: _answered(execution, agent, given, answer))
+
+
+def _ask(execution: "Execution", agent: AgentFacts, given: Any) -> Outcome:
+    claim, step = execution.claim, execution.step
     call = _as_call(execution, agent, given)
     if (instead := slots.ask(execution, given)) is not None:
         return instead
@@ -58,11 +68,16 @@ def ask(execution: "Execution", agent: AgentFacts, given: Any) -> Outcome:
     failpoints.reach("called")
     if isinstance(result, Delegated):
         return launch(execution, result.definition, result.input, given=given)
-    if errors := agent.output_errors(given, result.output):
+    return _answered(execution, agent, given, result.output, **_usage(result))
+
+
+def _answered(execution: "Execution", agent: AgentFacts, given: Any, output: Any, **fields: Any) -> Outcome:
+    step = execution.step
+    if errors := agent.output_errors(given, output):
         words = f"{agent.slug} answered against its schema: {listed(errors)}"
-        wrong = failed("permanent", words, given=given, **_usage(result), **unknown(step, words))
-        return try_again(claim, step.retry, wrong)
-    return execution.finish(Outcome("completed", output=result.output, input=given, fields=_usage(result)))
+        wrong = failed("permanent", words, given=given, **fields, **unknown(step, words))
+        return try_again(execution.claim, step.retry, wrong)
+    return execution.finish(Outcome("completed", output=output, input=given, fields=fields))
 
 
 def _as_call(execution: "Execution", agent: AgentFacts, given: Any) -> Call:

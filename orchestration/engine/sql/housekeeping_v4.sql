@@ -19,7 +19,10 @@ begin
         and not exists (select from orchestration_step s where s.status = 'running' and s.owner = w.id);
     delete from orchestration_startkey k where k.created_at < now - interval '1 day';
     delete from orchestration_schedulefire f where f.at < now - interval '30 days';
-    delete from orchestration_cacheentry c where c.expires_at < now;
+    delete from orchestration_cacheentry c where (c.organization_id, c.digest) in (
+        select o.organization_id, o.digest from orchestration_cacheentry o where o.expires_at < now for update skip locked);
+    delete from orchestration_cacheplace p where not exists (  -- of steps that gave up waiting for an answer
+        select from orchestration_step s where s.run_id = p.run_id and s.key = p.key and s.fence = p.fence and s.status in ('running', 'waiting'));
     delete from orchestration_outsideevent e where e.received_at < now - interval '30 days' and e.matched_at is not null and e.id in (
         select o.id from orchestration_outsideevent o where o.run_id is null order by o.id limit most);
     delete from orchestration_ratehit h using orchestration_limit l

@@ -1,5 +1,5 @@
 -- Moves what no one is at work on in these runs: steps of dead workers, steps whose time has come or is over, and those that
--- were waiting for a place in a limit or for an event from outside and have it. The caller holds the runs' locks.
+-- were waiting for a place in a limit, for another's answer or for an event from outside and have it. The caller holds the runs' locks.
 -- Returns how many steps moved.
 create function engine_repair_v1(runs bigint[], lost_limit int) returns int language plpgsql as $$
 declare
@@ -42,6 +42,9 @@ begin
         select s.run_id, s.key, 5, jsonb_build_object('outcome', case when s.kind = 'start' then 'completed' else 'ready' end)
         from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
         where q.run_id = any (runs) and q.woken_at <= clock_timestamp() and s.status = 'waiting' and s.waits_for = 'limit' and s.fence = q.fence
+        union all
+        select s.run_id, s.key, 5, '{"outcome": "ready"}'::jsonb from orchestration_cacheplace p join orchestration_step s on s.run_id = p.run_id and s.key = p.key
+        where p.run_id = any (runs) and p.woken_at is not null and s.status = 'waiting' and s.waits_for = 'limit' and s.fence = p.fence
     ), first as (  -- of what may be said of one step at this moment
         select distinct on (run_id, key) * from (
             select * from lost union all select * from heard union all select * from late union all select * from due union all select * from woken) a

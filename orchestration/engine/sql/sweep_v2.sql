@@ -1,8 +1,9 @@
 -- Repairs what no one is at work on, each part reading a partial index of just what is to repair, and says what else waits
 -- for a hand: {swept; failed: [[run, error]] that could not be repaired; more: whether to come back at once; wake and
 -- deadline: seconds until the nearest of the steps, or of the questions, or null; ready, answers, untold, untidy, overdue (runs),
--- events, limits (stirred), budgets, evictions, bulk: whether there is such; schedule: seconds until the next; now; neighbors: [[id, pid]] of the
--- other living workers of this host}. `skip`: runs that failed a moment ago, so that they hide none behind them.
+-- events, limits (stirred), budgets, evictions, flights (of answers), bulk: whether there is such; schedule: seconds until the next; now;
+-- neighbors: [[id, pid]] of the other living workers of this host}. `skip`: runs that failed a moment ago, so that they hide none
+-- behind them.
 --
 -- Who declares others dead must know that it is not the database that was away. It is asked here, of its row, and not
 -- remembered by the process: a sweep may arrive long after it was sent. Its last heartbeat came within half a lease, and since
@@ -41,17 +42,20 @@ begin
     ), woken as materialized (
         select q.run_id from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
         where q.woken_at <= clock_timestamp() and s.status = 'waiting' and s.fence = q.fence and s.run_id <> all (skip) order by q.woken_at limit most
+    ), answered as materialized (
+        select p.run_id from orchestration_cacheplace p join orchestration_step s on s.run_id = p.run_id and s.key = p.key
+        where p.woken_at is not null and s.status = 'waiting' and s.fence = p.fence and s.run_id <> all (skip) order by p.woken_at limit most
     ), heard as materialized (
         select w.run_id from orchestration_eventwait w where w.event_id is not null and w.run_id <> all (skip) order by w.event_id limit most
     ), wanted as (
         select run_id from orphaned union select run_id from due union select run_id from late union select run_id from over
-        union select run_id from woken union select run_id from heard
+        union select run_id from woken union select run_id from answered union select run_id from heard
     ), free as (
         select r.id from orchestration_run r where r.id in (select run_id from wanted) order by r.id for no key update skip locked
     )
     select (select array_agg(id) from free),
            (select count(*) from free) < (select count(*) from wanted) or most in ((select count(*) from orphaned), (select count(*) from due), (select count(*) from late),
-                    (select count(*) from over), (select count(*) from woken), (select count(*) from heard))
+                    (select count(*) from over), (select count(*) from woken), (select count(*) from answered), (select count(*) from heard))
     into mine, more;
 
     if mine is not null then
@@ -108,6 +112,8 @@ begin
                   or exists (select from orchestration_limitqueue q where q.stirred_at is not null),
         'budgets', exists (select from orchestration_budget b where b.due),
         'evictions', exists (select from orchestration_limitqueue q where q.woken_at is null and q.evicts is not null),
+        'flights', exists (select from orchestration_cacheentry c where c.fence is not null
+                           and not engine_flies_v1(c.run_id, c.key, c.fence, c.promised)),
         'bulk', exists (select from orchestration_bulk b where b.ended_at is null),
         'schedule', (select extract(epoch from s.next_at - clock_timestamp()) from orchestration_schedule s
                      where s.paused_at is null and s.dropped_at is null and s.next_at is not null order by s.next_at limit 1));

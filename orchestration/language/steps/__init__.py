@@ -10,6 +10,7 @@ from ..schema import STEP_KEYS
 from . import (
     agent,
     approval,
+    cache,
     choose,
     compensate,
     concurrency,
@@ -49,6 +50,7 @@ KEYS = {
     "retry": StepKey(retry.check, retry.plan),
     "timeout": StepKey(timeout.check, timeout.plan),
     "compensate": StepKey(compensate.check, compensate.plan),
+    "cache": StepKey(cache.check, cache.plan),
     "on_failure": StepKey(on_failure.check, on_failure.plan),
     "expect": StepKey(plan=expect.plan),
     "concurrency": StepKey(concurrency.check, concurrency.plan),
