@@ -17,12 +17,18 @@ def say_nothing(text: str, level: str = "info") -> None:
     """For a call that nobody listens to."""
 
 
+def emit_nothing(name: str, value: Any) -> None:
+    """For a call whose values nobody reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One try of one step. `attempt` counts from 1; `deadline_seconds` is for the whole call, None: the agent's own.
 
     `idempotency_key` is the same in every try of the step. `canceled` is cheap and may be asked often. So is
     `log(text, level)`, for people who watch the run: it never waits and never raises; secrets are taken out on its way.
+    `emit(name, value)` hands a value out before the answer is there, to programs that read the run's stream of that
+    name. It never waits either, and raises ValueError for what is no JSON, too large, or no name.
     """
 
     input: Any
@@ -34,6 +40,7 @@ class Call:
     conversation: tuple[Message, ...] = ()
     output_schema: Mapping[str, Any] | None = None
     log: Callable[..., None] = say_nothing
+    emit: Callable[[str, Any], None] = emit_nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from agents.exceptions import Canceled, Permanent, Temporary, TimedOut
 
 Operation = Callable[[Call], Result]
 CANCEL_CHECK_SECONDS = 0.05
+CHECKPOINT = 50  # batches of echo's import
 
 _tools: dict[str, Mapping[str, Operation]] = {}
 
@@ -41,6 +42,7 @@ def echo(call: Call) -> Result:
     """Return {value}, after `seconds`; fail in the first `fail.times` attempts, as `fail.kind` says.
 
     It says `lines` lines meanwhile, evenly over the seconds: a made-up import, with a warning or an error now and then.
+    How far it is it hands out in the stream `progress`, at each of its checkpoints.
     """
     asked = call.input
     if not isinstance(asked, Mapping):
@@ -64,6 +66,8 @@ def _wait(seconds: float, lines: int, call: Call) -> None:
         due = lines if passed >= seconds else int(lines * passed / seconds)
         for number in range(said + 1, due + 1):
             call.log(*_line(number, lines))
+            if number % CHECKPOINT == 0:
+                call.emit("progress", {"batch": number, "of": lines, "rows": number * 25})
         said = due
         if passed >= seconds:
             return
@@ -81,7 +85,7 @@ def _line(number: int, of: int) -> tuple[str, str]:
         return f"\033[31m{batch} refused\033[0m: row {number * 7} has no account; it is put aside", "error"
     if number % 89 == 0:
         return f"\033[33m{batch} slow\033[0m: {400 + number % 300} ms, the limit is 300 ms", "warning"
-    if number % 50 == 0:
+    if number % CHECKPOINT == 0:
         return f"\033[36mcheckpoint\033[0m after {batch}: {number * 25} rows, \033[32m0 duplicates\033[0m", "info"
     return f"{batch}: 25 rows imported in {20 + number * 13 % 80} ms", "debug" if number % 10 else "info"
 

@@ -13,8 +13,9 @@ from orchestration.api import (
     messages,
     runs,
     schedules,
+    streams,
 )
-from orchestration.feeds.views import events
+from orchestration.feeds.views import events, values
 
 urlpatterns = [
     path("runs/", runs.RunsView.as_view(), name="runs"),
@@ -31,6 +32,8 @@ urlpatterns = [
         "runs/<str:public_id>/steps/<str:name>/fork-preview/", levers.ForkPreviewView.as_view(), name="run-fork-preview"
     ),
     path("runs/<str:public_id>/move-check/", levers.MoveCheckView.as_view(), name="run-move-check"),
+    path("runs/<str:public_id>/streams/", streams.StreamsView.as_view(), name="run-streams"),
+    path("runs/<str:public_id>/streams/<str:name>/", values, name="run-stream"),
     *levers.routes(),
     path("definitions/", definitions.DefinitionsView.as_view(), name="definitions"),
     path("definitions/check/", definitions.CheckView.as_view(), name="definitions-check"),

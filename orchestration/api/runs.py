@@ -364,7 +364,7 @@ class EventsView(APIView):
     )
     def get(self, request: Request, public_id: str) -> Response:
         """The run's events, ascending. With `Accept: text/event-stream` they keep coming until the run has ended."""
-        words = self.Filter(data=self._query(request))
+        words = self.Filter(data=resumed(request))
         words.is_valid(raise_exception=True)
         run = visible_run(request, public_id)
         after, limit = words.validated_data["after"], words.validated_data["limit"]
@@ -379,8 +379,9 @@ class EventsView(APIView):
         following = f"{here}?after={found[limit - 1].seq}&limit={limit}" if more else None
         return Response({"results": [event.as_json() for event in found[:limit]], "next": following})
 
-    def _query(self, request: Request) -> dict[str, Any]:
-        """A reconnecting browser repeats the address it began with; its Last-Event-ID is newer."""
-        query = request.query_params.dict()
-        resumed = request.headers.get("Last-Event-ID", "")
-        return {**query, "after": resumed} if resumed else query
+
+def resumed(request: Request) -> dict[str, Any]:
+    """What was asked for. A reconnecting browser repeats the address it began with; its Last-Event-ID is newer."""
+    query = request.query_params.dict()
+    last = request.headers.get("Last-Event-ID", "")
+    return {**query, "after": last} if last else query

@@ -23,6 +23,7 @@ CURES = {
     "forsaken": "Nothing waits for it any more: cancel it.",
     "orphan": "Rows were deleted by hand, or a restore was partial. Delete these too, or restore the run's own row.",
     "log": "The run is not touched by it: only its log misses lines, or its page counts them wrongly.",
+    "stream": "The run is not touched by it: only who reads its values misses some, or counts them wrongly.",
     "left_running": f"If its worker lives, wait for the call to end. If it does not: {SWEEP}",
     "left_ready": "See that a worker runs which takes this queue (WORKER_QUEUES), and that its lease is renewed.",
     "left_session": "Something hangs inside a transaction. It is ended after 60 s, or with pg_terminate_backend.",

@@ -14,6 +14,14 @@ from r left join orchestration_loghead h on h.run_id = r.id left join lateral (
     select count(*) as n, max(l.number) as last, count(*) filter (where l.level = 'error') as errors from orchestration_logline l where l.run_id = r.id) l on true
 where (coalesce(h.number, 0), coalesce(h.number, 0), coalesce(h.errors, 0)) <> (l.n, coalesce(l.last, 0), l.errors)
 union all
+select 'stream', r.id, null, format('its stream %s counts %s values, and has %s (up to number %s)', coalesce(h.name, v.name), coalesce(h.number, 0),
+                                    coalesce(v.n, 0), coalesce(v.last, 0))
+from (select h.* from orchestration_streamhead h join r on r.id = h.run_id) h
+full join (select v.run_id, v.name, count(*) as n, max(v.number) as last from orchestration_streamvalue v join r on r.id = v.run_id group by 1, 2) v
+    on v.run_id = h.run_id and v.name = h.name
+join r on r.id = coalesce(h.run_id, v.run_id)
+where (coalesce(h.number, 0), coalesce(h.number, 0)) <> (coalesce(v.n, 0), coalesce(v.last, 0))
+union all
 select 'payload', v.run_id, v.key, format('its %s lies in a payload that is not there', v.what)
 from (select s.run_id, s.key, 'input' as what, s.input_digest as digest from s where s.input_digest is not null
       union all select s.run_id, s.key, 'output', s.output_digest from s where s.output_digest is not null
@@ -26,5 +34,6 @@ union all
 select 'orphan', x.run_id, null, format('%s rows of %s belong to no run', count(*), x.what)
 from (select run_id, 'steps' as what from s union all select run_id, 'events' from e
       union all select run_id, 'deliverables' from orchestration_deliverable where :runs::bigint[] is null and :organization::bigint is null
+      union all select run_id, 'streamhead' from orchestration_streamhead where :runs::bigint[] is null and :organization::bigint is null
       union all select run_id, 'loghead' from orchestration_loghead where :runs::bigint[] is null and :organization::bigint is null) x
 where not exists (select from orchestration_run r where r.id = x.run_id) group by x.run_id, x.what

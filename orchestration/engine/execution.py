@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from accounts.public_ids import new_public_id
-from agents.calls import say_nothing
+from agents.calls import emit_nothing, say_nothing
 from orchestration.engine import confirming
 from orchestration.engine.charges import holds
 from orchestration.engine.facts import RunFacts
@@ -28,6 +28,7 @@ class Execution:
         canceled: Callable[[], bool],
         log: Callable[..., None] = say_nothing,
         may_begin: Callable[[], bool] = lambda: True,
+        emit: Callable[[str, Any], None] = emit_nothing,
     ) -> None:
         self.claim = claim
         self.facts = facts
@@ -35,6 +36,7 @@ class Execution:
         self.canceled = canceled
         self.log = log
         self.may_begin = may_begin
+        self.emit = emit
 
     @cached_property
     def step(self) -> StepPlan:

@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from django.db import InterfaceError, OperationalError
@@ -40,7 +40,7 @@ class Walker(threading.Thread):
         try:
             with returned_connection():
                 facts = facts_of(claim)
-            return Execution(claim, facts, hand.canceled.is_set, voice, hand.begins).outcome()
+            return Execution(claim, facts, hand.canceled.is_set, voice, hand.begins, voice.emit).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
             hand.canceled.wait(pause_before_handing_back(claim))
@@ -51,7 +51,7 @@ class Walker(threading.Thread):
 
 
 class Voice:
-    """What one try of a step says into its run's log."""
+    """What one try of a step says into its run's log, and hands out in its run's streams."""
 
     __slots__ = ("claim", "has_spoken", "heard", "lines")
 
@@ -65,6 +65,11 @@ class Voice:
         self.has_spoken = True
         self.heard()
         self.lines.say(self.claim, text, level)
+
+    def emit(self, name: str, value: Any) -> None:
+        self.heard()
+        self.lines.emit(self.claim, name, value)
+        self.has_spoken = True
 
     def tell_failure(self, outcome: Outcome | None) -> None:
         """One line for each try that failed, with class and message."""

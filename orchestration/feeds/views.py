@@ -1,11 +1,12 @@
-"""Server-sent events of a run: admitted or refused as any other request, then written by the event loop.
+"""Server-sent events of a run, and the values of its streams: admitted or refused as any other request, then written by
+the event loop.
 
 A stream holds no connection to the database. asgiref keeps the request's thread, idle, until the stream ends: 1,000
 streams in one process cost 110 MB and no processor while nothing happens.
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import update_wrapper
 from typing import Any
 
@@ -15,51 +16,58 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from rest_framework.utils.encoders import JSONEncoder
 
 from orchestration.api.runs import EventsView
-from orchestration.feeds.readers import reader_here
+from orchestration.api.streams import StreamView
+from orchestration.feeds.readers import NUMBERED, readers_here
 
 HEARTBEAT_SECONDS = 15.0
 RETRY = b"retry: 2000\n\n"
 
-admit = EventsView.as_view()
+Door = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
-def admitted(request: HttpRequest, public_id: str) -> Any:
-    """The API's own answer. The connection that it took goes back before the first byte of a stream."""
-    response = admit(request, public_id=public_id)
-    if getattr(response, "listens_to", None):
-        close_old_connections()
-    return response
+def door(admit: Any) -> Door:
+    """The API's own answer, or a stream if that is what it lets in."""
+
+    def admitted(request: HttpRequest, given: dict[str, str]) -> Any:
+        """The connection that it took goes back before the first byte of a stream."""
+        response = admit(request, **given)
+        if getattr(response, "listens_to", None):
+            close_old_connections()
+        return response
+
+    async def enter(request: HttpRequest, **given: str) -> HttpResponseBase:
+        response = await sync_to_async(admitted)(request, given)
+        place = getattr(response, "listens_to", None)
+        if place is None:
+            answer: HttpResponseBase = response
+            return answer
+        headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+        return StreamingHttpResponse(stream(*place), content_type="text/event-stream", headers=headers)
+
+    # The schema's generator and the middleware look at these: the class behind the door, and that tokens need no CSRF.
+    update_wrapper(enter, admit, assigned=())
+    return enter
 
 
-async def events(request: HttpRequest, public_id: str) -> HttpResponseBase:
-    response = await sync_to_async(admitted)(request, public_id)
-    place = getattr(response, "listens_to", None)
-    if place is None:
-        answer: HttpResponseBase = response
-        return answer
-    headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(stream(*place), content_type="text/event-stream", headers=headers)
+events = door(EventsView.as_view())
+values = door(StreamView.as_view())
 
 
-# The schema's generator and the middleware look at these: the class behind the door, and that tokens need no CSRF.
-update_wrapper(events, admit, assigned=())
-
-
-async def stream(run: int, after: int) -> AsyncIterator[bytes]:
-    """The events after `after` as they come, until the run has ended and all are sent."""
-    reader = reader_here()
-    async with reader.listening(run, after) as listener:
+async def stream(run: int, after: int, name: str = "") -> AsyncIterator[bytes]:
+    """The events after `after`, or the values of that name, as they come, until the run has ended and all are sent."""
+    reader = readers_here().values if name else readers_here().events
+    async with reader.listening(run, after, name) as listener:
         yield RETRY
         while True:
             taken = await reader.take(listener, HEARTBEAT_SECONDS)
             for event in taken:
-                yield message(event)
+                yield message(event, NUMBERED[bool(name)])
             if listener.is_finished and not listener.waiting:
                 return
             if not taken:
                 yield b": still here\n\n"
 
 
-def message(event: dict[str, Any]) -> bytes:
+def message(event: dict[str, Any], number: str) -> bytes:
     body = json.dumps(event, cls=JSONEncoder, ensure_ascii=False, separators=(",", ":"))
-    return f"id: {event['seq']}\nevent: {event['type']}\ndata: {body}\n\n".encode()
+    return f"id: {event[number]}\nevent: {event.get('type', 'value')}\ndata: {body}\n\n".encode()

@@ -9,6 +9,7 @@ class StreamValue(models.Model):
     name = models.CharField(max_length=100)
     number = models.IntegerField()
     key = models.IntegerField()  # the step's row
+    attempt = models.IntegerField()
     at = models.DateTimeField()
     value = models.JSONField()
 

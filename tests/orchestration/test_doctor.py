@@ -155,6 +155,11 @@ BROKEN = {
         "update orchestration_loghead set errors = errors + 1",
         "delete from orchestration_logline",
     ],
+    "stream": [
+        "insert into orchestration_streamhead (run_id, name, number) values ({done}, 'a', 1)",
+        "insert into orchestration_streamvalue (run_id, name, number, key, at, value)"
+        " values ({done}, 'a', 1, 1, now(), '1')",
+    ],
     "payload": [
         "delete from orchestration_payload",
         "update orchestration_step set item_digest = 'gone' where run_id = {done}",
@@ -165,6 +170,7 @@ BROKEN = {
     "orphan": [
         "insert into orchestration_event (run_id, seq, type) values (999999, 1, 'run.started')",
         "insert into orchestration_loghead (run_id, number, errors) values (999999, 0, 0)",
+        "insert into orchestration_streamhead (run_id, name, number) values (999999, 'a', 0)",
     ],
 }
 

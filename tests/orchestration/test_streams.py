@@ -11,7 +11,8 @@ from django.db import connections
 from accounts.models import ApiToken
 from orchestration.engine import settling
 from orchestration.engine.connection import rows, value
-from orchestration.engine.hints import CHANGED
+from orchestration.engine.hints import CHANGED, hints
+from orchestration.engine.lines import EMIT
 from tests.factories import MemberFactory
 from tests.harness import Web, until
 
@@ -122,6 +123,60 @@ def test_a_stream_resumes_after_the_last_event_that_was_seen(web, begin, headers
     first, rest, done = asyncio.run(listen())
     assert first + rest == seen_by_the_end(run)
     assert done.status_code == 204  # tells a browser not to come back
+
+
+def values_address(run):
+    return f"/api/v1/runs/{run.public_id}/streams/rows/"
+
+
+def hand_out(run, *values):
+    count = len(values)
+    rows(
+        EMIT,
+        [[run.pk] * count, [1] * count, [1] * count, [0.0] * count, ["rows"] * count, list(map(json.dumps, values))],
+    )
+    hints.logged({run.pk})
+    connections.close_all()
+
+
+async def read_values(client, run, headers, *, started=None, at_most=None):
+    """(ids, values) of one stream until its end, or until so many."""
+    found = []
+    async with client.stream("GET", values_address(run), headers=headers) as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        async for line in response.aiter_lines():
+            if started is not None:
+                started.set()
+            if line.startswith("data: "):
+                body = json.loads(line.removeprefix("data: "))
+                found.append((body["number"], body["value"]))
+            if at_most is not None and len(found) == at_most:
+                break
+    return found
+
+
+def test_a_stream_of_values_goes_on_until_the_run_has_ended_and_resumes(web, begin, headers):
+    run = begin("  s: {agent: echo}\n")
+
+    async def listen():
+        async with web.listening_client() as client:
+            started = asyncio.Event()
+            stream = asyncio.create_task(read_values(client, run, headers, started=started))
+            await asyncio.wait_for(started.wait(), 30)
+            for values in ([1, {"two": 2}], [None], ["four"]):
+                await asyncio.to_thread(hand_out, run, *values)
+            await asyncio.to_thread(hand_out, run, *range(5, 700))
+            first = await read_values(client, run, headers, at_most=3)
+            resumed = {**headers, "Last-Event-ID": str(first[-1][0])}
+            await asyncio.to_thread(produce, run)
+            rest = await asyncio.wait_for(read_values(client, run, resumed), 30)
+            done = await client.get(values_address(run), headers={**headers, "Last-Event-ID": "699"})
+            return await asyncio.wait_for(stream, 30), first, rest, done
+
+    whole, first, rest, done = asyncio.run(listen())
+    assert whole == list(enumerate([1, {"two": 2}, None, "four", *range(5, 700)], start=1))
+    assert first + rest == whole
+    assert done.status_code == 204
 
 
 def test_a_listener_that_goes_away_is_forgotten_and_a_session_listens_too(web, begin, headers, client, members):

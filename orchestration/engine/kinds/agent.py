@@ -92,6 +92,7 @@ def _as_call(execution: "Execution", agent: AgentFacts, given: Any) -> Call:
         conversation=_conversation(execution),
         output_schema=agent.output_schema(given),
         log=execution.log,
+        emit=execution.emit,
     )
 
 
