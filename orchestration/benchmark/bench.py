@@ -80,6 +80,14 @@ class Bench:
         pages = [int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1]) for worker in self.workers]
         return [round(count * os.sysconf("SC_PAGE_SIZE") / 1e6, 1) for count in pages]
 
+    def processor_seconds(self) -> dict[str, float]:
+        """Of the worker processes, and of the database's for this one where it runs on this machine."""
+        held = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        return {
+            "python": sum(_ticks(worker.pid) for worker in self.workers),
+            "database": sum(_ticks(pid) for (pid,) in rows(held)),
+        }
+
     # --- work
 
     def save(self, text: str) -> DefinitionVersion:
@@ -120,6 +128,14 @@ class Bench:
         """Transactions of this database so far."""
         rows("select pg_stat_force_next_flush()")
         return int(value("select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"))
+
+
+def _ticks(pid: int) -> float:
+    try:
+        found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended, or is on another machine
+        return 0.0
+    return (int(found[11]) + int(found[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def chain_of(steps: int) -> str:

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from approvals.models import Request
 from orchestration.benchmark.bench import Bench, chain_of, fan_of
+from orchestration.benchmark.flow import map_of_items, timers
 from orchestration.benchmark.server import slow_model
 from orchestration.engine.connection import rows, value
 from orchestration.models import DefinitionVersion
@@ -259,4 +260,6 @@ SCENARIOS: dict[str, Callable[..., Figures]] = {
     "resume": resume,
     "waiting": waiting,
     "growth": growth,
+    "map": map_of_items,
+    "timers": timers,
 }

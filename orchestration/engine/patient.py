@@ -10,10 +10,14 @@ from orchestration.engine.vital import Vital
 if TYPE_CHECKING:
     from orchestration.engine.recorder import Ended, Recorder
 
+IDLE_SECONDS = 5.0  # then the connection is closed
+MOST = 99  # that are written with the first
+
 
 class PatientRecorder(Vital):
     """A second connection, for outcomes that cannot be written at once: their run is locked elsewhere for long, or the
-    database does not take them. Each waits alone. It claims nothing: what becomes ready here is for the recorder."""
+    database does not take them. Those of one run wait together. It claims nothing: what becomes ready here is for the
+    recorder."""
 
     def __init__(self, recorder: "Recorder") -> None:
         super().__init__("patient-recorder")
@@ -24,12 +28,29 @@ class PatientRecorder(Vital):
         )
 
     def work(self) -> None:
-        while (ended := self.waiting.get()) is not None:
+        while (ended := self._next()) is not None:
             failpoints.reach("patient")
-            self._recovery.write([ended])
-            if self.waiting.empty():
-                connection.close()
+            self._recovery.write([ended, *self._beside(ended)])
             self.recorder.look()
+
+    def _next(self) -> "Ended | None":
+        """A connection that has planned its statements is kept while it is likely to be needed again."""
+        try:
+            return self.waiting.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            connection.close()
+            return self.waiting.get()
+
+    def _beside(self, first: "Ended") -> "list[Ended]":
+        """What else waits for the same run; not what has rows of its own."""
+        if first.prepare is not None:
+            return []
+        waiting = [self.waiting.get() for _ in range(self.waiting.qsize())]
+        beside = [one for one in waiting if one and one.claim.run == first.claim.run and one.prepare is None][:MOST]
+        for one in waiting:
+            if one not in beside:
+                self.waiting.put(one)
+        return beside
 
     def _flush(self, batch: "list[Ended]") -> None:
         self.recorder.flush(batch, patient=True)

@@ -40,10 +40,11 @@ LOCK_WORKER = "select from orchestration_worker where id = %s and dead_at is nul
 LOCK_RUN = "select id from orchestration_run where id = %s for no key update"
 LOCK_FREE_RUN = f"{LOCK_RUN} skip locked"
 HELD = "select key from orchestration_step where run_id = %s and key = %s and fence = %s and status = 'running'"
+GOES_ON = ("waiting", "ready", "uncertain")  # of an item: unless its head has ended
 LARGEST_BATCH = 100
 FIRST_CLAIM = 16  # and twice as many each time that there was as much: what comes at once is shared with other workers
 PATIENCE_SECONDS = 0.05  # an item whose run is locked elsewhere goes into the next batches so long, then waits alone
-LOCKED_PAUSE_SECONDS = 0.002
+LOCKED_PAUSE_SECONDS, LONGEST_LOCKED_PAUSE_SECONDS = 0.002, 0.016  # twice as long each time that nothing came of it
 GATHER_SECONDS = 0.003  # a batch waits so long for steps whose walkers are only waiting for the processor
 
 
@@ -105,6 +106,7 @@ class Recorder(Vital):
         self._alone: deque[Ended] = deque()  # each is flushed by itself
         self._is_doubtful = False  # this process may own a step of which it does not know
         self._stride = FIRST_CLAIM
+        self._locked_pause = LOCKED_PAUSE_SECONDS
         self._elsewhere = False  # what is ready belongs to runs that another process has locked at this moment
         self.patient = PatientRecorder(self)
         self._recovery = Recovery(
@@ -155,7 +157,7 @@ class Recorder(Vital):
         came: list[Ended | None] = []
         try:
             if batch or (self._elsewhere and self._wanted()):
-                came.append(self.inbox.get(timeout=LOCKED_PAUSE_SECONDS))
+                came.append(self.inbox.get(timeout=self._locked_pause))
             elif not self._wanted() and not self._alone:
                 came.append(self.inbox.get())
             last = time.monotonic() + GATHER_SECONDS
@@ -247,6 +249,8 @@ class Recorder(Vital):
             else:
                 self.patient.waiting.put(ended)
         done = [ended for ended in batch if ended.number not in busy]
+        longer = min(2 * self._locked_pause, LONGEST_LOCKED_PAUSE_SECONDS)
+        self._locked_pause = LOCKED_PAUSE_SECONDS if done or claims else longer
         going_on: dict[int, list[InHand]] = {}
         for ended in done:
             self.process.hands.recorded(ended.claim)
@@ -310,7 +314,8 @@ def rare_of(claim: Claim, outcome: Outcome) -> dict[str, Any]:
     """What an item of a step that is not plain has beside what came of it."""
     if not claim.more:
         return {}
-    rare = {"head": claim.more.get("head"), "budgets": charge_of(claim, outcome)}
+    head = claim.more.get("head") if outcome.becomes in GOES_ON else None
+    rare = {"head": head, "budgets": charge_of(claim, outcome)}
     return {name: found for name, found in rare.items() if found is not None}
 
 

@@ -1,13 +1,15 @@
 """`map`: a step for each item of a list, at most so many at once, of which some may fail."""
 
+import psycopg
 import pytest
 
 from agents import tools
 from agents.calls import Result
 from approvals.models import Request
 from orchestration.engine import answers
+from orchestration.engine.connection import value
 from orchestration.models import Payload, Run, Step
-from tests.harness import assert_sound, claim, end, end_lease, make_worker, sweep, until
+from tests.harness import assert_sound, claim, database_url, end, end_lease, make_worker, sweep, until
 from tests.orchestration.engine.looks import CHILD, decide, pending, step, types, waiting
 
 BAD = {"kind": "permanent"}
@@ -254,3 +256,19 @@ def test_an_agent_that_starts_a_run_does_so_for_each_item(begin, engine, boss, s
     run = finished(run)
     assert run.output == [1, 2, 3]
     assert Run.objects.filter(parent_run_id=run.pk).count() == 3
+
+
+def test_items_of_a_run_that_is_locked_elsewhere_are_written_together(begin, engine, finished, hold):
+    run = begin(map_of(agent="hold"), {"list": list(range(8))})
+    engine.look()
+    until(lambda: len(hold.calls) == 8)
+    recorder = engine.process.recorder
+    with psycopg.connect(database_url()) as other:
+        other.execute("select from orchestration_run where id = %s for update", [run.pk])
+        hold.go.set()
+        until(lambda: all(hand.is_over for hand in engine.process.hands._in_hand) and recorder.inbox.empty())
+        until(lambda: not recorder._locked)
+        other.rollback()
+    assert finished(run).status == "completed"
+    written = "select count(distinct xmin::text) from orchestration_event where run_id = %s and type = 'step.completed'"
+    assert value(written, [run.pk]) < 8

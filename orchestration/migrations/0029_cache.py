@@ -13,7 +13,7 @@ FUNCTIONS = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0023_limits")]
+    dependencies = [("orchestration", "0028_limit_levers")]
 
     operations = [
         migrations.AddField("cacheentry", "agent", models.CharField(max_length=100, db_default="")),

@@ -9,7 +9,7 @@ NO_FUNCTION = "drop function engine_emit_v1(bigint[], int[], int[], float8[], te
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0024_cache")]
+    dependencies = [("orchestration", "0029_cache")]
 
     operations = [
         migrations.RunSQL(
