@@ -17,7 +17,7 @@ from unfold.decorators import display
 
 from accounts.admin import LABELS, ReadOnlyAdmin, ReadOnlyInline, StaffReadOnlyAdmin, is_list
 from orchestration.engine import bulk
-from orchestration.levers import Lever
+from orchestration.lever import Lever
 from orchestration.models import Definition, DefinitionVersion, Deliverable, Event, Run, Step, Worker
 
 SHOWN_EVENTS = 200

@@ -14,7 +14,8 @@ from accounts.authentication import member_of
 from accounts.permissions import roles
 from orchestration.api.runs import PROBLEM, RunDetail, detail_of, visible_run
 from orchestration.engine.levers import forking, keeping, moving
-from orchestration.levers import LEVERS, Lever, step_of
+from orchestration.lever import Lever
+from orchestration.levers import LEVERS, step_of
 from orchestration.models import Run, Step
 
 

@@ -20,7 +20,8 @@ from orchestration.engine import failpoints
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import hints
 from orchestration.exceptions import InvalidInput, OrchestrationError, Refused
-from orchestration.levers import BY_NAME, Lever
+from orchestration.lever import Lever
+from orchestration.levers import BY_NAME
 from orchestration.models import Bulk, BulkItem, Run
 from orchestration.run_lists import Filters
 

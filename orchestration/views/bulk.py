@@ -14,7 +14,7 @@ from accounts.models import Member, Role
 from accounts.permissions import page
 from orchestration.engine import bulk
 from orchestration.exceptions import InvalidInput, OrchestrationError, Refused
-from orchestration.levers import Lever
+from orchestration.lever import Lever
 from orchestration.models import Bulk, BulkItem, Run
 from orchestration.views.levers import LeverForm
 

@@ -18,7 +18,8 @@ from accounts.authentication import member_of
 from accounts.models import Member
 from accounts.permissions import page
 from orchestration.exceptions import InvalidInput, OrchestrationError
-from orchestration.levers import LEVERS, REASON, Lever, step_of
+from orchestration.lever import REASON, Lever
+from orchestration.levers import LEVERS, step_of
 from orchestration.models import Run, Step
 from ui.addresses import whole_number
 from ui.schema_forms import SchemaForm, TextField

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import InternalError, connection
 
 from accounts.public_ids import new_public_id
 from approvals.models import Request
@@ -60,7 +60,11 @@ def load(committed, save, organization, members):
         return start_version(version.pk, organization.pk, {}, by=members.operator.pk)
 
     def begin_as_before():
-        run = value(STARTED_BEFORE, [version.pk, organization.pk, new_public_id("run"), members.operator.pk])
+        given = [version.pk, organization.pk, new_public_id("run"), members.operator.pk]
+        try:
+            run = value(STARTED_BEFORE, given)
+        except InternalError:  # a function went that it was about to call: nothing was begun, and it is asked again
+            run = value(STARTED_BEFORE, given)
         hints.work("tool")
         return run
 

@@ -11,7 +11,8 @@ from accounts.models import Member, Role
 from orchestration.engine import bulk, messages
 from orchestration.engine.outcomes import NotRecordable
 from orchestration.exceptions import InvalidInput, OrchestrationError
-from orchestration.levers import BY_NAME, LEVERS, Lever, step_of
+from orchestration.lever import Lever
+from orchestration.levers import BY_NAME, LEVERS, step_of
 from orchestration.models import Run
 from orchestration.reasons import Reason
 from ui.schema_forms import field_of
