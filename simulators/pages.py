@@ -8,7 +8,7 @@ from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, r
 
 from accounts.models import ApiToken, Member, Organization
 from approvals.models import Request
-from orchestration.models import TRIAL_PREFIX, Bulk, Deliverable, Run
+from orchestration.models import TRIAL_PREFIX, Bulk, Deliverable, Limit, Run
 
 # Whose pages: ours, django-allauth's, and the admin's as far as they need no id.
 OURS = "pages"
@@ -27,6 +27,7 @@ class Rows:
     deliverable: str = ""
     token: str = ""
     action: str = ""
+    limit: str = ""
     definition: str = "kpi-tracking"
     agent: str = "summarizer"
 
@@ -47,6 +48,7 @@ class Rows:
             "request": request,
             "deliverable": deliverable,
             "token": token,
+            "limit": Limit.objects.filter(organization=organization).order_by("-pk").first(),
             "action": Bulk.objects.filter(organization=organization).order_by("-pk").first(),
         }
         ids = {name: row.public_id for name, row in found.items() if row is not None}
@@ -63,7 +65,13 @@ class Rows:
             return self.agent if "agent" in words else self.definition
         if argument == "public_id":
             kinds = {"approval": self.request, "deliverable": self.deliverable, "token": self.token}
-            kinds |= {"trial": self.trial, "run": self.run, "step": self.run, "action": self.action}
+            kinds |= {
+                "trial": self.trial,
+                "run": self.run,
+                "step": self.run,
+                "action": self.action,
+                "limit": self.limit,
+            }
             for word in words:
                 if word in kinds:
                     return kinds[word]

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from accounts.models import ApiToken, Role
 from approvals.models import Request
+from orchestration.models import Limit, LimitPlace, Run
 from orchestration.seeding import seed_definitions
 from simulators import sample
 from simulators.pages import Rows, addresses
@@ -40,6 +41,9 @@ def full(committed, organization, members):
     members.admin.user.is_staff = members.admin.user.is_superuser = True
     members.admin.user.save()
     ApiToken.issue(member=members.admin, name="one", scopes=[], expires_at=None, by=None)
+    limit = Limit.objects.create(organization=organization, kind=Limit.Kind.STEPS, key="k", max=1)
+    runs = Run.objects.filter(organization=organization).values_list("pk", flat=True)
+    LimitPlace.objects.bulk_create(LimitPlace(limit_id=limit.pk, run_id=run, key=1, fence=1) for run in runs)
     client = Client()
     client.force_login(members.admin.user)
     rows = Rows.of(organization, members.admin, definition="monthly-figures")
