@@ -24,8 +24,8 @@ def plan_of(draft: Draft) -> dict[str, Any]:
     for key, part in top.KEYS.items():
         if key in value:
             more |= part.plan(draft)
-    if more or any(_is_new(step) for step in known):
-        more["level"] = 1
+    if level := _level(more, known):
+        more["level"] = level
     return {
         "name": value["name"],
         "description": value.get("description", ""),
@@ -60,10 +60,19 @@ def plan_of_step(draft: Draft, key: int, name: str) -> dict[str, Any]:
 
 
 FIRST_KEYS = {"key", "name", "kind", "needs", "reads", "output_schema", *NOTHING}
+# Of plans of level 2.
+NEWEST = {"budget", "fair_by", "labels", "messages", "priority"}
+NEWEST_OF_STEPS = {"cache", "compensate", "concurrency", "rate"}
+
+
+def _level(more: dict[str, Any], known: list[dict[str, Any]]) -> int:
+    """Which release can walk it: workers of an earlier one leave its runs alone. 0, 1 or 2: today's."""
+    if not NEWEST.isdisjoint(more) or any(not NEWEST_OF_STEPS.isdisjoint(step) for step in known):
+        return 2
+    return int(bool(more) or any(_is_new(step) for step in known))
 
 
 def _is_new(step: dict[str, Any]) -> bool:
-    """Whether the release before this language cannot walk it: such a run has level 1."""
     return (
         step["kind"] not in FIRST_KINDS
         or not FIRST_KEYS.issuperset(step)

@@ -24,9 +24,9 @@ class Migration(migrations.Migration):
     dependencies = [("orchestration", "0013_flow_columns")]
 
     operations = [
-        migrations.RunSQL(source("lay_v1"), f"drop function engine_lay_v1({STARTS})"),
+        migrations.RunSQL(source("past/lay_v1_first"), f"drop function engine_lay_v1({STARTS})"),
         migrations.RunSQL(source("start_v3"), f"drop function engine_start_v3({STARTS})"),
-        migrations.RunSQL(source("housekeeping_v4"), "drop function engine_housekeeping_v4(bytea, int)"),
+        migrations.RunSQL(source("past/housekeeping_v4_first"), "drop function engine_housekeeping_v4(bytea, int)"),
         migrations.RunSQL(
             source("past/start_v1_by_v3") + source("past/start_v2_by_v3") + source("past/housekeeping_by_v4"), before()
         ),

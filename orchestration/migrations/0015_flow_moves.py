@@ -36,13 +36,13 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(
-            source("settle_v3"),
+            source("past/settle_v3_first"),
             dropping(f"engine_settle_v3({MOVED})")
             + "; drop type engine_told_v3, engine_over_v1, engine_ready_v1, engine_done_v1, engine_moved_v1",
         ),
-        migrations.RunSQL(source("given_v1"), dropping("engine_given_v1(jsonb)")),
+        migrations.RunSQL(source("past/given_v1_first"), dropping("engine_given_v1(jsonb)")),
         migrations.RunSQL(
-            source("rare_v1"),
+            source("past/rare_v1_first"),
             dropping(f"engine_rare_v1({ARRAY}, engine_over_v1[])", "engine_times_v1(bigint[], int[])"),
         ),
         migrations.RunSQL(
@@ -51,11 +51,15 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(source("claims_v1"), dropping("engine_claims_v1(bigint[], int[])")),
         migrations.RunSQL(source("round_v1"), dropping("engine_round_v1(bigint, int[], jsonb)")),
-        migrations.RunSQL(source("flush_v3"), dropping(f"engine_flush_v3({FLUSHED})")),
-        migrations.RunSQL(source("cancel_v4"), dropping("engine_cancel_v4(bigint, text, jsonb, jsonb)")),
+        migrations.RunSQL(source("past/flush_v3"), dropping(f"engine_flush_v3({FLUSHED})")),
+        migrations.RunSQL(source("past/cancel_v4_first"), dropping("engine_cancel_v4(bigint, text, jsonb, jsonb)")),
         *(
             migrations.RunSQL(replacing(name), replacing(f"past/{name}_first"))
-            for name in ("fair_v1", "rewire_v1", "reopen_v2", "repair_v1", "sweep_v2")
+            for name in ("fair_v1", "rewire_v1", "reopen_v2")
+        ),
+        *(
+            migrations.RunSQL(replacing(f"past/{name}_second"), replacing(f"past/{name}_first"))
+            for name in ("repair_v1", "sweep_v2")
         ),
         migrations.RunSQL(source("past/settle_v2_by_v3"), replacing("past/settle_v2")),
         migrations.RunSQL(

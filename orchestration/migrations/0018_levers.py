@@ -17,10 +17,11 @@ class Migration(migrations.Migration):
     dependencies = [("orchestration", "0017_retention")]
 
     operations = [
-        migrations.RunSQL((SQL / "levers_v1.sql").read_text(), f"drop function {', '.join(FUNCTIONS)}"),
+        migrations.RunSQL((SQL / "past" / "levers_v1_first.sql").read_text(), f"drop function {', '.join(FUNCTIONS)}"),
         # A gate that is passed over by hand was not resolved.
         migrations.RunSQL(
-            "create or replace function " + (SQL / "settle_v3.sql").read_text().partition("create function ")[2],
+            "create or replace function "
+            + (SQL / "past" / "settle_v3_first.sql").read_text().partition("create function ")[2],
             migrations.RunSQL.noop,
         ),
     ]

@@ -13,10 +13,8 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            (SQL / "mail_v1.sql").read_text(),
-            "drop function engine_message_v1(bigint, jsonb, text, text, jsonb, bytea, jsonb, text, bigint, jsonb),"
-            " engine_hand_v1(bigint),"
-            f" engine_match_v1(int), engine_deaf_v1({MOVED}), engine_hear_v1({MOVED}),"
+            (SQL / "past" / "mail_v1_first.sql").read_text(),
+            f"drop function engine_match_v1(int), engine_deaf_v1({MOVED}), engine_hear_v1({MOVED}),"
             " engine_heard_v1(bigint, int, int, bigint), engine_listen_v1(jsonb),"
             " engine_deliver_v1(text, bigint, text, text, jsonb, bytea, text, bigint),"
             " engine_mailbox_v1(bigint, text, text)",

@@ -14,4 +14,7 @@ def replacing(name: str) -> str:
 class Migration(migrations.Migration):
     dependencies = [("orchestration", "0019_mail")]
 
-    operations = [migrations.RunSQL(replacing(name), migrations.RunSQL.noop) for name in ("repair_v1", "sweep_v2")]
+    operations = [
+        migrations.RunSQL(replacing(name), migrations.RunSQL.noop)
+        for name in ("past/repair_v1_second", "past/sweep_v2_second")
+    ]

@@ -12,7 +12,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            (SQL / "launch_v1.sql").read_text(),
-            "drop function engine_launch_v1(engine_moved_v1[]), engine_room_v1(jsonb)",
+            (SQL / "past" / "launch_v1_first.sql").read_text(), "drop function engine_launch_v1(engine_moved_v1[])"
         )
     ]

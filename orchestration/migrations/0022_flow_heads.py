@@ -11,5 +11,7 @@ class Migration(migrations.Migration):
     dependencies = [("orchestration", "0021_child_runs")]
 
     operations = [
-        migrations.RunSQL((SQL / "spread_v1.sql").read_text(), "drop function engine_spread_v1(engine_moved_v1[])"),
+        migrations.RunSQL(
+            (SQL / "past" / "spread_v1_first.sql").read_text(), "drop function engine_spread_v1(engine_moved_v1[])"
+        ),
     ]

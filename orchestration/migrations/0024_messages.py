@@ -1,6 +1,17 @@
-"""A message counts once in its run, an event once in its organization."""
+"""A message counts once in its run, an event once in its organization; and the functions that keep them, at the same moment."""
+
+from pathlib import Path
 
 from django.db import migrations, models
+
+SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
+NEW = """
+drop function engine_hand_v1(bigint), engine_message_v1(bigint, jsonb, text, text, jsonb, bytea, jsonb, text, bigint, jsonb)
+"""
+
+
+def replacing(name: str) -> str:
+    return (SQL / f"{name}.sql").read_text().replace("create function", "create or replace function")
 
 
 class Migration(migrations.Migration):
@@ -24,4 +35,5 @@ class Migration(migrations.Migration):
                 name="message_once",
             ),
         ),
+        migrations.RunSQL(replacing("mail_v1"), replacing("past/mail_v1_first") + NEW),
     ]

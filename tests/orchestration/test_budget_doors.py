@@ -47,7 +47,7 @@ def test_each_finding_names_its_place(budget, found):
 
 def test_what_it_leaves_out_is_said_by_the_plan():
     plan = compiled("{tokens: 7}").plan
-    assert (plan["budget"], plan["level"]) == ({"tokens": 7, "soft": 0.8, "policy": "default"}, 1)
+    assert (plan["budget"], plan["level"]) == ({"tokens": 7, "soft": 0.8, "policy": "default"}, 2)
 
 
 @pytest.fixture

@@ -54,5 +54,5 @@ def test_limits_are_planned_with_their_keys_and_rows_know_that_there_are_some():
     (step,) = plan["steps"]
     assert step["concurrency"] == [{"key": "d/a", "max": 3}]
     assert step["rate"] == [{"key": "k", "max": 5, "per": 60.0, "units": 1}]
-    assert plan["level"] == 1
+    assert plan["level"] == 2
     assert [row["limited"] for row in layout(plan)] == [True]

@@ -58,6 +58,6 @@ def test_a_compensate_is_checked_where_it_stands(step, rules):
 
 def test_what_undoes_a_step_stands_in_its_plan_and_lets_old_workers_leave_it_alone():
     plan = compiled(CHARGE + "compensate: {agent: echo, with: {x: '${{ output.id }}'}, timeout: 5s}}").plan
-    assert plan["level"] == 1
+    assert plan["level"] == 2
     undo = plan["steps"][0]["compensate"]
     assert (undo["agent"], undo["timeout"], undo["retry"]["attempts"]) == ("echo", 5.0, 1)

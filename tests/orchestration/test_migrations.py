@@ -34,11 +34,11 @@ def test_the_migrations_go_back_and_forth_with_rows_in_the_tables(servers, commi
 
 def test_nothing_goes_back_while_a_run_is_open_that_the_release_before_would_misunderstand(committed, begin):
     run = begin("  a: {agent: echo}\n")
-    rows("update orchestration_run set level = 1")
+    rows("update orchestration_run set level = 2")
     indexes = rows(INDEXES)
     with pytest.raises(ProgrammingError, match="let them end, or cancel them"):
-        call_command("migrate", "orchestration", "0012", verbosity=0)
+        call_command("migrate", "orchestration", "0022", verbosity=0)
     call_command("migrate", "orchestration", verbosity=0)
-    assert rows("select level from orchestration_run where id = %s", [run.pk]) == [(1,)]
+    assert rows("select level from orchestration_run where id = %s", [run.pk]) == [(2,)]
     assert not rows("select indexrelid::regclass::text from pg_index where not indisvalid")
     assert rows(INDEXES) == indexes

@@ -11,7 +11,7 @@ from orchestration.engine.connection import rows, value
 from orchestration.models import DefinitionVersion, Event, Run, Step
 from tests.harness import QUEUES, claim, end, make_worker, sweep
 
-OLD_CLAIM = "select * from engine_flush_v2(%s, '{}', '[]', '{}', 10, %s::text[], false)"
+OLD_CLAIM = "select * from engine_{0}(%s, '{{}}', '[]', '{{}}', 10, %s::text[], false)"
 OLD_FLUSH = "select * from engine_flush_v2(%s, array[%s]::bigint[], %s::jsonb, '{}', 0, null, false)"
 ITEM = """
 insert into orchestration_step (run_id, key, position, name, index, kind, queue, status, open_needs, dependants, reads,
@@ -219,13 +219,14 @@ def test_what_is_ready_in_a_paused_run_hides_nothing(begin):
     assert [place[0] for place in claim(worker)] == [other.pk]
 
 
-def test_the_release_before_claims_no_step_of_a_run_that_it_does_not_understand(begin):
+@pytest.mark.parametrize(("flush", "level"), [("flush_v2", 0), ("flush_v3", 1)])
+def test_an_earlier_release_claims_no_step_of_a_run_that_it_does_not_understand(begin, flush, level):
     run = begin("  a: {agent: echo}\n")
-    Run.objects.filter(pk=run.pk).update(level=1)
+    Run.objects.filter(pk=run.pk).update(level=level + 1)
     worker = make_worker()
-    assert rows(OLD_CLAIM, [worker, QUEUES]) == []
-    Run.objects.filter(pk=run.pk).update(level=0)
-    assert [row[1] for row in rows(OLD_CLAIM, [worker, QUEUES])] == ["claimed"]
+    assert rows(OLD_CLAIM.format(flush), [worker, QUEUES]) == []
+    Run.objects.filter(pk=run.pk).update(level=level)
+    assert [row[1] for row in rows(OLD_CLAIM.format(flush), [worker, QUEUES])] == ["claimed"]
 
 
 def test_a_call_that_may_have_happened_is_uncertain_by_the_word_of_the_release_before(begin):

@@ -26,7 +26,7 @@ begin
     if laid.queues is not null then
         perform engine_share_v1(laid.queues, laid.keys, laid.ranks);
     end if;
-    update orchestration_run r set forked_run_id = source, forked_key = cut, level = greatest(r.level, (asking <> '{}')::int) where r.id = new;
+    update orchestration_run r set forked_run_id = source, forked_key = cut, level = greatest(r.level, 2 * (asking <> '{}')::int) where r.id = new;
     select count(*) filter (where s.status <> all (ended)), count(*) filter (where s.status in ('ready', 'running'))
     into open_before, moving_before from orchestration_step s where s.run_id = new;
 
