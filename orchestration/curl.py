@@ -9,7 +9,6 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from orchestration.models import Run, Step
-from orchestration.run_lists import small_input
 
 CURL = 'curl -sS -H "Authorization: Bearer $COUNTERSIGN_TOKEN"'
 
@@ -20,8 +19,8 @@ class Command:
     text: str
 
 
-def commands_of(request: HttpRequest, run: Run, step: Step, *, may_start: bool) -> list[Command]:
-    """Without the one that starts it again where its input is too large for a command line."""
+def commands_of(request: HttpRequest, run: Run, step: Step, given: str) -> list[Command]:
+    """The last starts it again with the input `given`, if there is one."""
 
     def command(label: str, *words: str) -> Command:
         return Command(label, f"{CURL} {shlex.join(words)}")
@@ -35,7 +34,6 @@ def commands_of(request: HttpRequest, run: Run, step: Step, *, may_start: bool) 
         command("The log of this step", log),
         command("Events, as they come", "-N", "-H", "Accept: text/event-stream", address("events", run.public_id)),
     ]
-    given = Run.objects.filter(pk=run.pk).values_list(small_input(), flat=True).get() if may_start else ""
     if given:
         body = {"definition": run.definition_version.definition.slug, "input": json.loads(given)}
         sent = ["-H", "Content-Type: application/json", address("runs"), "-d", json.dumps(body, ensure_ascii=False)]

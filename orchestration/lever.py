@@ -1,6 +1,6 @@
 """What a lever is: something that people do to live runs, with what it needs and when it can be pulled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ REASON = {"type": "string", "minLength": 1, "maxLength": 2_000, "pattern": r"\S"
 NO_STEP = "It undoes what another step did; only what became of it can be said, when that is unknown."
 
 
-def nothing(row: Run | Step) -> None:
+def nothing(row: Run | Step, steps: Collection[Step] | None = None) -> None:
     """Stands against it."""
 
 
@@ -22,7 +22,8 @@ def nothing(row: Run | Step) -> None:
 class Lever:
     """`fields` are JSON Schemas beside the reason, which each needs; `when` are statuses of the run, or of the step.
 
-    `unless`: why it cannot be pulled though the status allows it. `act` may give the run to go to. `preview` says, line
+    `unless`: why it cannot be pulled though the status allows it; `among`: as the run's steps are, which it reads if
+    they are not at hand. `act` may give the run to go to. `preview` says, line
     by line, what it would do to this run and step with what is given so far. `seen`: fields that nobody types; they say
     what was shown, and it is refused if that is not so any more. The rest is for pages alone.
     """
@@ -36,6 +37,7 @@ class Lever:
     required: tuple[str, ...] = ()
     role: str = Role.OPERATOR
     unless: Callable[[Any], str | None] = nothing
+    among: Callable[[Any, Collection[Step] | None], str | None] = nothing
     preview: Callable[[Run, Any, Mapping[str, Any]], list[str] | None] = lambda *_: None
     seen: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     looks: bool = False  # its preview depends on what is given
@@ -59,12 +61,12 @@ class Lever:
             "additionalProperties": False,
         }
 
-    def refusal(self, row: Run | Step) -> str | None:
-        """Why it cannot be pulled as things are; None if it can."""
+    def refusal(self, row: Run | Step, steps: Collection[Step] | None = None) -> str | None:
+        """Why it cannot be pulled as things are; None if it can. `steps`: those of the run, if they are at hand."""
         if self._is_of_undo(row):
             return NO_STEP
         if row.status in self.when:
-            return self.unless(row)
+            return self.unless(row) or self.among(row, steps)
         what = f"Step {row.name}" if isinstance(row, Step) else "The run"
         return f"{what} is {row.status}; this is for one that is {listed(self.when)}."
 

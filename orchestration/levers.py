@@ -1,5 +1,6 @@
 """The levers of people at live runs. Every door is made from this list."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -46,8 +47,8 @@ def _resolve(run: Run, step: Step, *, by: Member, outcome: str, reason: str, out
     resolve(run, step, by=by, outcome=outcome, output=output, reason=reason)
 
 
-def _may_have_failed(run: Run) -> str | None:
-    return None if previews.some_failed(run) else "No step of the run has failed."
+def _none_failed(run: Run, steps: Collection[Step] | None) -> str | None:
+    return None if previews.some_failed(run, steps) else "No step of the run has failed."
 
 
 LEVERS = (
@@ -97,7 +98,7 @@ LEVERS = (
                 "description": "By their names, one a line. All that failed, if left out.",
             }
         },
-        unless=_may_have_failed,
+        among=_none_failed,
         preview=previews.retry,
         icon="rotate-cw",
         done="The failed steps are tried again.",
@@ -250,7 +251,7 @@ LEVERS = (
         frozenset(Step.Status),
         of="step",
         fields={"input": {"description": "Of the new run; that of this one, if left out."}},
-        unless=lambda step: forking.Fork(step.run, step).refusal(),
+        among=lambda step, steps: forking.Fork(step.run, step, steps).refusal(),
         preview=lambda run, step, given: forking.preview(run, step).lines(),
         label="Fork from here",
         icon="workflow",

@@ -88,8 +88,10 @@ def delete(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
     return [*takes, *(f"What stays, as evidence: {count} {what}." for what, count in found.keeps.items())]
 
 
-def some_failed(run: Run) -> bool:
+def some_failed(run: Run, steps: Collection[Step] | None = None) -> bool:
     """Whether a step of any round has: the newest are looked for when it is pulled."""
+    if steps is not None and run.status != Run.Status.FAILED:  # else its own output may have, which is not among them
+        return any(step.status == Step.Status.FAILED and step.head is None and step.undoes is None for step in steps)
     return run.steps.filter(status=Step.Status.FAILED, head=None, undoes=None).exclude(kind="start").exists()
 
 

@@ -61,10 +61,11 @@ def outline_of(version: int) -> Outline:
 
 
 class RunRows:
-    """`now` is read once, so that all that is said of the run agrees."""
+    """`now` is read once, so that all that is said of the run agrees. `given`: its input, if that is small."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, given: str = "") -> None:
         self.run = run
+        self.given = given
         self.now = timezone.now()
 
     @cached_property
@@ -80,7 +81,7 @@ class RunRows:
     @cached_property
     def all_steps(self) -> list[Step]:
         """Of every round, in the definition's order; the run's own output is none of them."""
-        rows = Step.objects.shown().filter(run=self.run).defer(*UNREAD)
+        rows = self.run.steps.shown().defer(*UNREAD)
         return list(rows.order_by("position", "index", "key"))
 
     @cached_property

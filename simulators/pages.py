@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import ApiToken, Member, Organization
 from approvals.models import Request
-from orchestration.models import TRIAL_PREFIX, Bulk, Deliverable, Limit, Run
+from orchestration.models import TRIAL_PREFIX, Bulk, Deliverable, Limit, Run, Step
 
 # Whose pages: ours, django-allauth's, and the admin's as far as they need no id.
 OURS = "pages"
@@ -54,6 +55,12 @@ class Rows:
         ids = {name: row.public_id for name, row in found.items() if row is not None}
         return cls(member=member, definition=definition, **ids)
 
+    @cached_property
+    def step(self) -> str:
+        """The run's first."""
+        steps = Step.objects.shown().filter(run__public_id=self.run, head=None).order_by("key")
+        return steps.values_list("name", flat=True).first() or ""
+
     def value(self, name: str, argument: str) -> Any:
         """What `argument` of the address called `name` may be. Raises LookupError for one nobody knows."""
         words = name.partition(":")[2].split("-")
@@ -80,7 +87,7 @@ class Rows:
         if name == "pages:run-raw":
             return "input"
         if argument == "name":
-            return "cancel" if name == "pages:runs-act" else "check"
+            return "cancel" if name == "pages:runs-act" else self.step
         raise LookupError(f"simulators/pages.py does not know what <{argument}> of {name} may be")
 
 

@@ -11,7 +11,8 @@ from r left join told t on t.run_id = r.id
 where case when r.ended_at is null then t.ends <> 0 else (t.ends, t.ends_as) is distinct from (1::bigint, 'run.' || r.status) end
 union all
 select 'after_end', e.run_id, e.key, format('event %s, %s, comes after its end', e.seq, e.type)
-from told t join e on e.run_id = t.run_id and e.seq > t.ended where e.type not in ('step.late_result', 'run.forked')
+from told t join e on e.run_id = t.run_id and e.seq > t.ended
+where e.type not in ('step.late_result', 'run.forked', 'run.budget_warning', 'run.budget_exceeded')  -- what is spent is looked at afterwards
 union all
 select 'after_canceling', e.run_id, e.key, format('event %s, %s, comes after run.canceling', e.seq, e.type)
 from told t join e on e.run_id = t.run_id and e.seq > t.canceling

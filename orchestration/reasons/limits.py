@@ -1,4 +1,4 @@
-"""A step stands in the line of a limit."""
+"""A step stands in the line of a limit, or waits for an answer that another step asks for."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ from django.db.models import Q
 
 from orchestration.models import Limit, LimitPlace, LimitSlot, Run, Step
 from orchestration.reasons import Reason, Words, phrase
+from orchestration.reasons.answers import asked_by
 from orchestration.reasons.facts import Facts, label, more, name, quote, run_link
 from ui.templatetags.ui import duration
 
@@ -18,7 +19,9 @@ def of(facts: Facts) -> Iterator[Reason]:
     place = LimitPlace.objects.filter(run_id=step.run_id, key=step.key).first()
     limit = Limit.objects.filter(pk=place.limit_id).first() if place else None
     if place is None or limit is None:
-        yield Reason("limit", phrase("{} waits for a limit{}.", name(step), more(group)), label(step))
+        asker = asked_by(step)
+        what = phrase("the answer that {} asks for at this moment", run_link(asker)) if asker else phrase("a limit")
+        yield Reason("limit", phrase("{} waits for {}{}.", name(step), what, more(group)), label(step))
         return
     held = _rate(facts, limit, place) if limit.kind == Limit.Kind.RATE else _slots(facts, limit)
     ahead = _ahead(place)

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from orchestration.models import EventWait, Step
 from orchestration.reasons import Reason, Words, phrase
-from orchestration.reasons.answers import asked_by
-from orchestration.reasons.facts import Facts, label, more, name, quote, run_link
+from orchestration.reasons.facts import Facts, label, more, name, quote
 
 TOLD = {"approval", "retry", "child", "limit"}
 
@@ -28,8 +27,6 @@ def of(facts: Facts) -> Iterator[Reason]:
 def _words(facts: Facts, step: Step, waits_for: str) -> Words:
     if waits_for == "time" and step.wake_at:
         return phrase("{} goes on in {}", name(step), facts.until(step.wake_at))
-    if waits_for == "limit" and (asker := asked_by(step)):
-        return phrase("{} waits for the answer that {} asks for at this moment", name(step), run_link(asker))
     until = phrase(", at most {} more", facts.until(step.wake_at)) if step.wake_at else ()
     if waits_for != "event":
         return phrase("{} waits for {}{}", name(step), waits_for, until)

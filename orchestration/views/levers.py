@@ -1,6 +1,6 @@
 """A page for each lever, which the run's page shows in a dialog: what it would do, its fields, and the refusal."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -88,8 +88,8 @@ class Offers:
     more: list[Offer]
 
 
-def offers(member: Member, run: Run, step: Step | None = None) -> Offers:
-    """What this member could do now to the run, or to its step."""
+def offers(member: Member, run: Run, steps: Collection[Step], step: Step | None = None) -> Offers:
+    """What this member could do now to the run, or to its step. `steps`: those of the run."""
     row = step or run
     found = [
         Offer(lever, address(lever, run, step))
@@ -97,7 +97,7 @@ def offers(member: Member, run: Run, step: Step | None = None) -> Offers:
         if lever.of == ("step" if step else "run")
         and member.has_role(lever.role)
         and row.status not in lever.idle
-        and lever.refusal(row) is None
+        and lever.refusal(row, steps) is None
     ]
     first = [offer for offer in found if offer.lever.is_first]
     return Offers(first, [offer for offer in found if offer not in first])

@@ -18,6 +18,7 @@ from orchestration.mailbox import came
 from orchestration.models import Event, Run, Step
 from orchestration.reasons.sources import why
 from orchestration.relatives import moved_relatives
+from orchestration.run_lists import small_input
 from orchestration.run_rows import RunRows, values_of_run, values_of_step
 from orchestration.step_lines import KINDS_OF_ERROR, Lines, conversation_of, most_telling, tries_of
 from orchestration.views.levers import offers
@@ -37,8 +38,9 @@ TABS = {
 
 def rows_of(request: HttpRequest, public_id: str) -> RunRows:
     """Of a run that the member may see, else not found."""
-    runs = Run.objects.visible_to(member_of(request)).for_list().without_values()
-    return RunRows(get_object_or_404(runs, public_id=public_id))
+    runs = Run.objects.visible_to(member_of(request)).for_list().without_values().annotate(given=small_input())
+    run = get_object_or_404(runs, public_id=public_id)
+    return RunRows(run, given=vars(run)["given"])
 
 
 def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
         "waits_for": next((step.waits_for for step in rows.steps if step.status == Step.Status.WAITING), None),
         "tabs": _tabs(rows, tab),
         "to_decide": None if run.has_ended else _to_decide(rows, member),
-        "offers": offers(member, run),
+        "offers": offers(member, run, rows.all_steps),
         "may_operate": member.has_role(Role.OPERATOR),
         "topic": "organization" if tab == "related" else f"run:{run.public_id}",  # its relatives move without it
         "part_url": f"{reverse('pages:run-part', args=[run.public_id])}?{urlencode(words)}",
@@ -127,6 +129,7 @@ def chosen_step(request: HttpRequest, rows: RunRows) -> Step | None:
 
 def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
     """All of one step."""
+    member = member_of(request)
     events = rows.events_of([step.key])
     asked = rows.question_of(step) if "approval" in (step.kind, step.waits_for) else None
     values = values_of_step(step)
@@ -147,9 +150,9 @@ def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
         "rounds": rows.rounds_of(step),
         "deliverables": [event.data for event in events if event.type == "deliverable.created" and event.data],
         "reason": next((said["reason"] for event in reversed(events) if (said := event.data or {}).get("reason")), ""),
-        "commands": commands_of(request, rows.run, step, may_start=member_of(request).has_role(Role.OPERATOR)),
+        "commands": commands_of(request, rows.run, step, rows.given if member.has_role(Role.OPERATOR) else ""),
         "kind_of_error": KINDS_OF_ERROR.get((step.error or {}).get("class", "")),
-        "step_offers": offers(member_of(request), rows.run, step) if step in rows.steps else None,
+        "step_offers": offers(member, rows.run, rows.all_steps, step) if step in rows.steps else None,
     }
 
 

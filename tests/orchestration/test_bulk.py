@@ -98,27 +98,6 @@ def begun(operator, runs, **words):
     return operator.post(reverse("runs-actions"), {"action": "cancel", **chosen, **words}, format="json").json()["id"]
 
 
-def test_what_was_pulled_before_a_worker_died_is_not_pulled_again(operator, three, monkeypatch):
-    public_id = begun(operator, three[:2])
-
-    class Dead(BaseException):
-        pass
-
-    def die(point):
-        if point == "pulled":
-            raise Dead
-
-    with monkeypatch.context() as patch:
-        patch.setattr("orchestration.engine.failpoints.reach", die)
-        with pytest.raises(Dead):
-            bulk.work()
-    assert [each["status"] for each in told(operator, public_id)["results"]] == ["open", "open"]
-    assert statuses(three[:2]) == ["canceled", "running"]
-    assert bulk.work() == 2
-    assert [(each["status"], each["words"]) for each in told(operator, public_id)["results"]] == [("done", "")] * 2
-    assert AuditEntry.objects.filter(action="run.cancel").count() == 2
-
-
 def test_who_may_no_longer_do_it_does_nothing_more(operator, three, members):
     public_id = begun(operator, three)
     members.operator.roles = ["viewer"]

@@ -87,7 +87,7 @@ def test_messages_are_compiled():
     }
     (step,) = found.plan["steps"]
     assert step["wait"] == {"first_of": [{"message": "bid"}], "timeout": 3600.0}
-    assert (step["output_schema"], found.plan["level"]) == (schema, 1)
+    assert (step["output_schema"], found.plan["level"]) == (schema, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Begins a run from a step of another, perhaps with other input: what was done before that step is not done again."""
 
 import json
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -18,36 +19,44 @@ from orchestration.engine.levers.keeping import below
 from orchestration.engine.plans import plan_of
 from orchestration.engine.starts import agents_there, facts_of
 from orchestration.exceptions import InvalidInput, Refused
-from orchestration.models import Run, Step
+from orchestration.models import DefinitionVersion, Run, Step
 
 FORK = "select engine_fork_v1(%s, %s, %s, %s, %s, %s::jsonb, %s, %s::jsonb, %s::jsonb)"
 
 
-class Fork:
-    """What a run that begins at `cut` would take over, and what it would do."""
+@lru_cache(maxsize=512)
+def needs_of(version: int) -> Mapping[int, Set[int]]:
+    """By position, what each place of a version needs."""
+    layout = DefinitionVersion.objects.values_list("layout", flat=True).get(pk=version)
+    found: dict[int, set[int]] = {row["key"]: set() for row in layout}
+    for row in layout:
+        for dependant in row["dependants"]:
+            found[abs(dependant)].add(row["key"])
+    return found
 
-    def __init__(self, run: Run, cut: Step) -> None:
+
+class Fork:
+    """What a run that begins at `cut` would take over, and what it would do. Steps that are not given are read."""
+
+    def __init__(self, run: Run, cut: Step, steps: Collection[Step] | None = None) -> None:
         self.run = run
         self.cut = cut
+        self.steps = list(run.steps.filter(head=None)) if steps is None else steps
 
     @cached_property
     def rows(self) -> dict[int, Step]:
         """The newest of each place."""
-        found = self.run.steps.filter(head=None, undoes=None).exclude(kind="start").order_by("position", "-key")
-        return {step.position: step for step in found.distinct("position")}
+        found = [step for step in self.steps if step.head is None and step.undoes is None and step.kind != "start"]
+        return {step.position: step for step in sorted(found, key=lambda step: (step.position, step.key))}
 
     @cached_property
     def undone(self) -> set[int | None]:
-        return set(self.run.steps.filter(undoes__isnull=False).values_list("undoes", flat=True))
+        return {step.undoes for step in self.steps if step.undoes is not None}
 
     @cached_property
-    def needs(self) -> dict[int, set[int]]:
+    def needs(self) -> Mapping[int, Set[int]]:
         """Of each place."""
-        found: dict[int, set[int]] = {position: set() for position in self.rows}
-        for row in self.run.definition_version.layout:
-            for dependant in row["dependants"]:
-                found[abs(dependant)].add(row["key"])
-        return found
+        return needs_of(self.run.definition_version_id)
 
     def stays(self, position: int) -> bool:
         """What a place has may be taken over: it ended well, or so that the run bears it."""

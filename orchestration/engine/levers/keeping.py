@@ -13,7 +13,7 @@ from accounts.clock import ClockTimestamp
 from accounts.json_values import canonical
 from accounts.models import Member
 from approvals.models import Request
-from orchestration.engine.connection import rows, value
+from orchestration.engine.connection import rows
 from orchestration.engine.levers.acting import note_of
 from orchestration.exceptions import Refused
 from orchestration.models import Run, Step
@@ -122,12 +122,11 @@ def _locked(run: Run, what: str, unless: Callable[[Run], str | None]) -> list[in
 
 def _deletion(found: list[int]) -> Deletion:
     runs = list(Run.objects.filter(pk__in=found).order_by("pk").values_list("public_id", flat=True))
-    counts = {
-        what: value(f"select count(*) from {table} where run_id = any(%s)", [found])  # noqa: S608
-        for what, table in TAKEN.items()
-    }
+    each = ", ".join(f"(select count(*) from {table} where run_id = any(%(runs)s))" for table in TAKEN.values())  # noqa: S608
+    (counts,) = rows(f"select {each}", {"runs": found})
     asked = Request.objects.of_run(*runs).count()
-    return Deletion(runs, {"runs": len(runs), **counts}, {"questions with their answers": asked})
+    takes = {"runs": len(runs), **dict(zip(TAKEN, counts, strict=True))}
+    return Deletion(runs, takes, {"questions with their answers": asked})
 
 
 def _record(run: Run, by: Member | None, action: str, data: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def _does(step: dict[str, Any]) -> dict[str, Any]:
 
 def nothing_newer(run: Run) -> str | None:
     version = run.definition_version
-    if version.definition.versions.filter(number__gt=version.number).exists():
+    if version.pk != version.definition.current_version_id:  # the newest
         return None
     return f"The run goes by version {version.number}; it can be moved to a newer one, and there is none."
 

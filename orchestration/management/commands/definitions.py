@@ -35,11 +35,11 @@ class Command(BaseCommand):
             ("restore", "bring it back"),
         ):
             keep = actions.add_parser(verb, help=words)
-            keep.add_argument("name")
+            keep.add_argument("definition", metavar="NAME")
             keep.add_argument("--reason", required=True)
             keep.add_argument("--organization", default="global", help="its slug")
         rollout = actions.add_parser("rollout", help="let a share of new runs begin with the newest version")
-        rollout.add_argument("name")
+        rollout.add_argument("definition", metavar="NAME")
         rollout.add_argument("--percent", type=int, choices=range(101), required=True, metavar="0..100")
         rollout.add_argument("--rest", type=int, help="the older version that all others begin with")
         rollout.add_argument("--reason", required=True)
@@ -67,22 +67,22 @@ class Command(BaseCommand):
         action: str,
         organization: Organization,
         *,
-        name: str,
+        definition: str,
         reason: str,
         percent: int | None = None,
         rest: int | None = None,
         **options: Any,
     ) -> None:
-        definition = Definition.objects.filter(organization=organization, slug=name).written().first()
-        if definition is None:
-            raise CommandError(f"No definition is called {name!r} here.")
+        found = Definition.objects.filter(organization=organization, slug=definition).written().first()
+        if found is None:
+            raise CommandError(f"No definition is called {definition!r} here.")
         if not reason.strip():
             raise CommandError("The reason is missing.")
         try:
             if percent is not None:
-                definition.roll_out(by=None, reason=reason, percent=percent, rest=rest)
+                found.roll_out(by=None, reason=reason, percent=percent, rest=rest)
             else:
-                getattr(definition, action)(by=None, reason=reason)
+                getattr(found, action)(by=None, reason=reason)
         except InvalidInput as exc:
             raise CommandError(exc.errors[0]["message"]) from exc
         except Refused as exc:
