@@ -67,6 +67,20 @@ class AgentGone(OrchestrationError):
     status = 409
 
 
+class LimitFull(OrchestrationError):
+    """So many runs go on already, and the definition refuses one more."""
+
+    status = 409
+
+    def __init__(self, key: str, runs: list[str] | None) -> None:
+        self.runs = runs or []
+        held = f" Its places are held by {', '.join(self.runs[:3])}{' and others' * (len(self.runs) > 3)}."
+        super().__init__(f"No more runs of {key} may go on at once.{held if self.runs else ''}")
+
+    def extra(self) -> dict[str, Any]:
+        return {"runs": self.runs}
+
+
 class RunEnded(OrchestrationError):
     """The run has ended; what it did stays as it is."""
 

@@ -15,6 +15,13 @@ select 'limit', null, null, format('%s counts %s taken and %s promised, and ther
 from orchestration_limit l
 cross join lateral (select count(*) as n from orchestration_limitslot h where h.limit_id = l.id) held
 cross join lateral (
-    select coalesce(sum(q.units), 0) as n from orchestration_limitqueue q where q.limit_id = l.id and q.woken_at is not null and q.key > 0) called
+    select coalesce(sum(q.units), 0) as n from orchestration_limitqueue q where q.limit_id = l.id and q.woken_at is not null) called
 where :runs::bigint[] is null and (:organization::bigint is null or l.organization_id = :organization::bigint)
       and (l.taken <> held.n or l.promised <> called.n)
+
+-- A run that goes on has its place among those that may go on at once.
+union all
+select 'start', s.run_id, s.key, 'it began, and holds no slot of the limit of its starts'
+from s join r on r.id = s.run_id
+where s.kind = 'start' and s.status = 'completed' and r.ended_at is null and s.input -> 'limits' @> '[{"kind": "starts"}]'
+    and not exists (select from orchestration_limitslot l where l.run_id = s.run_id and l.key = 0)

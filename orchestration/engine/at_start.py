@@ -19,10 +19,15 @@ class AtStart:
         self._labels = {name: compile_template(value) for name, value in plan.get("labels", {}).items()}
         self._priority = compile_template(plan["priority"]) if "priority" in plan else None
         self._fair_by = compile_template(plan["fair_by"]) if "fair_by" in plan else None
-        self._is_empty = not (self._labels or self._priority or self._fair_by)
+        self._limits = [Limit(plan["name"], key, plan[key]) for key in ("concurrency", "rate") if key in plan]
+        self._when_full = plan.get("concurrency", {}).get("when_full")
+        self._debounce = plan.get("debounce")
+        self._together = compile_template(self._debounce["key"]) if self._debounce else None
+        self._is_empty = not (self._labels or self._priority or self._fair_by or self._limits or self._debounce)
 
-    def facts(self, given: Any, by: int | None, organization: int) -> dict[str, Any]:
-        """{labels, priority, fair_by}, those that there are, as `engine_lay` takes them. Raises InvalidInput."""
+    def facts(self, given: Any, by: int | None, organization: int, *, joins: bool) -> dict[str, Any]:
+        """{labels, priority, fair_by, waits}, those that there are, as `engine_lay` takes them; and `together`, the key
+        of its debounce, if it `joins` others or they may join it. Raises InvalidInput."""
         if self._is_empty:
             return {}
         run = {"started_by": member_name(by), "organization": organization_slug(organization)}
@@ -35,8 +40,36 @@ class AtStart:
             "labels": {name: text for name, text in labels.items() if text is not None} or None,
             "priority": _priority(self._priority, known) if self._priority is not None else None,
             "fair_by": _text("fair_by", self._fair_by, known) if self._fair_by is not None else None,
+            "waits": self._waits(known, joins) or None,
+            "together": (_text("debounce/key", self._together, known) or "") if self._together and joins else None,
         }
         return {name: fact for name, fact in facts.items() if fact is not None}
+
+    def _waits(self, known: Mapping[str, Any], joins: bool) -> dict[str, Any]:
+        """What the run's start waits for: that no other joins it, and all of its limits at once."""
+        asks: dict[str, Any] = {}
+        if self._debounce and joins:
+            asks["debounce"] = {name: self._debounce[name] for name in ("for", "at_most", "gather")}
+        if self._limits:
+            asks |= {"limits": [limit.wanted(known) for limit in self._limits], "when_full": self._when_full}
+        # one that is laid by a step, or forked, has its turn by a sweep, right after
+        return {**({"for": "limit"} if joins else {"for": "time", "at": "now"}), "admits": asks} if asks else {}
+
+
+class Limit:
+    """`concurrency` or `rate`: a limit that the definition's starts share."""
+
+    def __init__(self, slug: str, name: str, said: Mapping[str, Any]) -> None:
+        self._slug = slug
+        self._name = name
+        self._key = compile_template(said["key"])
+        self._kind = "starts" if name == "concurrency" else "start_rate"
+        self._most = {"max": said["max"], "per": said.get("per"), "units": 1}
+
+    def wanted(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """As `engine_acquire` takes it."""
+        key = _text(f"{self._name}/key", self._key, known)
+        return {"kind": self._kind, "key": self._slug if key is None else f"{self._slug}:{key}", **self._most}
 
 
 def _text(key: str, template: Template, known: Mapping[str, Any]) -> str | None:

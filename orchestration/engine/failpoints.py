@@ -22,6 +22,7 @@ POINTS = (
     "expired",  # deadlines have answered, the answers are not taken up
     "answer",  # an answer moved its step, and is not acknowledged
     "round",  # in the transaction that opens a round, before it commits
+    "evicted",  # a run has its place, the one in whose place it is to begin is not canceled
     "fired",  # a schedule's time had its turn, in the transaction of the run that it began, before it commits
     "asked",  # a budget is used up and its runs are paused, nobody is asked yet
     "told",  # a child's end moved its parent's step, and is not marked as told

@@ -304,8 +304,10 @@ class Recorder(Vital):
             wakes.append(0.0)  # its run may have ended, and another waits for it
         if any(ended.outcome and ended.outcome.fields.get("waits_for") == "approval" for ended in batch):
             wakes.append(0.0)  # it may have a deadline
-        if any(ended.claim.more.get("limited") for ended in batch):
+        if any(ended.claim.more.keys() & {"limited", "holds"} for ended in batch):
             wakes.append(0.0)  # others wait for what it had, or it for what others had
+        if any(ended.outcome and ended.outcome.fields.get("waits_for") == "child" for ended in batch):
+            wakes.append(0.0)  # the child's start may wait for its turn
         if wakes:
             self.process.sweeper.wake_within(min(wakes))
 

@@ -1,6 +1,7 @@
+import contextlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,19 @@ from django.db import DatabaseError, transaction
 from accounts.models import Member, Organization
 from accounts.public_ids import new_public_id
 from orchestration.engine.connection import rows
-from orchestration.engine.hints import hint_after_commit
+from orchestration.engine.hints import hint_after_commit, hints
 from orchestration.engine.outcomes import NotRecordable, dump
 from orchestration.engine.plans import plan_of
-from orchestration.exceptions import AgentGone, InvalidInput, Refused, UnknownDefinition
+from orchestration.exceptions import AgentGone, InvalidInput, LimitFull, Refused, UnknownDefinition
 from orchestration.models import Definition, Run
 
 START = "select runs, queues, ready from engine_start_v3(%s, %s, %s::text[], %s::jsonb[], %s, %s, %s, %s, %s::jsonb[])"
+JOIN = "select engine_debounce_v1(%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)"
+JOINED = """
+select engine_debounced_v1(v.definition_id, %s, %s, clock_timestamp(), 1, %s::jsonb)
+from orchestration_definitionversion v where v.id = %s
+"""
+FULL = "CS409"  # the SQL state of a start that its definition refuses while so many run
 GONE = "CS404"  # the SQL state of a start whose agent is not there any more
 
 
@@ -26,10 +33,15 @@ class Asked:
     text: str
     facts: dict[str, Any]
 
+    @property
+    def asks(self) -> dict[str, Any]:
+        """What the run's start waits for."""
+        return dict(self.facts["waits"]["admits"])
+
 
 def start(*, organization: Organization, definition: str, given: Any, by: Member, version: int | None = None) -> Run:
     """Start a run of the version of that number, or of the one that new runs begin with now. Raises UnknownDefinition,
-    InvalidInput, Refused."""
+    InvalidInput, Refused, LimitFull."""
     found = _startable(organization, definition)
     public = new_public_id("run")
     chosen = found.version_for(public) if version is None else _numbered(found, version)
@@ -82,8 +94,8 @@ def start_version(
     public: str | None = None,
 ) -> int:
     """The new run's id. `parent` is (run, key) of the step that waits for it; `facts` as `engine_lay` takes them;
-    `public` is its public id, made here if left out. Raises InvalidInput, AgentGone."""
-    asked = _checked(version, organization, given, by)
+    `public` is its public id, made here if left out. Raises InvalidInput, AgentGone, LimitFull."""
+    asked = _checked(version, organization, given, by, joins=not parent)
     (run,) = _begin(version, organization, [asked], by, parent, depth, facts or {}, [public] if public else None)
     return run
 
@@ -101,7 +113,7 @@ def start_versions(
     checked, errors = [], []
     for number, given in zip(places or range(len(inputs)), inputs, strict=True):
         try:
-            checked.append(_checked(version, organization, given, by))
+            checked.append(_checked(version, organization, given, by, joins=True))
         except InvalidInput as exc:
             errors += [
                 {**one, "pointer": f"/inputs/{number}{one['pointer'].removeprefix('/input')}"} for one in exc.errors
@@ -111,21 +123,23 @@ def start_versions(
     return _begin(version, organization, checked, by, (), 0, {}, publics) if checked else []
 
 
-def facts_of(version: int, organization: int, given: Any, *, by: int | None) -> dict[str, Any]:
-    """What a run of it has beside its steps, as `engine_lay` takes it. Raises InvalidInput."""
+def facts_of(version: int, organization: int, given: Any, *, by: int | None, joins: bool = False) -> dict[str, Any]:
+    """What a run of it has beside its steps, as `engine_lay` takes it. `joins`: it may come together with others.
+    Raises InvalidInput."""
     plan = plan_of(version)
     own = {"budget": plan.budget} if plan.budget else {}
-    return {"level": plan.level, "timeout": plan.timeout, **own, **plan.at_start.facts(given, by, organization)}
+    more = plan.at_start.facts(given, by, organization, joins=joins)
+    return {"level": plan.level, "timeout": plan.timeout, **own, **more}
 
 
-def _checked(version: int, organization: int, given: Any, by: int | None) -> Asked:
+def _checked(version: int, organization: int, given: Any, by: int | None, *, joins: bool) -> Asked:
     try:
         text = dump(given)
     except NotRecordable as exc:
         raise InvalidInput([{"pointer": "", "message": str(exc)}]) from exc
     if errors := plan_of(version).input_errors(given):
         raise InvalidInput(errors)
-    return Asked(text, facts_of(version, organization, given, by=by))
+    return Asked(text, facts_of(version, organization, given, by=by, joins=joins))
 
 
 def _begin(
@@ -138,23 +152,80 @@ def _begin(
     facts: dict[str, Any],
     publics: Sequence[str] | None,
 ) -> list[int]:
-    """One statement, however many; hints follow the commit."""
+    """One statement, however many, unless starts wait for something; hints follow the commit."""
+    waits = any("waits" in one.facts for one in asked)
     publics = publics or [new_public_id("run") for _ in asked]
-    inputs = [one.text for one in asked]
-    known = [json.dumps(one.facts | facts) for one in asked]
-    given = [version, organization, list(publics), inputs, by, *(parent or (None, None)), depth, known]
-    with agents_there():
-        ((runs, queues, ready),) = rows(START, given)
-    hint_after_commit(dict(zip(queues or (), ready or (), strict=True)), runs)
-    return list(runs)
+    with agents_there(), transaction.atomic() if waits else contextlib.nullcontext():
+        if any("together" in one.facts for one in asked):
+            return _together(version, organization, asked, by, facts, publics)
+        runs, ready = _laid(version, organization, asked, by, parent, depth, facts, publics)
+        if waits:
+            ready += _admitted(organization, asked, runs)
+    hint_after_commit(ready, runs)
+    return runs
 
 
-@contextmanager
+@contextlib.contextmanager
 def agents_there() -> Iterator[None]:
-    """Runs are laid within. Raises AgentGone."""
+    """Runs are laid within. Raises AgentGone, LimitFull."""
     try:
         yield
     except DatabaseError as exc:
-        if getattr(exc.__cause__, "sqlstate", None) == GONE:
+        state, diag = getattr(exc.__cause__, "sqlstate", None), getattr(exc.__cause__, "diag", None)
+        if state == GONE:
             raise AgentGone(str(exc).partition("\n")[0]) from exc
+        if state == FULL and diag is not None:
+            raise LimitFull(**json.loads(diag.message_detail)) from exc
         raise
+
+
+def _laid(
+    version: int,
+    organization: int,
+    asked: Sequence[Asked],
+    by: int | None,
+    parent: Sequence[int],
+    depth: int,
+    facts: dict[str, Any],
+    publics: Sequence[str],
+) -> tuple[list[int], Counter[str]]:
+    """The runs, and how many steps are ready in which queues."""
+    inputs = [one.text for one in asked]
+    known = [json.dumps(one.facts | facts) for one in asked]
+    given = [version, organization, list(publics), inputs, by, *(parent or (None, None)), depth, known]
+    ((runs, queues, ready),) = rows(START, given)
+    return list(runs), Counter(dict(zip(queues or (), ready or (), strict=True)))
+
+
+def _admitted(organization: int, asked: Sequence[Asked], runs: Sequence[int]) -> Counter[str]:
+    """Give new runs their turn, in their order: how many steps became ready in which queues. The limits are locked at
+    first, all at once, and so in the same order by everyone."""
+    limits = [limit for one in asked for limit in one.asks["limits"]]
+    each = {(limit["kind"], limit["key"]): limit for limit in limits}
+    rows("select engine_limits_v1(%s, %s::jsonb)", [organization, json.dumps(list(each.values()))])
+    ready: Counter[str] = Counter()
+    for run in runs:
+        ready.update(dict(rows("select queue, ready from engine_admit_v1(%s, true)", [run])))
+    hint_after_commit({hints.ANSWERS: 1}, ())  # one may be in another's place
+    return ready
+
+
+def _together(
+    version: int,
+    organization: int,
+    asked: Sequence[Asked],
+    by: int | None,
+    facts: dict[str, Any],
+    publics: Sequence[str],
+) -> list[int]:
+    """Of each start the run that it joins, or begins and others may join. Keys are locked in their order."""
+    found: dict[int, int] = {}
+    for place, one in sorted(enumerate(asked), key=lambda each: (each[1].facts["together"], each[0])):
+        key, asks, labels = one.facts["together"], json.dumps(one.asks), json.dumps(one.facts.get("labels"))
+        ((run,),) = rows(JOIN, [organization, version, key, one.text, asks, labels])
+        if run is None:
+            ((run,), _) = _laid(version, organization, [one], by, (), 0, facts, [publics[place]])
+            rows(JOINED, [key, run, asks, version])
+        found[place] = run
+    hint_after_commit({hints.ANSWERS: 1}, found.values())
+    return [found[place] for place in range(len(asked))]

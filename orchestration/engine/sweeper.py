@@ -10,7 +10,19 @@ from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from approvals.models import Request
-from orchestration.engine import answers, budgets, bulk, cache, children, deadlines, failpoints, mail, schedules, slots
+from orchestration.engine import (
+    admission,
+    answers,
+    budgets,
+    bulk,
+    cache,
+    children,
+    deadlines,
+    failpoints,
+    mail,
+    schedules,
+    slots,
+)
 from orchestration.engine.connection import decoded, rows, use_own_connection, value
 
 if TYPE_CHECKING:
@@ -37,6 +49,8 @@ ERRANDS: dict[str, Callable[[], int]] = {
     "limits": slots.tend,
     "budgets": budgets.look_after,
     "flights": cache.pass_on,
+    "evictions": admission.evict,
+    "starts": admission.give_turns,
 }
 UNKNOWN: dict[str, Any] = {
     "deadline": 0.0,
@@ -121,7 +135,7 @@ class Sweeper(threading.Thread):
         found["answers"] |= due
         found["schedules"] = found["schedule"] is not None and found["schedule"] <= 0
         told += [self._guarded(name, errand) for name, errand in ERRANDS.items() if found[name]]
-        if any(found[name] for name in ("ready", "swept", "answers", "untold")):
+        if any(found[name] for name in ("ready", "swept", "answers", "untold", "starts")):
             self.process.recorder.look()
         self._guarded("neighbors", lambda: self._declare_gone(found["neighbors"] or []))
         self._guarded("taken", self._stop_taken)

@@ -49,17 +49,14 @@ class Migration(migrations.Migration):
             source("heads_v1"),
             dropping(f"engine_window_v1({ARRAY})", f"engine_close_v1({ARRAY})", "engine_kept_v1(bigint, bigint)"),
         ),
-        migrations.RunSQL(source("claims_v1"), dropping("engine_claims_v1(bigint[], int[])")),
+        migrations.RunSQL(source("past/claims_v1_first"), dropping("engine_claims_v1(bigint[], int[])")),
         migrations.RunSQL(source("round_v1"), dropping("engine_round_v1(bigint, int[], jsonb)")),
         migrations.RunSQL(source("past/flush_v3"), dropping(f"engine_flush_v3({FLUSHED})")),
         migrations.RunSQL(source("past/cancel_v4_first"), dropping("engine_cancel_v4(bigint, text, jsonb, jsonb)")),
-        *(
-            migrations.RunSQL(replacing(name), replacing(f"past/{name}_first"))
-            for name in ("fair_v1", "rewire_v1", "reopen_v2")
-        ),
+        *(migrations.RunSQL(replacing(name), replacing(f"past/{name}_first")) for name in ("fair_v1", "reopen_v2")),
         *(
             migrations.RunSQL(replacing(f"past/{name}_second"), replacing(f"past/{name}_first"))
-            for name in ("repair_v1", "sweep_v2")
+            for name in ("rewire_v1", "repair_v1", "sweep_v2")
         ),
         migrations.RunSQL(source("past/settle_v2_by_v3"), replacing("past/settle_v2")),
         migrations.RunSQL(

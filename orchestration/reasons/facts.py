@@ -59,7 +59,7 @@ class Facts:
         alike = [F("status"), F("waits_for")]
         rows = (
             Step.objects.filter(run=self.run)
-            .exclude(Q(kind="output") | Q(status__in=UNTOLD))
+            .exclude(Q(kind__in=("output", "start")) | Q(status__in=UNTOLD))
             .annotate(
                 total=Window(Count("key"), partition_by=alike),
                 place=Window(RowNumber(), partition_by=alike, order_by=("wake_at", "started_at", "key")),

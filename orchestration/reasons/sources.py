@@ -20,6 +20,7 @@ from orchestration.reasons import (
     queues,
     retries,
     running,
+    starts,
     uncertain,
     undoing,
     waits,
@@ -40,6 +41,7 @@ SOURCES: tuple[Callable[[Facts], Iterable[Reason]], ...] = (
     limits.of,
     items.of,
     waits.of,
+    starts.of,
     queues.about_to_start,
 )
 NOTHING = Reason("engine", (Part("The engine is at work on it; its steps have all ended."),))

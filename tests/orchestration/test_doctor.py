@@ -90,6 +90,11 @@ BROKEN = {
     "limit": [
         "insert into orchestration_limit (organization_id, kind, key, max, taken) values (1, 'steps', 'k', 1, 1)"
     ],
+    "start": [
+        "insert into orchestration_step (run_id, key, position, name, kind, queue, status, open_needs, dependants,"
+        " reads, tolerant, repeatable, input, ended_at) values ({waits}, 0, 0, '', 'start', 'default', 'completed', 0,"
+        """ '{{}}', '{{}}', true, true, '{{"limits": [{{"kind": "starts"}}]}}', clock_timestamp())"""
+    ],
     "nothing_wakes": [
         "update orchestration_step set waits_for = 'time', wake_at = null where run_id = {waits} and name = 'late'",
         "update orchestration_step set waits_for = 'limit', wake_at = null where run_id = {waits} and name = 'late'",

@@ -19,6 +19,7 @@ STATES = {
     "archived": "is archived; restore it first",
     "moving": "has moved on meanwhile, or is at work",
     "unlimited": "has no budget of its own",
+    "full": "does not find room again among those that its definition lets go on at once",
     "moved": "has moved on: a step that was named has not failed",
 }
 

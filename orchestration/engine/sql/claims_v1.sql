@@ -11,8 +11,8 @@ language sql stable as $$
            r.definition_version_id, r.public_id::text, r.organization_id, r.started_by_id, r.depth::int,
            case when pg_column_size(r.input) < 4096 then r.input end, r.error is not null,
            case when s.head is not null or s.phase > 0 or s.attempt > 1 or s.limited or s.confirm or s.undoes is not null or s.event_id is not null
-                     or r.budgets is not null then
-               jsonb_strip_nulls(jsonb_build_object('head', s.head, 'pass', s.pass, 'phase', nullif(s.phase, 0), 'limited', nullif(s.limited, false),
+                     or r.budgets is not null or r.limited then
+               jsonb_strip_nulls(jsonb_build_object('head', s.head, 'pass', s.pass, 'phase', nullif(s.phase, 0), 'limited', nullif(s.limited, false), 'holds', nullif(r.limited, false),
                    'confirm', nullif(s.confirm, false), 'undoes', s.undoes, 'event', s.event_id, 'budgets', r.budgets, 'first_item', s.first_item,
                    'items', s.item_count, 'item_digest', encode(s.item_digest, 'hex'),
                    'tried_for', case when s.attempt > 1 then extract(epoch from clock_timestamp() - s.first_at) end))
@@ -23,6 +23,6 @@ language sql stable as $$
                s.phase, s.limited, s.confirm, s.undoes, s.event_id, s.first_item, s.item_count, s.item, s.item_digest, s.first_at
         from orchestration_step s where s.run_id = c.run and s.key = c.key offset 0) s
     cross join lateral (
-        select r.definition_version_id, r.public_id, r.organization_id, r.started_by_id, r.depth, r.input, r.error, r.budgets
+        select r.definition_version_id, r.public_id, r.organization_id, r.started_by_id, r.depth, r.input, r.error, r.budgets, r.limited
         from orchestration_run r where r.id = c.run offset 0) r
 $$;

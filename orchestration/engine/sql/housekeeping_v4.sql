@@ -25,6 +25,8 @@ begin
         select from orchestration_step s where s.run_id = p.run_id and s.key = p.key and s.fence = p.fence and s.status in ('running', 'waiting'));
     delete from orchestration_outsideevent e where e.received_at < now - interval '30 days' and e.matched_at is not null and e.id in (
         select o.id from orchestration_outsideevent o where o.run_id is null order by o.id limit most);
+    delete from orchestration_debounce d where d.first_at < now - interval '1 day'
+        and not exists (select from orchestration_step s where s.run_id = d.run_id and s.key = 0 and s.status = 'waiting');
     delete from orchestration_ratehit h using orchestration_limit l
         where l.id = h.limit_id and h.at < now - interval '1 hour' - make_interval(secs => coalesce(l.per_override, l.per));
     delete from orchestration_limit l where l.used_at < now - interval '1 day' and l.taken = 0 and l.promised = 0

@@ -4,7 +4,8 @@
 --
 -- `publics` are the runs' public ids, in the order of the inputs; `facts`, in that order too or null, say what else there is of a
 -- run: level (else the version's own), priority, fair_by, labels, timeout (seconds), root, budgets (whose it spends), budget (its own),
--- stays, schedule, planned_at, and `waits`: {for, at, due_as}: the run waits with a row of kind `start` and key 0, which all its first steps need.
+-- stays, schedule, planned_at, and `waits`: {for, at, due_as, admits}: the run waits with a row of kind `start` and key 0, which all its first steps
+-- need; `admits` is that row's input.
 --
 -- Gives the runs in that order, and of each queue and fair key how many steps are ready and the last rank among them.
 create function engine_lay_v1(version bigint, organization bigint, publics text[], inputs jsonb[], by_member bigint, parent bigint, parent_step int,
@@ -69,9 +70,10 @@ begin
         left join fair f on t.starts and f.queue = l.queue and f.fair_key = r.fair_key
     ), gates as (
         insert into orchestration_step (run_id, key, position, name, kind, queue, status, waits_for, wake_at, due_as, open_needs, dependants, reads, tolerant,
-            repeatable)
+            repeatable, priority, input)
         select r.id, 0, 0, '', 'start', 'default', 'waiting', r.waits ->> 'for', (r.waits ->> 'at')::timestamptz, r.waits ->> 'due_as', 0,
-               (select array_agg(l.key order by l.key) from laid l where l.open_needs = 0), '{}', true, true
+               (select array_agg(l.key order by l.key) from laid l where l.open_needs = 0), '{}', true, true,
+               coalesce(r.priority, 0), r.waits -> 'admits'
         from run r where r.waits is not null
     ), told as (
         insert into orchestration_event (run_id, seq, type, data)

@@ -60,6 +60,9 @@ begin
     end if;
     select count(*) filter (where s.status <> all (ended)), count(*) filter (where s.status in ('ready', 'running'))
     into open_before, moving_before from orchestration_step s where s.run_id = target;
+    if run_status = 'failed' and not engine_readmit_v1(target) then
+        return 'full';
+    end if;
     if run_status = 'failed' then
         update orchestration_run r set status = 'running', ended_at = null, output = null, output_digest = null where r.id = target;
     end if;

@@ -1,4 +1,4 @@
--- Limits: how many at once (kinds steps and starts, of slots), and how many in a time (rate, of hits), under a key.
+-- Limits: how many at once (kinds steps and starts, of slots), and how many in a time (rate and start_rate, of hits), under a key.
 --
 -- Who holds a limit's row decides: it alone changes `taken`, `promised` and `total`, who has a slot, and who is called up. A move of a
 -- step takes no such lock: it marks its slots and its place (`stirred_at`), in its own transaction, and who has the limit
@@ -6,8 +6,7 @@
 --
 -- Who finds a limit full has one place in a line, and keeps it as it goes from one line to another: first come, first served,
 -- the more urgent before. Whom there is room for is called up (`woken_at`, which for a rate may lie ahead): the room is promised
--- to it, and nobody who comes later takes it. It asks again then, for all that it wants at once. A start (key 0) asks once: it is
--- given its slot as it is called up.
+-- to it, and nobody who comes later takes it. It asks again then, for all that it wants at once. Key 0 is a run's start.
 
 -- Locks the limits wanted of an organization, and `others`, in order of id; makes those that are missing.
 -- wanted: [{kind, key, max, per}], each kind and key once; the last who asks says how many.
@@ -57,17 +56,12 @@ begin
             exit when l.kind in ('steps', 'starts') and l.taken + l.promised >= most or l.kind = 'budget';
             select q.* into next from orchestration_limitqueue q
             where q.limit_id = l.id and q.woken_at is null and q.priority > -32768 order by q.priority desc, q.id limit 1 for update skip locked;
-            exit when not found or l.kind = 'rate' and l.promised > 0 and l.promised + next.units > most;
-            update orchestration_limitqueue q set woken_at = case when l.kind = 'rate' then greatest(clock_timestamp(),
+            exit when not found or l.kind in ('rate', 'start_rate') and l.promised > 0 and l.promised + next.units > most;
+            update orchestration_limitqueue q set woken_at = case when l.kind in ('rate', 'start_rate') then greatest(clock_timestamp(),
                        engine_room_at_v1(l.id, l.total + l.promised + next.units - most, coalesce(l.per_override, l.per))) else clock_timestamp() end
             where q.id = next.id;
-            if next.key = 0 then
-                insert into orchestration_limitslot (limit_id, run_id, key, fence) values (l.id, next.run_id, 0, next.fence) on conflict do nothing;
-                l.taken := l.taken + 1;
-            else
-                l.promised := l.promised + next.units;
-            end if;
-            update orchestration_limit set taken = l.taken, promised = l.promised where id = l.id;
+            l.promised := l.promised + next.units;
+            update orchestration_limit set promised = l.promised where id = l.id;
             called := called + 1;
         end loop;
     end loop;
@@ -104,8 +98,8 @@ begin
         select q.id from orchestration_limitqueue q where q.limit_id = any (limits) and q.stirred_at is not null for update skip locked) k;
     if places is not null then
         with stirred as materialized (
-            select q.id, q.limit_id, case when q.woken_at is not null and q.key > 0 then q.units else 0 end as promised, r.priority,
-                   r.status = 'paused' and (q.key > 0 or q.woken_at is null) as parks,
+            select q.id, q.limit_id, case when q.woken_at is not null then q.units else 0 end as promised, r.priority,
+                   r.status = 'paused' as parks,
                    s.status in ('ready', 'running') or s.status = 'waiting' and s.waits_for = 'limit' as stands
             from orchestration_limitqueue q
             left join orchestration_run r on r.id = q.run_id left join orchestration_step s on s.run_id = q.run_id and s.key = q.key
@@ -174,16 +168,16 @@ begin
         from orchestration_limit k join jsonb_to_recordset(wanted) as w(kind text, key text, units int) on k.kind = w.kind and k.key = w.key
         where k.id = any (limits) order by k.id
     loop
-        if l.kind = 'rate' and l.wants > l.most then
+        if l.kind in ('rate', 'start_rate') and l.wants > l.most then
             return jsonb_build_object('most', l.most, 'kind', l.kind, 'key', l.key);
         end if;
         if full_id is null and (
             l.called is not true and exists (
                 select from orchestration_limitqueue q where q.limit_id = l.id and q.woken_at is null and q.priority > -32768 and q.id is distinct from mine.id
                     and (q.priority, -q.id) > (urgency, -coalesce(mine.id, 9223372036854775807)))
-            or l.kind <> 'rate' and l.taken + l.promised - coalesce(l.called, false)::int >= l.most
-            or l.kind = 'rate' and l.called is not true and l.promised + l.wants > l.most
-            or l.kind = 'rate' and clock_timestamp() < engine_room_at_v1(
+            or l.kind not in ('rate', 'start_rate') and l.taken + l.promised - coalesce(l.called, false)::int >= l.most
+            or l.kind in ('rate', 'start_rate') and l.called is not true and l.promised + l.wants > l.most
+            or l.kind in ('rate', 'start_rate') and clock_timestamp() < engine_room_at_v1(
                 l.id, l.total + case when l.called then 0 else l.promised end + l.wants - l.most, l.span)) then
             full_id := l.id;
         end if;
@@ -196,17 +190,17 @@ begin
         delete from orchestration_limitqueue q where q.id = mine.id;
         insert into orchestration_limitslot (limit_id, run_id, key, fence)
         select k.id, target, step, held from orchestration_limit k join jsonb_to_recordset(wanted) as w(kind text, key text) on k.kind = w.kind and k.key = w.key
-        where k.id = any (limits) and k.kind <> 'rate';
+        where k.id = any (limits) and k.kind not in ('rate', 'start_rate');
         insert into orchestration_ratehit (limit_id, upto, units, at, run_id, key)
         select k.id, k.total + w.units, w.units, clock_timestamp(), target, step
         from orchestration_limit k join jsonb_to_recordset(wanted) as w(kind text, key text, units int) on k.kind = w.kind and k.key = w.key
-        where k.id = any (limits) and k.kind = 'rate';
-        update orchestration_limit k set taken = k.taken + (k.kind <> 'rate')::int, total = k.total + case when k.kind = 'rate' then w.units else 0 end
+        where k.id = any (limits) and k.kind in ('rate', 'start_rate');
+        update orchestration_limit k set taken = k.taken + (k.kind not in ('rate', 'start_rate'))::int, total = k.total + case when k.kind in ('rate', 'start_rate') then w.units else 0 end
         from jsonb_to_recordset(wanted) as w(kind text, key text, units int) where k.id = any (limits) and k.kind = w.kind and k.key = w.key;
     else
         insert into orchestration_limitqueue (id, limit_id, run_id, key, fence, priority, units)
         select coalesce(mine.id, nextval(pg_get_serial_sequence('orchestration_limitqueue', 'id'))), k.id, target, step, held, urgency,
-               case when k.kind = 'rate' then w.units else 1 end
+               case when k.kind in ('rate', 'start_rate') then w.units else 1 end
         from orchestration_limit k join jsonb_to_recordset(wanted) as w(kind text, key text, units int) on k.kind = w.kind and k.key = w.key
         where k.id = full_id
         on conflict (id) do update set limit_id = excluded.limit_id, fence = excluded.fence, units = excluded.units, woken_at = null;

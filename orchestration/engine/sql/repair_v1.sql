@@ -37,11 +37,11 @@ begin
                    'error', case when coalesce(s.due_as, s.waits_for) not in ('retry', 'limit', 'ready', 'completed')
                        then jsonb_build_object('class', 'timeout', 'message', 'What it waited for did not end in time.') end,
                    'more', case when s.due_as = 'ready' and s.kind = 'wait' then '{"phase": 1}'::jsonb end))
-        from orchestration_step s where s.run_id = any (runs) and s.status = 'waiting' and s.wake_at <= clock_timestamp()
+        from orchestration_step s where s.run_id = any (runs) and s.status = 'waiting' and s.wake_at <= clock_timestamp() and s.kind <> 'start'
     ), woken as (
-        select s.run_id, s.key, 5, jsonb_build_object('outcome', case when s.kind = 'start' then 'completed' else 'ready' end)
+        select s.run_id, s.key, 5, jsonb_build_object('outcome', 'ready')
         from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
-        where q.run_id = any (runs) and q.woken_at <= clock_timestamp() and s.status = 'waiting' and s.waits_for = 'limit' and s.fence = q.fence
+        where q.run_id = any (runs) and q.key > 0 and q.woken_at <= clock_timestamp() and s.status = 'waiting' and s.waits_for = 'limit' and s.fence = q.fence
         union all
         select s.run_id, s.key, 5, '{"outcome": "ready"}'::jsonb from orchestration_cacheplace p join orchestration_step s on s.run_id = p.run_id and s.key = p.key
         where p.run_id = any (runs) and p.woken_at is not null and s.status = 'waiting' and s.waits_for = 'limit' and s.fence = p.fence

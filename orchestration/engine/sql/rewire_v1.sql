@@ -31,6 +31,10 @@ begin
         union
         select n.key, w.key, 1 from layout l join newest w on w.position = l.position cross join unnest(l.reads) p join newest n on n.position = p
         where w.unstarted and w.slack is null and n.open and n.round > 1 and not exists (select from reach r where r.root = n.key and r.key = w.key)
+        union  -- and the first steps for the run's start
+        select s.key, w.key, 1 from orchestration_step s cross join newest w
+        where s.run_id = target and s.key = 0 and s.kind = 'start' and s.status <> all (ended) and w.unstarted
+            and not exists (select from layout l where w.position = any (select abs(d) from unnest(l.dependants) d))
     ), counted as (
         select w.key, w.queue, w.status, w.tolerant, w.slack, (select count(*) from waits where waits.waiter = w.key) as open_needs,
                (select count(*) from needs n where n.waiter = w.key and n.sign > 0 and not n.open and not n.good) as failed_needs,

@@ -1,7 +1,7 @@
 -- Repairs what no one is at work on, each part reading a partial index of just what is to repair, and says what else waits
 -- for a hand: {swept; failed: [[run, error]] that could not be repaired; more: whether to come back at once; wake and
 -- deadline: seconds until the nearest of the steps, or of the questions, or null; ready, answers, untold, untidy, overdue (runs),
--- events, limits (stirred), budgets, evictions, flights (of answers), bulk: whether there is such; schedule: seconds until the next; now;
+-- events, limits (stirred), budgets, evictions, starts (whose turn it is), flights (of answers), bulk: whether there is such; schedule: seconds until the next; now;
 -- neighbors: [[id, pid]] of the other living workers of this host}. `skip`: runs that failed a moment ago, so that they hide none
 -- behind them.
 --
@@ -32,7 +32,7 @@ begin
         where s.status = 'running' and w.dead_at is not null and s.run_id <> all (skip) limit most
     ), due as materialized (
         select s.run_id from orchestration_step s where s.status = 'waiting' and s.wake_at <= clock_timestamp() and s.run_id <> all (skip)
-        order by s.wake_at limit most
+            and s.kind <> 'start' order by s.wake_at limit most
     ), late as materialized (
         select s.run_id from orchestration_step s where s.deadline_at is not null and s.deadline_at <= clock_timestamp()
             and s.status in ('ready', 'running', 'waiting') and s.run_id <> all (skip) order by s.deadline_at limit most
@@ -41,7 +41,7 @@ begin
             and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') and s.run_id <> all (skip) order by s.expect_at limit most
     ), woken as materialized (
         select q.run_id from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
-        where q.woken_at <= clock_timestamp() and s.status = 'waiting' and s.fence = q.fence and s.run_id <> all (skip) order by q.woken_at limit most
+        where q.woken_at <= clock_timestamp() and q.key > 0 and s.status = 'waiting' and s.fence = q.fence and s.run_id <> all (skip) order by q.woken_at limit most
     ), answered as materialized (
         select p.run_id from orchestration_cacheplace p join orchestration_step s on s.run_id = p.run_id and s.key = p.key
         where p.woken_at is not null and s.status = 'waiting' and s.fence = p.fence and s.run_id <> all (skip) order by p.woken_at limit most
@@ -114,6 +114,7 @@ begin
         'evictions', exists (select from orchestration_limitqueue q where q.woken_at is null and q.evicts is not null),
         'flights', exists (select from orchestration_cacheentry c where c.fence is not null
                            and not engine_flies_v1(c.run_id, c.key, c.fence, c.promised)),
+        'starts', exists (select from engine_turns_v1(1)),
         'bulk', exists (select from orchestration_bulk b where b.ended_at is null),
         'schedule', (select extract(epoch from s.next_at - clock_timestamp()) from orchestration_schedule s
                      where s.paused_at is null and s.dropped_at is null and s.next_at is not null order by s.next_at limit 1));

@@ -1,7 +1,21 @@
 """The keys of a definition, one file each: what a schema cannot say of it, and what the engine gets of it."""
 
 from ..keys import TopKey
-from . import budget, fair_by, labels, messages, name, output, output_schema, priority, schedule, timeout
+from . import (
+    budget,
+    concurrency,
+    debounce,
+    fair_by,
+    labels,
+    messages,
+    name,
+    output,
+    output_schema,
+    priority,
+    rate,
+    schedule,
+    timeout,
+)
 from . import input as input_key
 
 KEYS = {
@@ -10,9 +24,12 @@ KEYS = {
     "messages": TopKey(messages.check, messages.plan),
     "output": TopKey(output.check),
     "output_schema": TopKey(output_schema.check, output_schema.plan),
+    "concurrency": TopKey(concurrency.check, concurrency.plan),
+    "debounce": TopKey(debounce.check, debounce.plan),
     "fair_by": TopKey(fair_by.check, fair_by.plan),
     "labels": TopKey(labels.check, labels.plan),
     "priority": TopKey(priority.check, priority.plan),
+    "rate": TopKey(rate.check, rate.plan),
     "schedule": TopKey(schedule.check, schedule.plan),
     "timeout": TopKey(plan=timeout.plan),
     "budget": TopKey(budget.check, budget.plan),

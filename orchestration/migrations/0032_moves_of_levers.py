@@ -20,13 +20,14 @@ FIRST = (
     "launch_v1",
     "given_v1",
     "rare_v1",
+    "claims_v1",
     "spread_v1",
     "settle_v3",
     "cancel_v4",
     "levers_v1",
     "housekeeping_v4",
 )
-SECOND = ("repair_v1", "sweep_v2")
+SECOND = ("rewire_v1", "repair_v1", "sweep_v2")
 
 
 def replacing(name: str) -> str:
@@ -36,7 +37,7 @@ def replacing(name: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0030_streams")]
+    dependencies = [("orchestration", "0031_starts")]
 
     operations = [
         migrations.RunSQL((SQL / "flush_v4.sql").read_text(), f"drop function engine_flush_v4({FLUSHED})"),
