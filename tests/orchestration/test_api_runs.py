@@ -1,8 +1,7 @@
 import base64
-import threading
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry
@@ -11,6 +10,7 @@ from orchestration.engine.connection import rows
 from orchestration.idempotency import start_once
 from orchestration.models import Run, StartKey
 from tests.factories import MemberFactory
+from tests.harness import race
 
 ECHO = """name: echoes
 input: {type: object, required: [n], properties: {n: {type: integer}}}
@@ -344,21 +344,10 @@ def test_large_values_are_shown_whole(operator, begin):
 
 def test_two_requests_with_one_key_at_once_start_one_run(committed, save, members):
     save(ECHO)
-    together, found = threading.Barrier(2), []
 
     def begin_once(number):
-        together.wait()
-        found.append(start_once(definition="echoes", given={"n": 1}, by=members.operator, key=f"k{number}").public_id)
+        return start_once(definition="echoes", given={"n": 1}, by=members.operator, key=f"k{number}").public_id
 
-    def in_turn():
-        for number in range(50):
-            begin_once(number)
-        connections.close_all()
-
-    threads = [threading.Thread(target=in_turn) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert len(found) == 100
-    assert len(set(found)) == Run.objects.count() == 50
+    found = race(50, begin_once, begin_once)
+    assert all(one == other for one, other in found)
+    assert len({one for one, _ in found}) == Run.objects.count() == 50

@@ -235,7 +235,7 @@ def test_of_many_newest_as_many_stay_as_may(committed, save, organization, membe
         admission.evict()
         admission.give_turns()
 
-    race(60, start, start, sweeps)
+    race(200, start, start, sweeps)
     go_on()
     open_runs = Run.objects.filter(ended_at=None)
     assert set(open_runs.values_list("status", flat=True)) == {"running"}
