@@ -256,15 +256,14 @@ class Recorder(Vital):
             self.process.hands.recorded(ended.claim)
             if ended.follow:
                 going_on.setdefault(ended.claim.run, []).append(ended.hand)
-        taken = 0  # from the queues
         for claim in claims:
             hands = going_on.get(claim.run)
-            taken += not hands
             self.process.begin(claim, life, after=hands.pop() if hands else None)
         self._freed(done)
         if wanted:
             self._elsewhere = any(row[1] == "elsewhere" for row in found)
-            self.more = self._elsewhere or taken >= wanted
+            # Those that follow count too: of one run nobody can tell them from what was taken from the queues.
+            self.more = self._elsewhere or len(claims) >= wanted
             self._stride = min(2 * self._stride, settings.WORKER_THREADS) if self.more else FIRST_CLAIM
             if self._hint is not hint:  # what became ready during the claim may have come too late for it
                 self.more = True

@@ -54,6 +54,15 @@ output: "${{ steps.m.output }}"
     assert finished(run).output == [{"value": 1}]
 
 
+def test_a_worker_takes_wave_after_wave_of_items_and_waits_for_no_sweep(engine_later, begin, finished, settings):
+    settings.WORKER_SWEEP_SECONDS = 600.0
+    settings.WORKER_THREADS = 64
+    engine = engine_later()
+    run = begin(map_of(), {"list": list(range(300))})
+    engine.look()
+    assert finished(run).status == "completed"
+
+
 def test_large_items_and_outputs_lie_in_rows_of_their_own(begin, engine, finished):
     run = begin(map_of(), {"list": ["x" * 5000, "y" * 5000, "z"]})
     engine.look()
