@@ -15,6 +15,7 @@ from accounts.models import Scope
 from accounts.pages import NewestFirst
 from accounts.permissions import allows, roles, scoped
 from approvals.models import Request, RequestQuerySet, Status
+from approvals.surroundings import family_of
 
 
 class RequestOutput(serializers.ModelSerializer[Request]):
@@ -54,6 +55,7 @@ class RequestsView(generics.ListAPIView[Request]):
 
     class Filter(serializers.Serializer[Any]):
         run = serializers.CharField(required=False)
+        tree = serializers.BooleanField(default=False, help_text="With run: also of all that it started.")
         status = serializers.ChoiceField(choices=Status.choices, required=False)
 
     def get_queryset(self) -> RequestQuerySet:
@@ -61,7 +63,8 @@ class RequestsView(generics.ListAPIView[Request]):
         words.is_valid(raise_exception=True)
         rows = Request.objects.visible_to(member_of(self.request)).for_inbox()
         if "run" in words.validated_data:
-            rows = rows.of_run(words.validated_data["run"])
+            run, tree = words.validated_data["run"], words.validated_data["tree"]
+            rows = rows.of_run(*(family_of(run, member_of(self.request)) if tree else [run]))
         if "status" in words.validated_data:
             rows = rows.filter(status=words.validated_data["status"])
         return rows

@@ -49,13 +49,21 @@ class Surroundings:
 
 
 _tellers: dict[str, str] = {}
+_families: list[str] = []
 
 
-def register(teller: str, simulated: str) -> None:
-    """Called from an app's `ready()`, with the dotted names of two functions. The first, of a request and a member,
+def register(teller: str, simulated: str, family: str) -> None:
+    """Called from an app's `ready()`, with the dotted names of three functions. The first, of a request and a member,
     gives Surroundings, or None about questions that its app did not ask. The second gives the keys of those of many
-    requests in which a stand-in took part. By name, as apps are read before their models."""
+    requests in which a stand-in took part; the third, of a run's name and a member, the names of all that it started,
+    and its own. By name, as apps are read before their models."""
     _tellers[teller] = simulated
+    _families[:] = [family]
+
+
+def family_of(run: str, member: Member) -> list[str]:
+    """The run and all that it started, at any depth, as questions name them."""
+    return [name for dotted in _families for name in import_string(dotted)(run, member)]
 
 
 def simulated_among(rows: Collection[Request]) -> set[int]:

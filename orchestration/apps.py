@@ -21,7 +21,9 @@ class OrchestrationConfig(AppConfig):
         shell.register(shell.Entry("Definitions", "pages:definitions", "workflow", 50, keys="g f"))
         shell.register(shell.Entry("Agents", "pages:agents", "bot", 60, keys="g n"))
         showcase.register("orchestration/_showcase.html", "orchestration.showcase.sample")
-        surroundings.register("orchestration.asked.tell", simulated="orchestration.asked.simulated")
+        surroundings.register(
+            "orchestration.asked.tell", simulated="orchestration.asked.simulated", family="orchestration.asked.family"
+        )
         reasons.register("orchestration.reasons.sources.explain")
         decided.connect(hint_answer, dispatch_uid="orchestration")
 

@@ -9,6 +9,7 @@ from accounts.models import Member
 from agents.models import AgentVersion
 from approvals.models import Request
 from approvals.surroundings import Result, Step, Surroundings
+from orchestration.engine.levers.keeping import below
 from orchestration.models import DefinitionVersion, Run
 from orchestration.models import Step as RunStep
 from orchestration.run_lists import simulated_among
@@ -27,21 +28,36 @@ def tell(row: Request, member: Member) -> Surroundings | None:
     )
     if run is None:
         return None
-    version = run.definition_version
-    results = run.deliverables.order_by("name", "-version").distinct("name").only("public_id", "title", "version")
+    version, sees = run.definition_version, run.payload_visible_to(member)
+    results = (
+        run.deliverables.visible_to(member)
+        .order_by("name", "-version")
+        .distinct("name")
+        .only("public_id", "title", "version")
+    )
     return Surroundings(
         title=f"{version.definition.slug} v{version.number}",
         url=reverse("pages:run", args=[run.public_id]),
         status=run.status,
-        sentence=_sentence(run),
+        sentence=_sentence(run) if sees else "",
         has_ended=run.has_ended,
         behind=_behind(run, [name for name, _ in row.digest_parts.get("steps", [])]),
         again=_again(version, row.step),
-        results=[Result(found.title, reverse("pages:deliverable", args=[found.public_id])) for found in results],
+        results=[
+            Result(found.title, reverse("pages:deliverable", args=[found.public_id]))
+            for found in (results if sees else ())
+        ],
         is_simulated=bool(simulated_among([run.pk])),
         topic=f"run:{run.public_id}",
         seq=run.seq,
     )
+
+
+def family(name: str, member: Member) -> list[str]:
+    """The public ids of a run and of all that it started, at any depth; none of one that is not the member's to see."""
+    run = Run.objects.visible_to(member).filter(public_id=name).first()
+    keys = [] if run is None else below(run)
+    return list(Run.objects.filter(pk__in=keys).values_list("public_id", flat=True))
 
 
 def simulated(rows: Collection[Request]) -> set[int]:

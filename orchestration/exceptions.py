@@ -1,6 +1,8 @@
 from dataclasses import asdict
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
+
 
 class OrchestrationError(Exception):
     """The workflow engine refused."""
@@ -110,6 +112,15 @@ class Misfit(OrchestrationError):
 
     def extra(self) -> dict[str, Any]:
         return {"errors": [{"pointer": f"/steps/{one.step}", "message": one.message} for one in self.findings]}
+
+
+class PayloadHidden(OrchestrationError, PermissionDenied):
+    """The definition shows what is in its runs to other roles only."""
+
+    status = 403
+
+    def __init__(self, roles: list[str]) -> None:
+        super().__init__(f"What is in this run is for the role {' or '.join(roles)}; you see its states and times.")
 
 
 class NotUncertain(OrchestrationError):

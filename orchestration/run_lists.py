@@ -17,7 +17,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from accounts.models import Member
 from orchestration.labels import PREFIX, having, labels_of
-from orchestration.models import Run, Step
+from orchestration.models import DefinitionVersion, Run, Step
 from ui.statuses import look_of
 
 OPEN, UNCERTAIN = "open", "uncertain"
@@ -124,7 +124,7 @@ class Filters:
             rows = rows.filter(definition_version__definition__slug=self.definition)
         if self.mine:
             rows = rows.filter(started_by=member)
-        return self._searched(rows) if self.text else rows
+        return self._searched(rows, member) if self.text else rows
 
     def _by_status(self) -> Q:
         wanted = Q()
@@ -147,15 +147,16 @@ class Filters:
         wanted = Q(created_at__gte=since) if since else Q()
         return wanted & Q(created_at__lt=self.until) if self.until else wanted
 
-    def _searched(self, rows: QuerySet[Run]) -> QuerySet[Run]:
+    def _searched(self, rows: QuerySet[Run], member: Member) -> QuerySet[Run]:
         """By the whole id through its index; by all else among the newest SEARCHED."""
         if self.text.startswith("run_"):
             return rows.filter(public_id__startswith=self.text)
+        hidden = DefinitionVersion.objects.hidden_from(member).values("pk")
         newest = rows.select_related(None).defer(None).values("pk")[:SEARCHED]
         found = Run.objects.filter(pk__in=newest).annotate(input_text=small_input())
         found = found.for_list().without_values()
         return found.filter(
-            Q(input_text__icontains=self.text)
+            Q(input_text__icontains=self.text) & ~Q(definition_version__in=hidden)
             | Q(definition_version__definition__slug__icontains=self.text)
             | Q(public_id__endswith=self.text)
         )

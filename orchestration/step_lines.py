@@ -53,8 +53,9 @@ class Line:
 
 
 class Lines:
-    def __init__(self, rows: RunRows, *, selected: Step | None, view: str) -> None:
+    def __init__(self, rows: RunRows, *, selected: Step | None, view: str, sees_payload: bool) -> None:
         self.rows = rows
+        self.sees_payload = sees_payload
         self.selected = selected
         self.view = view
 
@@ -93,7 +94,7 @@ class Lines:
             took=took(step),
             tries=f"{step.attempt} of {most}" if most > 1 and step.attempt else str(step.attempt or ""),
             agent="people" if step.kind == "approval" else version.agent.slug if version else self._definition_of(step),
-            error=(step.error or {}).get("message", "")[:300],
+            error=(step.error or {}).get("message", "")[:300] if self.sees_payload else "",
             is_selected=self.selected is not None
             and self.selected.name == step.name
             and self.selected.index == step.index,

@@ -3,7 +3,8 @@
 from orchestration.engine.connection import rows
 from orchestration.models import Run
 
-# Of each open run of the tree: what its rows say that took part. Heads did nothing themselves.
+# Of each open run of the tree: what its rows say that took part. Heads did nothing themselves. Why something cannot be
+# undone may quote what is in a run: of one that not all may see it is left to its page.
 FOUND = """
 with recursive tree as (
     select %s::bigint as id
@@ -20,8 +21,9 @@ with recursive tree as (
         select s.* from orchestration_step s where s.run_id = t.id and s.kind in ('agent', 'run') and s.undoes is null offset 0) s
     left join agents_agentversion v on v.id = s.undo_version_id left join agents_agent a on a.id = v.agent_id
 )
-select r.public_id, p.name, p.what, p.agent, min(p.why), count(*) from took_part p join orchestration_run r on r.id = p.run_id
-where p.what is not null group by r.id, r.public_id, p.name, p.what, p.agent order by max(p.run_id) desc, max(p.key) desc
+select r.public_id, p.name, p.what, p.agent, case when d.visible_to is null then min(p.why) end, count(*)
+from took_part p join orchestration_run r on r.id = p.run_id join orchestration_definitionversion d on d.id = r.definition_version_id
+where p.what is not null group by r.id, r.public_id, d.visible_to, p.name, p.what, p.agent order by max(p.run_id) desc, max(p.key) desc
 """  # noqa: E501
 WHY = {
     "unknown": "Nobody knows whether it happened.",

@@ -10,6 +10,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
 from accounts.models import Member, Role
+from approvals.models.policies import Policy
 from approvals.models.statuses import ANSWERED, Status
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ class RequestQuerySet(models.QuerySet["Request"]):
         return self.filter(status__in=ANSWERED, acknowledged_at=None)
 
     def visible_to(self, member: Member) -> RequestQuerySet:
-        return self.filter(organization_id=member.organization_id)
+        """Those of the organization. What its asker shows to some roles only, as `visible_to` of the context says, is
+        seen by these and by who may be asked."""
+        rows = self.filter(organization_id=member.organization_id)
+        if member.has_role(Role.ADMIN):
+            return rows
+        asked = Policy.objects.filter(organization_id=member.organization_id, roles__overlap=member.roles).values("pk")
+        shown = Q(context__visible_to__has_any_keys=list(member.roles)) | Q(policy__in=asked)
+        return rows.filter(~Q(context__has_key="visible_to") | shown)
 
     def decidable_by(self, member: Member) -> RequestQuerySet:
         """Pending ones that `member` may answer: as `refusal_of` says it, for many rows at once."""

@@ -133,6 +133,11 @@ class Request(models.Model):
         return found
 
     @property
+    def told_title(self) -> str:
+        """For who may not see it: its step's name, if it is shown to some roles only."""
+        return str(self.step) if "visible_to" in self.context else self.title
+
+    @property
     def url(self) -> str | None:
         found: str | None = self.context.get("url")
         return found

@@ -17,7 +17,7 @@ from accounts.permissions import SCOPE_OF_ROLE, allows, roles
 from orchestration.api.runs import PROBLEM
 from orchestration.api.words import AnyJSON, Strict
 from orchestration.engine import bulk
-from orchestration.models import Bulk, BulkItem, Run
+from orchestration.models import Bulk, BulkItem
 
 
 class ResultOutput(serializers.Serializer[Any]):
@@ -50,9 +50,10 @@ class ActionOutput(serializers.ModelSerializer[Bulk]):
         )
 
     def get_results(self, action: Bulk) -> list[dict[str, Any]]:
-        items = list(action.items.order_by("run_id"))
-        ids = dict(Run.objects.filter(pk__in=[item.run_id for item in items]).values_list("pk", "public_id"))
-        return [{"run": ids.get(item.run_id), "status": item.status, "words": item.words} for item in items]
+        return [
+            {"run": run and run.public_id, "status": item.status, "words": item.words}
+            for item, run in bulk.told(action, action.items.order_by("run_id"), self.context["member"])
+        ]
 
 
 class LookOutput(serializers.Serializer[Any]):
@@ -99,7 +100,7 @@ class ActionsView(APIView):
             action = bulk.begin(
                 lever, chosen, given["given"], reason=given["reason"], digest=given["digest"], by=member
             )
-            return Response(ActionOutput(action).data, status=status.HTTP_202_ACCEPTED)
+            return Response(ActionOutput(action, context={"member": member}).data, status=status.HTTP_202_ACCEPTED)
         found = bulk.look(lever, chosen, given["given"], by=member)
         refused = [{"run": run.public_id, "status": "refused", "words": why} for run, why in found.refused]
         told = {"total": len(found.runs), "able": found.able, "refused": refused, "digest": found.digest}
@@ -112,5 +113,7 @@ class ActionView(APIView):
     @extend_schema(responses=ActionOutput)
     def get(self, request: Request, public_id: str) -> Response:
         """How far it is, and what came of each run."""
-        rows = Bulk.objects.filter(organization=member_of(request).organization).select_related("by__user")
-        return Response(ActionOutput(get_object_or_404(rows, public_id=public_id)).data)
+        member = member_of(request)
+        rows = Bulk.objects.filter(organization=member.organization).select_related("by__user")
+        found = get_object_or_404(rows, public_id=public_id)
+        return Response(ActionOutput(found, context={"member": member}).data)

@@ -78,9 +78,11 @@ def door(lever: Lever) -> type[APIView]:
             step = None if name is None else named_step(run, name, request.query_params)
             found = lever.pull(run, step, request.data, by=member_of(request))
             if isinstance(found, Run):
-                return Response(detail_of(found), status=status.HTTP_201_CREATED)
+                return Response(detail_of(found, member_of(request)), status=status.HTTP_201_CREATED)
             left = Run.objects.for_list().filter(pk=run.pk).first()
-            return Response(detail_of(left)) if left else Response(status=status.HTTP_204_NO_CONTENT)
+            if left is None:
+                return Response(status=status.HTTP_204_NO_CONTENT)
+            return Response(detail_of(left, member_of(request)))
 
     return LeverView
 
@@ -149,7 +151,9 @@ class MoveCheckView(APIView):
         asked.is_valid(raise_exception=True)
         run = visible_run(request, public_id)
         version = moving.version_of(run, asked.validated_data.get("version"))
-        return Response(MoveOutput({"version": version.number, "findings": moving.findings(run, version)}).data)
+        sees = run.payload_visible_to(member_of(request))
+        found = moving.findings(run, version, sees_payload=sees)
+        return Response(MoveOutput({"version": version.number, "findings": found}).data)
 
 
 def routes() -> list[URLPattern]:

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from accounts.permissions import roles
 from agents.calls import LEVELS
-from orchestration.api.runs import NEWEST_SEQ, visible_run
+from orchestration.api.runs import NEWEST_SEQ, seen_run
 from orchestration.models import LogLine, Run, Step
 from orchestration.models.logs import LogLineQuerySet
 from ui.ansi import plain
@@ -70,7 +70,7 @@ class LogsView(APIView):
         words = self.Filter(data=request.query_params)
         words.is_valid(raise_exception=True)
         asked = words.validated_data
-        run = visible_run(request, public_id)
+        run = seen_run(request, public_id)
         lines = LogLine.objects.of(run, step=asked.get("step", ""), level=asked.get("level", ""))
         lines = lines.filter(number__gt=asked["after"]).order_by("number")
         if "q" in asked:

@@ -12,7 +12,7 @@ from accounts.authentication import member_of
 from accounts.models import Role
 from accounts.pages import NewestFirst
 from accounts.permissions import roles
-from orchestration.api.runs import PROBLEM, payloads_of, stored, visible_run
+from orchestration.api.runs import PROBLEM, payloads_of, seen_run, stored, visible_run
 from orchestration.api.words import AnyJSON, Strict
 from orchestration.engine import messages
 from orchestration.mailbox import messages_of
@@ -55,7 +55,7 @@ class MessagesView(generics.ListAPIView[OutsideEvent]):
     queryset = OutsideEvent.objects.none()
 
     def get_queryset(self) -> Any:
-        return messages_of(visible_run(self.request, self.kwargs["public_id"]))
+        return messages_of(seen_run(self.request, self.kwargs["public_id"]))
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """The newest first."""

@@ -1,4 +1,4 @@
-"""Runs: start, look; the events, as pages or as a stream."""
+"""Runs: start and look."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,13 +7,12 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import generics, serializers, status
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.authentication import member_of
-from accounts.models import Role
+from accounts.models import Member, Role
 from accounts.pages import NewestFirst
 from accounts.permissions import roles
 from approvals.models import Request as Question
@@ -21,9 +20,13 @@ from orchestration.api.words import AnyJSON, Strict
 from orchestration.engine.budgets import budgets_of
 from orchestration.idempotency import start_many_once, start_once
 from orchestration.labels import counts_of, having, labels_of
-from orchestration.models import Event, Payload, Run, Step
+from orchestration.models import Payload, Run, Step
 
 PROBLEM = OpenApiResponse(description="errors: [{pointer, message}]")
+VALUES = (
+    *("input", "input_digest", "output", "output_digest", "undo", "undo_digest"),
+    *("decision", "feedback", "usage"),
+)
 NEWEST_SEQ = 2**31 - 1
 MOST_AT_ONCE = 1_000  # runs begun by one request
 KEY = OpenApiParameter(
@@ -192,9 +195,26 @@ class RunDetail(RunOutput):
         return StepOutput(self.context["steps"], many=True, context=self.context).data
 
 
-def detail_of(run: Run) -> dict[str, Any]:
-    """A run with its steps, in a fixed number of queries whatever it holds."""
+def detail_of(run: Run, member: Member) -> dict[str, Any]:
+    """A run with its steps, as `member` sees it, in a fixed number of queries whatever it holds."""
     steps = run.newest_steps() + run.undo_steps()
+    if not run.payload_visible_to(member):
+        return _without_payload(run, steps)
+    return _detail_of(run, steps)
+
+
+def _without_payload(run: Run, steps: list[Step]) -> dict[str, Any]:
+    """States and times: what it would be of a run without values."""
+    rows: list[Any] = [run, *steps]
+    for row in rows:
+        row.error = row.error and {name: row.error[name] for name in ("class", "step") if name in row.error}
+        for name in VALUES:
+            if hasattr(row, name):
+                setattr(row, name, None)
+    return {**_detail_of(run, steps), "why": [], "budgets": []}
+
+
+def _detail_of(run: Run, steps: list[Step]) -> dict[str, Any]:
     digests = [digest for step in steps for digest in (step.input_digest, step.output_digest, step.undo_digest)]
     digests.append(run.output_digest)
     related = {step.child_run_id for step in steps} | {run.parent_run_id}
@@ -220,6 +240,13 @@ def stored(inline: Any, digest: Any, payloads: dict[bytes, Any]) -> Any:
 
 def visible_run(request: Request, public_id: str) -> Run:
     return get_object_or_404(Run.objects.visible_to(member_of(request)).for_list(), public_id=public_id)
+
+
+def seen_run(request: Request, public_id: str) -> Run:
+    """One whose values this member sees. Raises PayloadHidden."""
+    run = visible_run(request, public_id)
+    run.require_payload(member_of(request))
+    return run
 
 
 class RunsView(generics.ListAPIView[Run]):
@@ -271,7 +298,7 @@ class RunsView(generics.ListAPIView[Run]):
             by=member_of(request),
             key=request.headers.get("Idempotency-Key", ""),
         )
-        body = detail_of(Run.objects.for_list().get(pk=run.pk))
+        body = detail_of(Run.objects.for_list().get(pk=run.pk), member_of(request))
         return Response(body, status=status.HTTP_201_CREATED, headers={"Location": request.path + f"{run.public_id}/"})
 
 
@@ -324,64 +351,4 @@ class RunView(APIView):
 
     @extend_schema(responses=RunDetail)
     def get(self, request: Request, public_id: str) -> Response:
-        return Response(detail_of(visible_run(request, public_id)))
-
-
-class EventOutput(serializers.Serializer[Any]):
-    """And what the type says: step, round, index, attempt, error, request, …"""
-
-    seq = serializers.IntegerField()
-    type = serializers.CharField()
-    at = serializers.DateTimeField()
-
-
-class EventPage(serializers.Serializer[Any]):
-    """`next` is the address of the events after these, null while there are none."""
-
-    results = EventOutput(many=True)
-    next = serializers.URLField(allow_null=True)
-
-
-class EventStream(JSONRenderer):
-    """Chosen by `Accept: text/event-stream`; the stream's own bytes are `orchestration.feeds`'."""
-
-    media_type = "text/event-stream"
-    format = "stream"
-    charset = "utf-8"
-
-
-class EventsView(APIView):
-    permission_classes = [roles()]
-    renderer_classes = [JSONRenderer, EventStream]
-
-    class Filter(serializers.Serializer[Any]):
-        after = serializers.IntegerField(min_value=0, max_value=NEWEST_SEQ, default=0)
-        limit = serializers.IntegerField(min_value=1, max_value=1_000, default=1_000)
-
-    @extend_schema(
-        parameters=[Filter, OpenApiParameter("Last-Event-ID", int, "header", description="As `after`, for streams.")],
-        responses={(200, "application/json"): EventPage, (200, "text/event-stream"): OpenApiTypes.STR, 204: None},
-    )
-    def get(self, request: Request, public_id: str) -> Response:
-        """The run's events, ascending. With `Accept: text/event-stream` they keep coming until the run has ended."""
-        words = self.Filter(data=resumed(request))
-        words.is_valid(raise_exception=True)
-        run = visible_run(request, public_id)
-        after, limit = words.validated_data["after"], words.validated_data["limit"]
-        if isinstance(request.accepted_renderer, EventStream):
-            finished = run.has_ended and run.seq <= after  # 204 tells a browser not to come back
-            response = Response(status=status.HTTP_204_NO_CONTENT if finished else status.HTTP_200_OK)
-            response.listens_to = None if finished else (run.pk, after)  # type: ignore[attr-defined]
-            return response
-        found = list(Event.objects.after(run, after)[: limit + 1])
-        more = len(found) > limit
-        here = request.build_absolute_uri(request.path)
-        following = f"{here}?after={found[limit - 1].seq}&limit={limit}" if more else None
-        return Response({"results": [event.as_json() for event in found[:limit]], "next": following})
-
-
-def resumed(request: Request) -> dict[str, Any]:
-    """What was asked for. A reconnecting browser repeats the address it began with; its Last-Event-ID is newer."""
-    query = request.query_params.dict()
-    last = request.headers.get("Last-Event-ID", "")
-    return {**query, "after": last} if last else query
+        return Response(detail_of(visible_run(request, public_id), member_of(request)))

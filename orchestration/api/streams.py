@@ -11,8 +11,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.permissions import roles
+from orchestration.api.events import EventStream, resumed
 from orchestration.api.logs import names_of
-from orchestration.api.runs import NEWEST_SEQ, EventStream, resumed, visible_run
+from orchestration.api.runs import NEWEST_SEQ, seen_run
 from orchestration.models import StreamHead, StreamValue
 
 
@@ -47,7 +48,7 @@ class StreamsView(APIView):
     @extend_schema(operation_id="runs_streams_list", responses=Output)
     def get(self, request: Request, public_id: str) -> Response:
         """The run's streams by name, and how many values each has."""
-        found = StreamHead.objects.filter(run_id=visible_run(request, public_id).pk).order_by("name")
+        found = StreamHead.objects.filter(run_id=seen_run(request, public_id).pk).order_by("name")
         return Response({"results": StreamOutput(found, many=True).data})
 
 
@@ -68,13 +69,14 @@ class StreamView(APIView):
         `Accept: text/event-stream` they keep coming until the run has ended."""
         words = self.Filter(data=resumed(request))
         words.is_valid(raise_exception=True)
-        run = visible_run(request, public_id)
+        run = seen_run(request, public_id)
         after, limit = words.validated_data["after"], words.validated_data["limit"]
         found = StreamValue.objects.filter(run_id=run.pk, name=name, number__gt=after).order_by("number")
         if isinstance(request.accepted_renderer, EventStream):
             finished = run.has_ended and not found.exists()  # 204 tells a browser not to come back
             response = Response(status=status.HTTP_204_NO_CONTENT if finished else status.HTTP_200_OK)
-            response.listens_to = None if finished else (run.pk, after, name)  # type: ignore[attr-defined]
+            place = {"run": run.pk, "after": after, "name": name}
+            response.listens_to = None if finished else place  # type: ignore[attr-defined]
             return response
         page, steps = list(found[: limit + 1]), names_of(run)
         more = len(page) > limit

@@ -16,6 +16,7 @@ from approvals.models import ABORT, CONTINUE, Policy, Request
 from orchestration.engine import failpoints
 from orchestration.engine.charges import hold
 from orchestration.engine.connection import rows, value
+from orchestration.engine.gates import shown_to
 from orchestration.engine.hints import hint_after_commit, hints
 from orchestration.engine.levers.acting import act, note_of
 from orchestration.engine.levers.pausing import RESUME
@@ -145,6 +146,7 @@ def _ask(owner: Run, budget: Budget) -> None:
             "run_id": owner.pk,
             "asked_at": budget.asked_at.isoformat(),
             "words": WORDS,
+            **shown_to(owner.definition_version.visible_to),
         },
     )
 

@@ -117,6 +117,18 @@ def begin(lever: Lever, chosen: Chosen, given: Mapping[str, Any], *, reason: str
     return bulk
 
 
+def told(bulk: Bulk, items: QuerySet[BulkItem], member: Member) -> list[tuple[BulkItem, Run | None]]:
+    """Each with its run, if that is there yet. Why a run refused may say what is in it: of one that does not show that
+    to this member it is told to who did it alone."""
+    found = list(items)
+    runs = Run.objects.for_list().without_values().in_bulk([item.run_id for item in found])
+    for item in found:
+        run = runs.get(item.run_id)
+        if run and bulk.by_id != member.pk and not run.payload_visible_to(member):
+            item.words = ""
+    return [(item, runs.get(item.run_id)) for item in found]
+
+
 def work() -> int:
     """A sweep's worth of each action that is under way; how many runs had their turn. One process at a time."""
     if not value(LOCK):

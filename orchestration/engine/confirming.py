@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from accounts.models import Member, Organization
 from approvals.models import Policy, Request
 from orchestration.engine.connection import returned_connection
+from orchestration.engine.gates import shown_to
 from orchestration.engine.outcomes import Outcome, failed
 from orchestration.engine.plans import agent_of
 from orchestration.models import Run
@@ -52,6 +53,7 @@ def ask(execution: "Execution") -> Outcome:
                 "run_id": claim.run,
                 "key": claim.key,
                 "fence": claim.fence,
+                **shown_to(execution.plan.visible_to),
             },
         )
         return {"note": {"request": request.public_id, "title": request.title}}

@@ -1,6 +1,6 @@
 """Checkpoints as the steps behind them see them: what would run must be what was decided."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.models import AgentVersion
@@ -30,6 +30,11 @@ def digests_behind(execution: "Execution", gate: int) -> list[list[str]]:
         )
     )
     return [[name, digests.get(pinned[name], "")] for name in sorted(names)]
+
+
+def shown_to(roles: Sequence[str] | None) -> dict[str, Any]:
+    """What the context of a question says of who sees what is in its run, besides who may answer it."""
+    return {"visible_to": list(roles)} if roles else {}
 
 
 def differs_from_decided(execution: "Execution", read: Mapping[str, Any]) -> bool:

@@ -104,6 +104,7 @@ class Plan:
         self.level: int = plan.get("level", 0)
         self.timeout: float | None = plan.get("timeout")
         self.budget: Mapping[str, Any] | None = plan.get("budget")
+        self.visible_to: list[str] | None = plan.get("visible_to")
         self.input_schema = plan["input"]
         self.typing = Typing(self.input_schema)
         self.position_of: dict[str, int] = {step["name"]: step["key"] for step in plan["steps"]}

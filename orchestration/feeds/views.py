@@ -15,9 +15,10 @@ from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from rest_framework.utils.encoders import JSONEncoder
 
-from orchestration.api.runs import EventsView
+from orchestration.api.events import EventsView
 from orchestration.api.streams import StreamView
 from orchestration.feeds.readers import NUMBERED, readers_here
+from orchestration.models import without_payload
 
 HEARTBEAT_SECONDS = 15.0
 RETRY = b"retry: 2000\n\n"
@@ -42,7 +43,7 @@ def door(admit: Any) -> Door:
             answer: HttpResponseBase = response
             return answer
         headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-        return StreamingHttpResponse(stream(*place), content_type="text/event-stream", headers=headers)
+        return StreamingHttpResponse(stream(**place), content_type="text/event-stream", headers=headers)
 
     # The schema's generator and the middleware look at these: the class behind the door, and that tokens need no CSRF.
     update_wrapper(enter, admit, assigned=())
@@ -53,7 +54,7 @@ events = door(EventsView.as_view())
 values = door(StreamView.as_view())
 
 
-async def stream(run: int, after: int, name: str = "") -> AsyncIterator[bytes]:
+async def stream(run: int, after: int, name: str = "", sees_payload: bool = True) -> AsyncIterator[bytes]:
     """The events after `after`, or the values of that name, as they come, until the run has ended and all are sent."""
     reader = readers_here().values if name else readers_here().events
     async with reader.listening(run, after, name) as listener:
@@ -61,7 +62,7 @@ async def stream(run: int, after: int, name: str = "") -> AsyncIterator[bytes]:
         while True:
             taken = await reader.take(listener, HEARTBEAT_SECONDS)
             for event in taken:
-                yield message(event, NUMBERED[bool(name)])
+                yield message(event if sees_payload else without_payload(event), NUMBERED[bool(name)])
             if listener.is_finished and not listener.waiting:
                 return
             if not taken:

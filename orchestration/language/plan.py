@@ -61,7 +61,7 @@ def plan_of_step(draft: Draft, key: int, name: str) -> dict[str, Any]:
 
 FIRST_KEYS = {"key", "name", "kind", "needs", "reads", "output_schema", *NOTHING}
 # Of plans of level 2.
-NEWEST = {"budget", "concurrency", "debounce", "fair_by", "labels", "messages", "priority", "rate"}
+NEWEST = {"budget", "concurrency", "debounce", "fair_by", "labels", "messages", "priority", "rate", "visible_to"}
 NEWEST_OF_STEPS = {"cache", "compensate", "concurrency", "rate"}
 
 

@@ -35,5 +35,9 @@ class Migration(migrations.Migration):
                 name="message_once",
             ),
         ),
+        # Going back, a message may have the name that its sender gave an event too.
+        migrations.RunSQL(
+            migrations.RunSQL.noop, "update orchestration_outsideevent set sender_id = null where run_id is not null"
+        ),
         migrations.RunSQL(replacing("mail_v1"), replacing("past/mail_v1_first") + NEW),
     ]

@@ -5,7 +5,7 @@ from orchestration.models.limits import Debounce, Limit, LimitPlace, LimitSlot, 
 from orchestration.models.logs import LogHead, LogLine
 from orchestration.models.mail import EventWait, OutsideEvent
 from orchestration.models.results import CacheEntry, CachePlace, Deliverable, DeliverableQuerySet, Payload
-from orchestration.models.runs import Event, Run, StartKey, Step, subject_of
+from orchestration.models.runs import Event, Run, StartKey, Step, subject_of, without_payload
 from orchestration.models.schedules import Schedule, ScheduleFire
 from orchestration.models.streams import StreamHead, StreamValue
 from orchestration.models.workers import FairShare, Worker
@@ -43,4 +43,5 @@ __all__ = [
     "Tree",
     "Worker",
     "subject_of",
+    "without_payload",
 ]

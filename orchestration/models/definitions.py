@@ -1,13 +1,14 @@
 import hashlib
 from typing import Any, Self
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models.fields.json import KT
 
 from accounts import audit
 from accounts.clock import ClockTimestamp
 from accounts.json_values import canonical
-from accounts.models import Member, Organization
+from accounts.models import Member, Organization, Role
 from orchestration.exceptions import InvalidInput, NewerVersion, Refused
 from orchestration.language import Compiled
 from orchestration.models.layouts import layout
@@ -135,6 +136,7 @@ class Definition(models.Model):
             plan=plan,
             layout=layout(plan),
             digest=hashlib.sha256(canonical(plan)).hexdigest(),
+            visible_to=plan.get("visible_to"),
             created_by=by,
         )
         definition.current_version = version
@@ -143,6 +145,15 @@ class Definition(models.Model):
         follow(definition, organization, plan.get("schedule", ()))
         definition._record("definition.save", by, {"number": version.number, "digest": version.digest})
         return version
+
+
+class DefinitionVersionQuerySet(models.QuerySet["DefinitionVersion"]):
+    def hidden_from(self, member: Member) -> Self:
+        """Those that do not show this member what is in their runs; with `visible_to`, mostly none."""
+        if member.has_role(Role.ADMIN):
+            return self.none()
+        own = self.filter(definition__organization_id=member.organization_id, visible_to__isnull=False)
+        return own.exclude(visible_to__overlap=member.roles)
 
 
 class DefinitionVersion(models.Model):
@@ -156,9 +167,17 @@ class DefinitionVersion(models.Model):
     digest = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(Member, models.PROTECT, null=True, related_name="+")
+    visible_to = ArrayField(models.CharField(max_length=20), null=True)  # roles; null: whoever sees the run
+
+    objects = DefinitionVersionQuerySet.as_manager()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=["definition", "number"], name="definition_number_once"),)
+        indexes = (
+            models.Index(
+                fields=("definition",), name="version_visible_to", condition=models.Q(visible_to__isnull=False)
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.definition_id} v{self.number}"

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from accounts.models import Member, Organization
+from orchestration.models.definitions import DefinitionVersion
 from orchestration.models.runs import Run, Step
 
 
@@ -88,7 +89,10 @@ class CachePlace(models.Model):
 
 class DeliverableQuerySet(models.QuerySet["Deliverable"]):
     def visible_to(self, member: Member) -> Self:
-        return self.filter(run__organization_id=member.organization_id)
+        """Without those of runs that do not show this member what is in them."""
+        hidden = DefinitionVersion.objects.hidden_from(member).values("pk")
+        own = self.filter(run__organization_id=member.organization_id)
+        return own.exclude(run__definition_version__in=hidden)
 
     def for_list(self) -> Self:
         name = Step.objects.filter(run=models.OuterRef("run"), key=models.OuterRef("key")).values("name")

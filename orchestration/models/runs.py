@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from accounts.models import Member, Organization
+from orchestration.exceptions import PayloadHidden
 from orchestration.models.definitions import DefinitionVersion
 from orchestration.reasons import Reason, reasons_of
 
@@ -135,6 +136,16 @@ class Run(models.Model):
     @property
     def has_ended(self) -> bool:
         return self.status in self.ENDED
+
+    def payload_visible_to(self, member: Member) -> bool:
+        """Whether this member, who sees the run, sees its values and all that tells of them: every door asks this."""
+        roles = self.definition_version.visible_to
+        return roles is None or member.has_role(*roles)
+
+    def require_payload(self, member: Member) -> None:
+        """Raises PayloadHidden."""
+        if not self.payload_visible_to(member):
+            raise PayloadHidden(self.definition_version.visible_to or [])
 
     def explain(self) -> list[Reason]:
         """Why it is where it is: all that holds it, the most urgent at the front; never empty."""
@@ -305,6 +316,14 @@ class Event(models.Model):
 
     def as_json(self) -> dict[str, Any]:
         return {"seq": self.seq, "type": self.type, "at": self.at, **(self.data or {})}
+
+
+TELLS_NOTHING = ("seq", "type", "at", "step", "round", "index", "pass", "attempt", "waits_for", "until", "items")
+
+
+def without_payload(event: dict[str, Any]) -> dict[str, Any]:
+    """An event as it is told to who does not see what is in the run: states and times."""
+    return {name: event[name] for name in TELLS_NOTHING if name in event}
 
 
 class StartKey(models.Model):

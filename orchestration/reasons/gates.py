@@ -36,7 +36,7 @@ def _asked(facts: Facts, asked: Request) -> Reason:
         "Waiting {} for {} to approve {}{}{}.",
         facts.since(asked.created_at),
         Part(asked.policy.slug, "name"),
-        phrase("“{}”", Part(asked.title, "link", url)),
+        phrase("“{}”", Part(asked.told_title, "link", url)),
         where,
         _due(facts, asked),
     )

@@ -99,15 +99,15 @@ def action_part(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 def _far(request: HttpRequest, public_id: str) -> dict[str, Any]:
-    rows = Bulk.objects.filter(organization=member_of(request).organization).select_related("by__user")
+    member = member_of(request)
+    rows = Bulk.objects.filter(organization=member.organization).select_related("by__user")
     found = get_object_or_404(rows, public_id=public_id)
     counts = {status: found.items.filter(status=status).count() for status in BulkItem.Status.values}
-    items = list(found.items.exclude(status=BulkItem.Status.OPEN).order_by("-status", "run_id")[:SHOWN])
-    runs = Run.objects.for_list().without_values().in_bulk([item.run_id for item in items])
+    items = found.items.exclude(status=BulkItem.Status.OPEN).order_by("-status", "run_id")[:SHOWN]
     return {
         "bulk": found,
         "lever": bulk.LEVERS.get(found.action),
         "counts": counts,
-        "items": [(item, runs.get(item.run_id)) for item in items],
+        "items": bulk.told(found, items, member),
         "shown": SHOWN,
     }

@@ -16,7 +16,7 @@ from accounts.permissions import page
 from agents.calls import LEVELS
 from orchestration.models import LogHead, LogLine, Run
 from orchestration.run_rows import RunRows
-from orchestration.views.run import frame, rows_of
+from orchestration.views.run import frame, seen_rows_of
 from ui.addresses import whole_number
 from ui.ansi import as_html
 
@@ -59,7 +59,7 @@ class Asked:
 @require_safe
 @page()
 def log(request: HttpRequest, public_id: str) -> HttpResponse:
-    rows = rows_of(request, public_id)
+    rows = seen_rows_of(request, public_id)
     run, head = rows.run, LogHead.of(rows.run)
     names = list(dict.fromkeys(step.name for step in rows.steps))
     asked = Asked.of(request.GET, names)
@@ -93,7 +93,7 @@ def log(request: HttpRequest, public_id: str) -> HttpResponse:
 @page()
 def part(request: HttpRequest, public_id: str) -> HttpResponse:
     """Lines after one (with what else changed in the page), before one, or of a text that was too long to show."""
-    rows = rows_of(request, public_id)
+    rows = seen_rows_of(request, public_id)
     run, head = rows.run, LogHead.of(rows.run)
     asked = Asked.of(request.GET, [step.name for step in rows.steps])
     of_run = LogLine.objects.of(run, step=asked.step, level=asked.level).filter(number__lte=head.number)
@@ -117,6 +117,7 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
 def line(request: HttpRequest, public_id: str, number: int) -> HttpResponse:
     """All of one line: as text, or for the page that asked for the rest of it."""
     run = get_object_or_404(Run.objects.visible_to(member_of(request)), public_id=public_id)
+    run.require_payload(member_of(request))
     found = get_object_or_404(LogLine, run_id=run.pk, number=min(number, NEWEST))
     if "HX-Request" in request.headers:
         return HttpResponse(as_html(found.text, request.GET.get("q", "")))

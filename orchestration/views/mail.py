@@ -19,7 +19,10 @@ SHOWN_WAITS = 100
 
 @dataclass(frozen=True, slots=True)
 class Listener:
+    """`key` is empty for who does not see what is in the run."""
+
     wait: EventWait
+    key: str
     run: Run
     step: Step
 
@@ -50,11 +53,16 @@ def listeners(member: Member) -> list[Listener]:
             :SHOWN_WAITS
         ]
     )
-    runs = Run.objects.without_values().in_bulk({wait.run_id for wait in waits})
+    runs = Run.objects.for_list().without_values().in_bulk({wait.run_id for wait in waits})
     names = Step.objects.filter(run_id__in=runs, key__in={wait.key for wait in waits}, waits_for="event")
     steps = {(step.run_id, step.key): step for step in names.only("name", "index", "started_at", "wake_at")}
     return [
-        Listener(wait, runs[wait.run_id], steps[wait.run_id, wait.key])
+        Listener(
+            wait,
+            wait.event_key if runs[wait.run_id].payload_visible_to(member) else "",
+            runs[wait.run_id],
+            steps[wait.run_id, wait.key],
+        )
         for wait in waits
         if (wait.run_id, wait.key) in steps
     ]

@@ -18,7 +18,7 @@ from orchestration.exceptions import InvalidInput, OrchestrationError
 from orchestration.mailbox import came
 from orchestration.models import Run
 from orchestration.run_rows import RunRows
-from orchestration.views.run import frame, rows_of
+from orchestration.views.run import frame, seen_rows_of
 from ui.schema_forms import SchemaForm
 
 
@@ -26,7 +26,7 @@ from ui.schema_forms import SchemaForm
 @page(Role.OPERATOR)
 def run_messages(request: HttpRequest, public_id: str) -> HttpResponse:
     """`key`: the same form sent twice is one message."""
-    rows = rows_of(request, public_id)
+    rows = seen_rows_of(request, public_id)
     name = request.POST.get("message", "")
     if request.method != "POST":
         return _page(request, rows, {})
@@ -46,7 +46,7 @@ def run_messages(request: HttpRequest, public_id: str) -> HttpResponse:
         except OrchestrationError as exc:
             status = exc.status
             form.add_error(None, str(exc))
-    return _page(request, rows_of(request, public_id), {name: form}, status=status)
+    return _page(request, seen_rows_of(request, public_id), {name: form}, status=status)
 
 
 def _send(request: HttpRequest, run: Run, name: str, data: Any) -> None:

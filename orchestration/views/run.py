@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.html import escape
 from django.views.decorators.http import require_safe
 
 from accounts.authentication import member_of
@@ -13,6 +14,7 @@ from accounts.models import Role
 from accounts.permissions import page
 from approvals.models import Request
 from orchestration.curl import commands_of
+from orchestration.exceptions import PayloadHidden
 from orchestration.explain import sentences
 from orchestration.mailbox import came
 from orchestration.models import Event, Run, Step
@@ -34,29 +36,41 @@ TABS = {
     "messages": ("Messages", "pages:run-messages"),
     "related": ("Related", "pages:run-related"),
 }
+WITHOUT_PAYLOAD = ("overview", "events")  # what is left for who does not see what is in the run
 
 
 def rows_of(request: HttpRequest, public_id: str) -> RunRows:
     """Of a run that the member may see, else not found."""
     runs = Run.objects.visible_to(member_of(request)).for_list().without_values().annotate(given=small_input())
     run = get_object_or_404(runs, public_id=public_id)
-    return RunRows(run, given=vars(run)["given"])
+    return RunRows(run, given=vars(run)["given"] if run.payload_visible_to(member_of(request)) else "")
+
+
+def seen_rows_of(request: HttpRequest, public_id: str) -> RunRows:
+    """Of one whose values the member sees. Raises PayloadHidden."""
+    rows = rows_of(request, public_id)
+    rows.run.require_payload(member_of(request))
+    return rows
 
 
 def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[str, Any]:
     """What every page of a run has: header, sentence, tabs, and where its live part is. `part`: what that is told."""
     member = member_of(request)
     run = rows.run
+    sees = run.payload_visible_to(member)
     words = {"tab": tab} | {name: value for name, value in part.items() if value}
     return {
         "rows": rows,
         "run": run,
         "tab": tab,
         "definition": run.definition_version.definition,
-        "sentences": sentences(why(rows.facts)),
+        "sees_payload": sees,
+        "sentences": sentences(why(rows.facts))
+        if sees
+        else [escape(PayloadHidden(run.definition_version.visible_to or []))],
         "status": rows.told_status,
         "waits_for": next((step.waits_for for step in rows.steps if step.status == Step.Status.WAITING), None),
-        "tabs": _tabs(rows, tab),
+        "tabs": _tabs(rows, tab, sees),
         "to_decide": None if run.has_ended else _to_decide(rows, member),
         "offers": offers(member, run, rows.all_steps),
         "may_operate": member.has_role(Role.OPERATOR),
@@ -65,11 +79,11 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
     }
 
 
-def _tabs(rows: RunRows, here: str) -> list[dict[str, Any]]:
+def _tabs(rows: RunRows, here: str, sees: bool) -> list[dict[str, Any]]:
     return [
         {"label": label, "url": reverse(url_name, args=[rows.run.public_id]), "is_here": name == here}
         for name, (label, url_name) in TABS.items()
-        if name != "messages" or rows.outline.messages
+        if (sees or name in WITHOUT_PAYLOAD) and (name != "messages" or rows.outline.messages)
     ]
 
 
@@ -99,7 +113,8 @@ def overview(
     view = request.GET.get("view", "")
     view = view if view in VIEWS else ""
     selected = chosen or most_telling(rows)
-    lines = Lines(rows, selected=selected, view=view)
+    sees = rows.run.payload_visible_to(member_of(request))
+    lines = Lines(rows, selected=selected, view=view, sees_payload=sees)
     timeline = lines.timeline() if view != "graph" else None
     words = {
         "view": view,
@@ -116,7 +131,7 @@ def overview(
         "timeline": timeline,
         "has_chosen": chosen is not None,
     }
-    if selected is not None:
+    if selected is not None and sees:
         context |= panel(request, rows, selected)
     return render(request, "orchestration/run.html", context, status=status)
 
@@ -166,8 +181,8 @@ def part(request: HttpRequest, public_id: str) -> HttpResponse:
 
     `chosen`: a step was just chosen, draw its panel alone. `follow`: none was, the panel goes where the run goes.
     """
-    rows = rows_of(request, public_id)
     tab = request.GET.get("tab", "overview")
+    rows = (rows_of if tab in WITHOUT_PAYLOAD else seen_rows_of)(request, public_id)
     after = whole_number(request.GET.get("after", "")) or 0
     context = frame(request, rows, tab)
     context |= {"new_events": max(0, rows.run.seq - after) if tab == "events" else 0}
@@ -189,7 +204,8 @@ def _overview_part(request: HttpRequest, rows: RunRows, after: int) -> dict[str,
     view = request.GET.get("view", "")
     shown = chosen_step(request, rows)
     selected = most_telling(rows) if "follow" in request.GET else shown
-    lines = Lines(rows, selected=selected, view=view if view in VIEWS else "")
+    sees = rows.run.payload_visible_to(member_of(request))
+    lines = Lines(rows, selected=selected, view=view if view in VIEWS else "", sees_payload=sees)
     timeline = lines.timeline() if view != "graph" else None
     keys, is_all = _moved(rows, after)
     found = lines.lines(timeline)
@@ -203,7 +219,7 @@ def _overview_part(request: HttpRequest, rows: RunRows, after: int) -> dict[str,
         "draws_graph": lines.shows_graph,
         "is_chosen": is_chosen,
     }
-    if selected is not None and (is_all or is_chosen or selected is not shown or keys & rounds):
+    if sees and selected is not None and (is_all or is_chosen or selected is not shown or keys & rounds):
         context |= {**panel(request, rows, selected), "draws_panel": True}
     return context
 

@@ -10,11 +10,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from accounts.authentication import member_of
 from accounts.permissions import page
-from orchestration.models import Event
+from orchestration.models import Event, without_payload
 from orchestration.relatives import relatives_of
 from orchestration.run_rows import values_of_run
-from orchestration.views.run import SHOWN_EVENTS, chosen_step, frame, rows_of
+from orchestration.views.run import SHOWN_EVENTS, chosen_step, frame, rows_of, seen_rows_of
 from ui.addresses import whole_number
 
 MOST_MOVING = 100  # relatives whose rows are kept true; an address has an end
@@ -38,10 +39,11 @@ def events(request: HttpRequest, public_id: str) -> HttpResponse:
     if older is not None:
         found = found.filter(seq__lt=older)
     shown = list(found[: SHOWN_EVENTS + 1])
+    sees = rows.run.payload_visible_to(member_of(request))
     here = reverse("pages:run-events", args=[public_id])
     words = {"kind": kind} if kind else {}
     context = frame(request, rows, "events") | {
-        "events": [_told(event) for event in shown[:SHOWN_EVENTS]],
+        "events": [_told(event, sees) for event in shown[:SHOWN_EVENTS]],
         "kind": kind,
         "kinds": KINDS,
         "older_url": f"{here}?{urlencode({**words, 'older': shown[SHOWN_EVENTS - 1].seq})}"
@@ -52,9 +54,9 @@ def events(request: HttpRequest, public_id: str) -> HttpResponse:
     return render(request, "orchestration/run_events.html", context)
 
 
-def _told(event: Event) -> dict[str, Any]:
+def _told(event: Event, sees_payload: bool) -> dict[str, Any]:
     """With what is most telling of its data in words, and all of it."""
-    data = event.data or {}
+    data = (event.data or {}) if sees_payload else without_payload(event.data or {})
     error = data.get("error") or {}
     words = [
         f"round {data['round']}" if data.get("round", 1) > 1 else "",
@@ -82,7 +84,7 @@ def _told(event: Event) -> dict[str, Any]:
 @page()
 def payload(request: HttpRequest, public_id: str) -> HttpResponse:
     """What went in and came out."""
-    rows = rows_of(request, public_id)
+    rows = seen_rows_of(request, public_id)
     context = frame(request, rows, "payload") | {"values": values_of_run(rows.run)}
     return render(request, "orchestration/run_payload.html", context)
 
@@ -91,7 +93,7 @@ def payload(request: HttpRequest, public_id: str) -> HttpResponse:
 @page()
 def related(request: HttpRequest, public_id: str) -> HttpResponse:
     """The run that started it, those that it started, what it made and what it asked."""
-    rows = rows_of(request, public_id)
+    rows = seen_rows_of(request, public_id)
     found = relatives_of(rows)
     moving = [each["run"].public_id for each in (*found["parents"], *found["children"]) if not each["run"].has_ended]
     moving += [asked.public_id for asked in rows.questions if asked.status == "pending"]
@@ -115,7 +117,7 @@ RAW_OF_STEP = {
 @page()
 def raw(request: HttpRequest, public_id: str, what: str) -> HttpResponse:
     """`what`: input or output, of the run, or of `step` in `round`; the JSON as it is kept, for download."""
-    rows = rows_of(request, public_id)
+    rows = seen_rows_of(request, public_id)
     if what not in RAW_OF_RUN:
         raise Http404("A run has an input and an output.")
     name = request.GET.get("step", "")

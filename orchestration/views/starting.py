@@ -107,9 +107,11 @@ def _earlier(request: HttpRequest) -> tuple[Any, Run | None]:
     wanted = request.GET.get("from", "")
     if not wanted:
         return None, None
-    rows = Run.objects.visible_to(member_of(request)).select_related("definition_version")
-    rows = rows.only("public_id", "input", "definition_version__number")
+    member = member_of(request)
+    rows = Run.objects.visible_to(member).select_related("definition_version")
+    rows = rows.only("public_id", "input", "definition_version__number", "definition_version__visible_to")
     run = get_object_or_404(rows, public_id=wanted)
+    run.require_payload(member)
     if len(json.dumps(run.input)) > LONGEST_PREFILLED:
         messages.warning(request, "The input of that run is too large to be filled in here; start it through the API.")
         return None, None

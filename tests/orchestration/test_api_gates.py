@@ -1,6 +1,8 @@
 """A run that stops for a person, through the doors that people and machines use."""
 
 from approvals.models import Request
+from orchestration.models import Run
+from tests.factories import MemberFactory
 from tests.harness import until
 
 GATE = """
@@ -67,3 +69,20 @@ def test_canceling_at_a_gate_withdraws_its_request(engine, begin, operator):
     ended = operator.post(f"/api/v1/runs/{run.public_id}/cancel/", {"reason": "no more"}, format="json").json()
     assert (ended["status"], ended["steps"][1]["request"]) == ("canceled", None)
     assert Request.objects.get().status == "withdrawn"
+
+
+def test_the_questions_of_a_tree_are_asked_for_at_its_root(engine, begin, save, client_of, viewer):
+    save("name: asks\nsteps: {a: {approval: {title: t}}}\noutput: 5")
+    run = begin("  own: {approval: {title: own}}\n  below: {run: asks}\n  other: {run: asks}\n")
+    engine.look()
+    until(lambda: Request.objects.pending().count() == 3)
+
+    def listed(client, **query):
+        return sorted(row["title"] for row in client.get("/api/v1/approvals/", query).json()["results"])
+
+    assert listed(viewer, run=run.public_id) == ["own"]
+    assert listed(viewer, run=run.public_id, tree=1, status="pending") == ["own", "t", "t"]
+    child = Run.objects.filter(parent_run_id=run.pk).first()
+    assert listed(viewer, run=child.public_id, tree=1) == ["t"]
+    assert listed(client_of(MemberFactory(roles=["admin"])), run=run.public_id, tree=1) == []
+    assert viewer.get("/api/v1/approvals/", {"run": run.public_id, "tree": "perhaps"}).status_code == 400

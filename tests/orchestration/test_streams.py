@@ -232,3 +232,16 @@ def test_a_stream_is_refused_before_its_first_byte(web, begin, headers):
             ]
 
     assert asyncio.run(ask()) == [401, 404, 400]
+
+
+def test_who_does_not_see_what_is_in_a_run_is_streamed_states_and_times(web, begin, headers):
+    run = begin(f"name: hidden\nvisible_to: [builder]\nsteps:\n{STEPS}")
+    produce(run)
+
+    async def listen():
+        async with web.listening_client() as client, client.stream("GET", address(run), headers=headers) as response:
+            return [json.loads(line[6:]) async for line in response.aiter_lines() if line.startswith("data: ")]
+
+    found = asyncio.run(listen())
+    assert [(event["seq"], event["type"]) for event in found] == seen_by_the_end(run)
+    assert set().union(*found) <= {"seq", "type", "at", "step", "round"}

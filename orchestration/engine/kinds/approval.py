@@ -7,7 +7,7 @@ from accounts.clock import database_clock
 from accounts.models import Member, Organization
 from approvals.models import Policy, Request
 from orchestration.engine.connection import returned_connection
-from orchestration.engine.gates import digests_behind
+from orchestration.engine.gates import digests_behind, shown_to
 from orchestration.engine.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def begin(execution: "Execution") -> Outcome:
                 "run_id": claim.run,
                 "key": claim.key,
                 "fence": claim.fence,
+                **shown_to(execution.plan.visible_to),
             },
         )
         return {"note": {"request": request.public_id, "title": title}}

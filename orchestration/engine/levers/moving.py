@@ -38,11 +38,12 @@ class Finding:
     message: str
 
 
-def findings(run: Run, version: DefinitionVersion) -> list[Finding]:
-    """All at once; none if the run can be moved there."""
-    found = [
-        Finding("", f"{error['pointer']}: {error['message']}") for error in plan_of(version.pk).input_errors(run.input)
-    ]
+def findings(run: Run, version: DefinitionVersion, *, sees_payload: bool = True) -> list[Finding]:
+    """All at once; none if the run can be moved there. What is wrong with the input is told to who sees it."""
+    wrong = plan_of(version.pk).input_errors(run.input)
+    found = [Finding("", f"{error['pointer']}: {error['message']}") for error in wrong]
+    if wrong and not sees_payload:
+        found = [Finding("", "Its input does not fit what that version asks for.")]
     there = set(
         Agent.objects.filter(organization_id=run.organization_id, current_version__isnull=False).values_list(
             "slug", flat=True
@@ -113,8 +114,10 @@ def version_of(run: Run, number: int | None) -> DefinitionVersion:
 
 
 def move(run: Run, *, by: Member | None, reason: str, version: int | None = None) -> None:
-    """To the newest version, or that of the number. Raises Refused, Misfit, InvalidInput."""
+    """To the newest version, or that of the number. Raises PayloadHidden, Refused, Misfit, InvalidInput."""
     run = Run.objects.for_list().get(pk=run.pk)
+    if by is not None:
+        run.require_payload(by)  # another version might show it to others, or ask them about it
     chosen = version_of(run, version)
     if run.status not in (Run.Status.WAITING, Run.Status.PAUSED):
         raise Refused(f"The run is {run.status}; only one that is waiting or paused can be moved.")

@@ -15,6 +15,7 @@ from . import (
     rate,
     schedule,
     timeout,
+    visible_to,
 )
 from . import input as input_key
 
@@ -33,4 +34,5 @@ KEYS = {
     "schedule": TopKey(schedule.check, schedule.plan),
     "timeout": TopKey(plan=timeout.plan),
     "budget": TopKey(budget.check, budget.plan),
+    "visible_to": TopKey(plan=visible_to.plan),
 }

@@ -50,7 +50,9 @@ def test_a_step_that_is_tried_alone_is_held_up_by_no_limit(play):
 def history(play):
     """A run of the past, as the API shows it: somebody corrected an amount."""
     run = play(KPI, agents=AGENTS).start({"month": "2026-10"}).answer("check", edits={"/rows/0/amount": 12.0})
-    return json.loads(json.dumps(detail_of(Run.objects.for_list().get(pk=run.pk)), default=str))
+    return json.loads(
+        json.dumps(detail_of(Run.objects.for_list().get(pk=run.pk), run.play.people["viewer"]), default=str)
+    )
 
 
 def test_a_stored_run_takes_the_same_path(play, history, tmp_path):
@@ -76,4 +78,4 @@ def test_what_failed_or_was_stopped_then_is_so_now(play):
     failed = play(KPI, steps={"figures": Permanent("gone")}).start({"month": "2026-10"})
     aborted = play(KPI, agents=AGENTS).start({"month": "2026-10"}).answer("check", "abort", note="no")
     for run in (failed, aborted):
-        assert play(KPI).replay(detail_of(Run.objects.for_list().get(pk=run.pk))) == []
+        assert play(KPI).replay(detail_of(Run.objects.for_list().get(pk=run.pk), run.play.people["viewer"])) == []

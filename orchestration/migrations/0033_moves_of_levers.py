@@ -37,7 +37,7 @@ def replacing(name: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0031_starts")]
+    dependencies = [("orchestration", "0032_visible_to")]
 
     operations = [
         migrations.RunSQL((SQL / "flush_v4.sql").read_text(), f"drop function engine_flush_v4({FLUSHED})"),
