@@ -80,9 +80,9 @@ class RunRows:
 
     @cached_property
     def all_steps(self) -> list[Step]:
-        """Of every round, in the definition's order; the run's own output is none of them."""
+        """Of every round, in the definition's order, items behind their step; the run's own output is none of them."""
         rows = self.run.steps.shown().defer(*UNREAD)
-        return list(rows.order_by("position", "index", "key"))
+        return list(rows.order_by("position", F("index").asc(nulls_first=True), "key"))
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -106,11 +106,11 @@ class RunRows:
         same = [other for other in self.all_steps if (other.name, other.index) == place]
         return sorted(same, key=lambda other: -other.round)
 
-    def named(self, name: str, round: int | None = None) -> Step | None:
-        found = [step for step in self.all_steps if step.name == name]
-        if round is None:
-            return next((step for step in self.steps if step.name == name), None)
-        return next((step for step in found if step.round == round), None)
+    def named(self, name: str, round: int | None = None, index: int | None = None) -> Step | None:
+        """In its newest round, or that one; `index`: of an item or a pass."""
+        rows = self.steps if round is None else [step for step in self.all_steps if step.round == round]
+        found = [step for step in rows if step.name == name]
+        return next((step for step in found if step.index == index), found[0] if found and index is None else None)
 
     def attempts_of(self, step: Step) -> int:
         """How many tries `retry` allows; 1 for what is not tried again."""

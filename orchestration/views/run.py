@@ -98,7 +98,7 @@ def _to_decide(rows: RunRows, member: Any) -> Request | None:
 @require_safe
 @page()
 def run(request: HttpRequest, public_id: str) -> HttpResponse:
-    """`step` and `round` choose what the panel shows, `view` how the steps are drawn."""
+    """`step`, `index` and `round` choose what the panel shows, `view` how the steps are drawn."""
     rows = rows_of(request, public_id)
     return overview(request, rows, chosen=chosen_step(request, rows))
 
@@ -119,6 +119,7 @@ def overview(
     words = {
         "view": view,
         "step": selected.name if selected else "",
+        "index": "" if selected is None or selected.index is None else str(selected.index),
         "round": str(chosen.round) if chosen and chosen not in rows.steps else "",
         "follow": "" if chosen else "1",
     }
@@ -139,7 +140,8 @@ def overview(
 def chosen_step(request: HttpRequest, rows: RunRows) -> Step | None:
     """The step that the address names; unknown ones are none."""
     name = request.GET.get("step", "")
-    return rows.named(name, whole_number(request.GET.get("round", ""))) if name else None
+    round_, index = (whole_number(request.GET.get(word, "")) for word in ("round", "index"))
+    return rows.named(name, round_, index) if name else None
 
 
 def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
@@ -151,6 +153,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
     version = rows.agent_versions.get(step.agent_version_id or 0)
     return {
         "step": step,
+        "step_address": urlencode({"step": step.name} | ({} if step.index is None else {"index": step.index})),
         "step_name": step.name if step.index is None else f"{step.name} {step.index}",
         "tries": tries_of(events),
         "most_tries": rows.attempts_of(step),

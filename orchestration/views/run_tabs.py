@@ -116,7 +116,7 @@ RAW_OF_STEP = {
 @require_safe
 @page()
 def raw(request: HttpRequest, public_id: str, what: str) -> HttpResponse:
-    """`what`: input or output, of the run, or of `step` in `round`; the JSON as it is kept, for download."""
+    """`what`: input or output, of the run, or of `step` (its item `index`) in `round`; the JSON as it is kept."""
     rows = seen_rows_of(request, public_id)
     if what not in RAW_OF_RUN:
         raise Http404("A run has an input and an output.")

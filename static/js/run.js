@@ -20,9 +20,19 @@ const view = document.getElementById("run-view");
 const live = document.getElementById("live");
 const PHONE = matchMedia("(max-width: 1000px)");
 
-function mark(name) {
+// Of a link or the panel: a step, or its item.
+const PLACE = ["step", "index"];
+const placeOf = (element) => PLACE.map((word) => element.dataset[word]).join();
+function go(address, element) {
+  for (const word of PLACE) {
+    const value = element.dataset[word];
+    value ? address.searchParams.set(word, value) : address.searchParams.delete(word);
+  }
+}
+
+function mark(chosen) {
   for (const link of view.querySelectorAll("a[data-step]")) {
-    const is = link.dataset.step === name;
+    const is = placeOf(link) === placeOf(chosen);
     is ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
     link.closest("tr")?.classList.toggle("is-selected", is);
   }
@@ -30,7 +40,7 @@ function mark(name) {
 
 async function choose(link) {
   const address = new URL(live.dataset.part, location.href);
-  address.searchParams.set("step", link.dataset.step);
+  go(address, link);
   address.searchParams.delete("round");
   address.searchParams.delete("follow");
   const asked = new URL(address);
@@ -40,7 +50,7 @@ async function choose(link) {
   await htmx.swap({ text: await answer.text(), sourceElement: document.body, target: document.body, swap: "none" });
   live.dataset.part = address.pathname + address.search;
   history.pushState({}, "", link.href);
-  mark(link.dataset.step);
+  mark(link);
   count();
   if (PHONE.matches) document.getElementById("step-title").focus();
 }
@@ -48,10 +58,10 @@ async function choose(link) {
 // The panel follows the run until the reader takes it up.
 function stay() {
   const address = new URL(live.dataset.part, location.href);
-  const shown = document.getElementById("step-panel")?.dataset.step;
+  const shown = document.getElementById("step-panel");
   if (!address.searchParams.has("follow") || !shown) return;
   address.searchParams.delete("follow");
-  address.searchParams.set("step", shown);
+  go(address, shown);
   live.dataset.part = address.pathname + address.search;
 }
 for (const kind of ["pointerdown", "wheel", "focusin", "touchstart"]) {

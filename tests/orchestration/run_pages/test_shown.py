@@ -117,6 +117,22 @@ def test_earlier_rounds_are_kept_and_shown(viewer, begin, members):
     assert "Look again" not in earlier
 
 
+def test_a_map_is_drawn_as_its_step_and_each_item_is_shown_by_itself(viewer, begin, engine, finished):
+    run = begin("  a: {agent: echo, map: {over: [10, 20]}, with: {value: '${{ item }}'}}\n")
+    engine.look()
+    finished(run)
+    shown = text_of(viewer, f"/runs/{run.public_id}/")
+    assert re.findall(r'class="node [^>]*title="([^"]*)"', shown) == ["a"]
+    links = re.findall(r'<a class="row" href="([^"]*)"', shown)
+    assert links == ["?step=a", "?step=a&amp;index=0", "?step=a&amp;index=1"]
+    panel = panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=a&index=1"))
+    assert "<bdi>a 1</bdi>" in panel
+    (raw,) = {html.unescape(link) for link in re.findall(r'href="([^"]*/raw/output[^"]*)"', panel)}
+    assert viewer.get(raw).json() == {"value": 20}
+    assert "<bdi>a</bdi>" in panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=a"))
+    assert "<bdi>a</bdi>" in panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=a&index=7"))
+
+
 def test_nonsense_about_steps_is_answered_with_the_most_telling_one(viewer, begin):
     run = begin(CHAIN)
     for query in ("?step=nowhere", "?step=figures&round=x", "?step=figures&round=99999999999", "?view=upside-down"):
