@@ -18,7 +18,8 @@ from approvals.models import Request
 from orchestration.doctor import examine
 from orchestration.engine import answers, children
 from orchestration.engine.connection import decoded, rows, use_own_connection
-from orchestration.exceptions import NotUncertain, RunEnded
+from orchestration.engine.levers import pausing
+from orchestration.exceptions import NotUncertain, Refused, RunEnded
 from orchestration.models import Run, Step
 from tests.orchestration.properties.worker import Script, Worker
 from tests.orchestration.properties.workers import ACTS, CHOICES, Workers, index
@@ -125,6 +126,19 @@ class Runs(Workers):
             pass
         answers.cancel(found, by=None, reason="r")
 
+    @rule(number=index, goes_on=st.booleans())
+    def pause(self, number, goes_on):
+        """Or resume."""
+        pk = sorted(self.runs)[number % len(self.runs)]
+        run, found = self.runs[pk], Run.objects.get(pk=pk)
+        act = pausing.resume if goes_on else pausing.pause
+        if run.status not in (("paused",) if goes_on else ("running", "waiting")):
+            with pytest.raises(Refused):
+                act(found, by=None, reason="r")
+            return
+        (run.resume if goes_on else run.pause)(list(self.runs.values()))
+        act(found, by=None, reason="r")
+
     @precondition(lambda self: any(row.status == "uncertain" for row in self.rows()))
     @rule(number=index, outcome=st.sampled_from(["completed", "failed", "again"]))
     def resolve(self, number, outcome):
@@ -198,6 +212,9 @@ class Runs(Workers):
                     self.decide(sorted(self.questions).index(pk), choice, edit=False, wrong=1, at_once=False)
             for number in range(len([row for row in self.timed() if row.waits_for != "child"])):
                 self.time_comes(number)
+            for number, pk in enumerate(sorted(self.runs)):
+                if self.runs[pk].status == "paused" and not (soon and self.random.random() < 0.5):
+                    self.pause(number, goes_on=True)
             if soon and self.random.random() < 0.2:
                 self.pin_another_version(self.random.randrange(99))
             while any(row.status == "uncertain" for row in self.rows()):

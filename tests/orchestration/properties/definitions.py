@@ -49,6 +49,8 @@ def definitions(draw, name, largest, kinds):
                 spec["approval"]["retry"] = draw(st.lists(upward, unique=True, min_size=1, max_size=2))
             if then := draw(st.sampled_from([None, "continue", "abort"])):
                 spec["approval"]["deadline"] = {"after": "1h", "then": then}
+        elif kind == "wait":
+            spec["wait"] = {"for": "1h"}
         else:
             spec["agent"] = kind
             spec["with"] = {} if kind == "boss" else {"read": read}

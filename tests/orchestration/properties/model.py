@@ -80,6 +80,13 @@ class Row:
         return self.waits_for == "child" and self.child is not None and not self.child.has_ended
 
     @property
+    def comes(self) -> str:
+        """What becomes of it when its time has come."""
+        if self.kind == "wait" and not self.spec["deliverable"]:
+            return "completed"
+        return "failed" if self.waits_for == "child" else "ready"
+
+    @property
     def value(self) -> Any:
         return self.output if self.status == "completed" else None
 
@@ -110,6 +117,7 @@ class ModelRun:
         self.rows = [Row(self, spec) for spec in steps]
         self.parent = parent
         self.ending: str | None = None
+        self.is_paused = parent is not None and parent.run.is_paused
         self.output: Any = None
         self.is_tidy = True
         self.is_told = parent is None
@@ -133,7 +141,7 @@ class ModelRun:
         if self.has_ended:
             return self.ending or ("failed" if self.has_failed else "completed")
         moves = any(row.status in ("ready", "running") for row in self.rows)
-        return "canceling" if self.ending else "running" if moves else "waiting"
+        return "canceling" if self.ending else "paused" if self.is_paused else "running" if moves else "waiting"
 
     def consider(self, *, again: bool = False) -> None:
         """What may start. `again`: a round was opened, so what is ready and has never started may have to wait."""
@@ -161,6 +169,7 @@ class ModelRun:
     def claim(self, row: Row, worker: int, place: tuple[int, int, int]) -> None:
         assert row.status == "ready", (row.name, row.round, row.status)
         assert self.ending is None
+        assert not self.is_paused
         assert row.place is None or place[2] > row.place[2]
         if not row.has_started and row.head is None:
             row.reads = {name: self.newest[name] for name in row.spec["reads"]}
@@ -217,6 +226,7 @@ class ModelRun:
             self.output = output
         if becomes == "waiting" and lays:
             self._lay(row, lays)
+        row.is_gathering |= row.kind == "wait" and becomes == "waiting"
 
     def _lay(self, head: Row, count: int) -> None:
         numbers = range(count) if head.kind == "map" else [len(head.items)]
@@ -256,6 +266,19 @@ class ModelRun:
         for row in self.rows:
             if row.is_open and row.status != "running" and not row.is_kept:
                 row.status, row.waits_for = "completed" if row is gate else "canceled", None
+
+    def pause(self, runs: "list[ModelRun]") -> None:
+        """With all below that can be, as resume."""
+        for run in [self, *self.below(runs)]:
+            run.is_paused |= run.status in ("running", "waiting")
+
+    def resume(self, runs: "list[ModelRun]") -> None:
+        for run in [self, *self.below(runs)]:
+            run.is_paused = False
+
+    def below(self, runs: "list[ModelRun]") -> "list[ModelRun]":
+        """What it has started and has not ended; no child here has children."""
+        return [run for run in runs if run.parent is not None and run.parent.run is self and not run.has_ended]
 
     def take_up(self, question: Question) -> None:
         question.is_taken_up = True

@@ -59,8 +59,8 @@ class Workers(RuleBasedStateMachine):
 
     @initialize(
         seed=index,
-        child=definitions("child", 3, ["scripted", "scripted", "approval"]),
-        text=definitions("parent", LARGEST, ["scripted", "scripted", "approval", "approval", "boss"]),
+        child=definitions("child", 3, ["scripted", "scripted", "approval", "wait"]),
+        text=definitions("parent", LARGEST, ["scripted", "scripted", "approval", "approval", "boss", "wait"]),
     )
     def save(self, seed, child, text):
         self.random = random.Random(seed)
@@ -91,7 +91,9 @@ class Workers(RuleBasedStateMachine):
         self.record(self.worker(number), [], look=True)
 
     def record(self, worker, ended, *, look):
-        claimable = 0 if worker.is_dead else len([r for r in self.rows() if r.status == "ready"])
+        claimable = (
+            0 if worker.is_dead else len([r for r in self.rows() if r.status == "ready" and not r.run.is_paused])
+        )
         free = worker.process.hands.free()
         got = worker.record(ended, look=look)
         for in_hand in got:
@@ -174,6 +176,8 @@ class Workers(RuleBasedStateMachine):
             known = {"round > 1": row.round > 1, "true": True, "false": False}
             chosen = [branch["then"] for branch in row.spec["choose"] if known[branch["if"]]]
             return {"becomes": "completed", "output": {"chosen": chosen[0] if chosen else None}}
+        if row.kind == "wait":
+            return {"becomes": "waiting", "for": "time"}
         if row.kind == "approval":
             payload = {"note": row.name, "read": shown}
             return {"becomes": "waiting", "for": "approval", "behind": run.behind(row), "payload": payload}
@@ -186,7 +190,9 @@ class Workers(RuleBasedStateMachine):
         return self.called(row, act)
 
     def gathered(self, head):
-        """Of a head whose items have ended, or of which too many ended badly."""
+        """Of a head whose items have ended, or of which too many ended badly; of a wait whose time has come."""
+        if head.kind == "wait":
+            return {"becomes": "completed"}
         if head.kind == "map":
             if head.bad > head.bearable:
                 return {"becomes": "failed"}
@@ -352,7 +358,7 @@ class Workers(RuleBasedStateMachine):
             lost = [run.lost(row) for row in run.rows if row.status == "running" and row.owner in dead]
             due = [row for row in run.rows if row.status == "waiting" and (row, row.place) in self.was_due]
             run.is_tidy &= all(row.waits_for != "child" for row in due)
-            run.settle(lost + [(row, "failed" if row.waits_for == "child" else "ready", {}) for row in due])
+            run.settle(lost + [(row, row.comes, {}) for row in due])
         self.was_due = set()
         self.found = sweep(worker.id)
 
