@@ -19,6 +19,14 @@ def nothing(row: Run | Step, steps: Collection[Step] | None = None) -> None:
 
 
 @dataclass(frozen=True)
+class Filled:
+    """`value` is what stands in a field at first, None for nothing; `help` says what that is."""
+
+    value: Any
+    help: str
+
+
+@dataclass(frozen=True)
 class Lever:
     """`fields` are JSON Schemas beside the reason, which each needs; `when` are statuses of the run, or of the step.
 
@@ -40,6 +48,7 @@ class Lever:
     among: Callable[[Any, Collection[Step] | None], str | None] = nothing
     preview: Callable[[Run, Any, Mapping[str, Any]], list[str] | None] = lambda *_: None
     seen: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    filled: Mapping[str, Callable[[Any, Member], "Filled"]] = field(default_factory=dict)  # what its fields hold at first
     looks: bool = False  # its preview depends on what is given
     label: str = ""  # of its button; its name, if left out
     icon: str = ""

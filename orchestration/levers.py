@@ -251,6 +251,7 @@ LEVERS = (
         frozenset(Step.Status),
         of="step",
         fields={"input": {"description": "Of the new run; that of this one, if left out."}},
+        filled={"input": lambda step, member: previews.input_of(step.run, member)},
         among=lambda step, steps: forking.Fork(step.run, step, steps).refusal(),
         preview=lambda run, step, given: forking.preview(run, step).lines(),
         label="Fork from here",

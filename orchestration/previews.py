@@ -1,5 +1,6 @@
 """What a lever would do to a run, line by line, before it is pulled."""
 
+import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
@@ -7,16 +8,19 @@ from typing import Any
 from django.utils import timezone
 from django.utils.formats import date_format
 
+from accounts.models import Member
 from approvals.models import Policy
 from orchestration.engine.connection import rows
 from orchestration.engine.levers.asking import question_of
 from orchestration.engine.levers.keeping import deletion_of
 from orchestration.engine.levers.pausing import BELOW
+from orchestration.lever import Filled
 from orchestration.models import Run, Step
 from orchestration.run_rows import outline_of
 from orchestration.undo_preview import undo_lines
 
 SHOWN = 20  # names in a line
+LONGEST_FILLED = 200_000  # signs of a run's input; a longer one is not filled in
 
 
 def cancel(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
@@ -86,6 +90,15 @@ def delete(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
     found = deletion_of(run)
     takes = [f"{what.capitalize()}: {count}." for what, count in found.takes.items()]
     return [*takes, *(f"What stays, as evidence: {count} {what}." for what, count in found.keeps.items())]
+
+
+def input_of(run: Run, member: Member) -> Filled:
+    """What the run was given, for a field where it may be changed; of one that hides it, nothing."""
+    if not run.payload_visible_to(member):
+        return Filled(None, "What this run was given is hidden from you: leave this empty, and the new run is given it.")
+    if len(json.dumps(run.input, ensure_ascii=False)) > LONGEST_FILLED:
+        return Filled(None, "What this run was given is too large to be filled in: left empty, the new run is given it.")
+    return Filled(run.input, "As JSON: what this run was given, for you to change. Left empty, it stays as it was.")
 
 
 def some_failed(run: Run, steps: Collection[Step] | None = None) -> bool:

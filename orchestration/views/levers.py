@@ -1,6 +1,6 @@
 """A page for each lever, which the run's page shows in a dialog: what it would do, its fields, and the refusal."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +18,7 @@ from accounts.authentication import member_of
 from accounts.models import Member
 from accounts.permissions import page
 from orchestration.exceptions import InvalidInput, OrchestrationError
-from orchestration.lever import REASON, Lever
+from orchestration.lever import REASON, Filled, Lever
 from orchestration.levers import LEVERS, step_of
 from orchestration.models import Run, Step
 from ui.addresses import whole_number
@@ -44,10 +44,15 @@ class MomentField(TextField):
 
 
 class LeverForm(SchemaForm):
-    """The lever's own fields, then the reason."""
+    """The lever's own fields, then the reason. `filled`: what they hold at first, by their names."""
 
-    def __init__(self, lever: Lever, data: Any = None, initial: Any = None) -> None:
+    def __init__(
+        self, lever: Lever, data: Any = None, initial: Any = None, *, filled: Mapping[str, Filled] | None = None
+    ) -> None:
+        filled = filled or {}
         asked = {name: schema for name, schema in lever.fields.items() if name not in lever.seen} | {"reason": REASON}
+        asked |= {name: {**asked[name], "description": each.help} for name, each in filled.items()}
+        initial = {name: each.value for name, each in filled.items()} | (initial or {})
         required = [name for name in (*lever.required, "reason") if name in asked]
         super().__init__({"type": "object", "properties": asked, "required": required}, data, initial)
         reason: Any = self.fields["reason"]
@@ -56,6 +61,8 @@ class LeverForm(SchemaForm):
         for name, schema in asked.items():
             if schema.get("format") == "date-time":
                 self._ask_for_a_moment(self.names[name])
+        for name in filled:
+            self.fields[self.names[name]].widget.attrs |= {"class": "mono grows", "rows": 8}
 
     def _ask_for_a_moment(self, key: str) -> None:
         asked: Any = self.fields[key]
@@ -116,9 +123,11 @@ def door(lever: Lever) -> Callable[..., HttpResponseBase]:
     def view(request: HttpRequest, public_id: str, name: str | None = None) -> HttpResponse:
         run = _run_of(request, public_id)
         step = None if name is None else _step_of(request, run, name)
+        filled = {name: of(step or run, member_of(request)) for name, of in lever.filled.items()}
         if request.method != "POST":
-            return _page(request, lever, run, step, LeverForm(lever, initial=_asked(lever, request)))
-        form = LeverForm(lever, request.POST)
+            form = LeverForm(lever, initial=_asked(lever, request), filled=filled)
+            return _page(request, lever, run, step, form)
+        form = LeverForm(lever, request.POST, filled=filled)
         if LOOK in request.POST:
             given = form.given_so_far()
             form.errors.pop("reason", None)

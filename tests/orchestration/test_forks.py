@@ -1,5 +1,9 @@
 """A run begins from a step of another: what was done before is not done again, and what is not to be repeated asks."""
 
+import html
+import json
+import re
+
 import pytest
 from django.urls import reverse
 
@@ -196,3 +200,40 @@ def test_an_answer_that_comes_twice_lets_it_go_once(engine, begin, hold, members
     answers.take_up_decisions()
     assert by_name(assert_sound(new.pk))["a"].attempt == 1
     assert examine(settled=True) == []
+
+
+def input_field(page):
+    """What stands in it, and what is said of it."""
+    text = html.unescape(page.content.decode())
+    box = re.search(r'<textarea name="input"[^>]*>\n?(.*?)</textarea>(.*?)</div>', text, re.DOTALL)
+    return box[1], box[2]
+
+
+def test_the_page_fills_in_what_the_run_was_given_and_says_at_the_field_what_is_wrong_with_it(begin, client, members):
+    source = begin(CHAIN, given={"n": 1})
+    client.force_login(members.operator.user)
+    address = f"/runs/{source.public_id}/steps/a/fork/"
+    for headers in ({}, {"HX-Request": "true"}):
+        held, said = input_field(client.get(address, headers=headers))
+        assert (json.loads(held), "what this run was given, for you to change" in said) == ({"n": 1}, True)
+    for typed, words in (('{"n": "one"}', "n: This must be a whole number."), ('{"n": ', "is no JSON")):
+        refused = client.post(address, {"input": typed, "reason": "x"})
+        held, said = input_field(refused)
+        assert (refused.status_code, held, words in said) == (400, typed, True), said
+    assert Run.objects.count() == 1
+    made = client.post(address, {"input": '{"n": 2}', "reason": "x"})
+    same = client.post(address, {"input": "", "reason": "x"})
+    given = [Run.objects.get(public_id=answer["Location"].split("/")[2]).input for answer in (made, same)]
+    assert given == [{"n": 2}, {"n": 1}]
+
+
+def test_the_page_fills_in_nothing_that_is_hidden_or_too_large(begin, client, members):
+    hidden = begin(CHAIN.replace("steps:", "visible_to: [builder]\nsteps:", 1), given={"n": 8_888})
+    large = begin(CHAIN.replace("chain", "chain2"), given={"n": 1, "text": "x" * 200_000})
+    client.force_login(members.operator.user)
+    for run, words in ((hidden, "is hidden from you"), (large, "is too large")):
+        page = client.get(f"/runs/{run.public_id}/steps/a/fork/")
+        held, said = input_field(page)
+        assert (held, words in said, "8888" in page.content.decode()) == ("", True, False)
+        made = client.post(f"/runs/{run.public_id}/steps/a/fork/", {"input": "", "reason": "x"})
+        assert Run.objects.get(public_id=made["Location"].split("/")[2]).input == run.input
