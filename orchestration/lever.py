@@ -48,7 +48,7 @@ class Lever:
     among: Callable[[Any, Collection[Step] | None], str | None] = nothing
     preview: Callable[[Run, Any, Mapping[str, Any]], list[str] | None] = lambda *_: None
     seen: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
-    filled: Mapping[str, Callable[[Any, Member], "Filled"]] = field(default_factory=dict)  # what its fields hold at first
+    filled: Mapping[str, Callable[[Any, Member], "Filled"]] = field(default_factory=dict)  # what fields hold at first
     looks: bool = False  # its preview depends on what is given
     label: str = ""  # of its button; its name, if left out
     icon: str = ""

@@ -95,9 +95,9 @@ def delete(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
 def input_of(run: Run, member: Member) -> Filled:
     """What the run was given, for a field where it may be changed; of one that hides it, nothing."""
     if not run.payload_visible_to(member):
-        return Filled(None, "What this run was given is hidden from you: leave this empty, and the new run is given it.")
+        return Filled(None, "What this run was given is hidden from you. Left empty, it stays as it was.")
     if len(json.dumps(run.input, ensure_ascii=False)) > LONGEST_FILLED:
-        return Filled(None, "What this run was given is too large to be filled in: left empty, the new run is given it.")
+        return Filled(None, "What this run was given is too large to be filled in. Left empty, it stays as it was.")
     return Filled(run.input, "As JSON: what this run was given, for you to change. Left empty, it stays as it was.")
 
 

@@ -98,6 +98,18 @@ class Filters:
         words = (self.statuses, self.definition, self.text, self.since, self.until, self.mine, self.archived)
         return any(words) or bool(self.labels) or self.time not in ("", "all")
 
+    @property
+    def in_words(self) -> str:
+        """ "Failed or Rejected, definition order"; "" where nothing is filtered."""
+        words = [" or ".join(STATUSES[status] for status in self.statuses)]
+        words += [f"definition {self.definition}" if self.definition else "", f"“{self.text}”" if self.text else ""]
+        words += [TIMES[self.time].lower() if self.time in HOURS or self.time == "today" else ""]
+        moments = (("from", self.since), ("to", self.until))
+        words += [f"{word} {timezone.localtime(moment):%Y-%m-%d %H:%M %Z}" for word, moment in moments if moment]
+        words += [f"{name}={value}" for name, value in self.labels.items()]
+        words += ["started by who asked" if self.mine else "", "archived" if self.archived else ""]
+        return ", ".join(filter(None, words))
+
     def query(self, **changes: Any) -> str:
         """The address's query, with changes; "" leaves one out."""
         words: dict[str, Any] = {

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework import serializers, status
+from rest_framework import generics, serializers, status
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,9 +13,11 @@ from rest_framework.views import APIView
 
 from accounts.authentication import member_of
 from accounts.models import Role
+from accounts.pages import NewestFirst
 from accounts.permissions import SCOPE_OF_ROLE, allows, roles
 from orchestration.api.runs import PROBLEM
 from orchestration.api.words import AnyJSON, Strict
+from orchestration.bulk_lists import ENDED, OPEN, Asked
 from orchestration.engine import bulk
 from orchestration.models import Bulk, BulkItem
 
@@ -56,6 +58,22 @@ class ActionOutput(serializers.ModelSerializer[Bulk]):
         ]
 
 
+class ActionRow(serializers.ModelSerializer[Bulk]):
+    """`done` of `total` runs had their turn: to `worked` it was done, `refused` stayed as they are."""
+
+    id = serializers.CharField(source="public_id")
+    by = serializers.CharField(source="by.name")
+    worked = serializers.IntegerField()
+    refused = serializers.IntegerField()
+
+    class Meta:
+        model = Bulk
+        fields = (
+            *("id", "action", "filters", "given", "reason", "by", "total", "done", "worked", "refused"),
+            *("started_at", "ended_at"),
+        )
+
+
 class LookOutput(serializers.Serializer[Any]):
     total = serializers.IntegerField()
     able = serializers.IntegerField()
@@ -63,8 +81,16 @@ class LookOutput(serializers.Serializer[Any]):
     digest = serializers.CharField()
 
 
-class ActionsView(APIView):
+class ActionsView(generics.ListAPIView[Bulk]):
     permission_classes = [roles(Role.OPERATOR)]
+    pagination_class = NewestFirst
+    serializer_class = ActionRow
+    queryset = Bulk.objects.none()
+
+    class Filter(serializers.Serializer[Any]):
+        state = serializers.ChoiceField(choices=[OPEN, ENDED], required=False, help_text="Under way, or ended.")
+        action = serializers.ChoiceField(choices=sorted(bulk.LEVERS), required=False, help_text="The lever.")
+        by = serializers.CharField(max_length=150, required=False, help_text="The name of who did it.")
 
     class Input(Strict):
         """`filter`: words of the address of the list of runs; or `ids`. `digest`: of the look, to do it."""
@@ -82,6 +108,18 @@ class ActionsView(APIView):
             if not isinstance(attrs["given"], dict):
                 raise ValidationError({"given": ["It is an object of the lever's fields."]})
             return attrs
+
+    def get_queryset(self) -> Any:
+        words = self.Filter(data=self.request.query_params)
+        words.is_valid(raise_exception=True)
+        asked = words.validated_data
+        found = Asked(asked.get("state", ""), asked.get("action", ""), asked.get("by", ""))
+        return found.rows(member_of(self.request)).for_list()
+
+    @extend_schema(parameters=[Filter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What was done to many runs at once, and how far each is."""
+        return super().get(request, *args, **kwargs)
 
     @extend_schema(
         request=Input,
@@ -114,6 +152,6 @@ class ActionView(APIView):
     def get(self, request: Request, public_id: str) -> Response:
         """How far it is, and what came of each run."""
         member = member_of(request)
-        rows = Bulk.objects.filter(organization=member.organization).select_related("by__user")
+        rows = Bulk.objects.visible_to(member).select_related("by__user")
         found = get_object_or_404(rows, public_id=public_id)
         return Response(ActionOutput(found, context={"member": member}).data)

@@ -1,7 +1,21 @@
+from typing import Self
+
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce, Now
 
 from accounts.models import Member, Organization
+
+
+class BulkQuerySet(models.QuerySet["Bulk"]):
+    def visible_to(self, member: Member) -> Self:
+        return self.filter(organization_id=member.organization_id)
+
+    def for_list(self) -> Self:
+        """Newest first, each with how many runs refused, as `refused`."""
+        refused = BulkItem.objects.filter(bulk=OuterRef("pk"), status=BulkItem.Status.REFUSED).order_by()
+        count = refused.values("bulk").annotate(many=Count("run_id")).values("many")
+        return self.select_related("by__user").annotate(refused=Coalesce(Subquery(count), 0)).order_by("-pk")
 
 
 class Bulk(models.Model):
@@ -19,11 +33,19 @@ class Bulk(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)
 
+    refused: int  # of a row of `for_list`
+    objects = BulkQuerySet.as_manager()
+
     class Meta:
         indexes = (models.Index(fields=("id",), name="bulk_open", condition=models.Q(ended_at=None)),)
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def worked(self) -> int:
+        """To how many runs it was done; of a row of `for_list`."""
+        return self.done - self.refused
 
 
 class BulkItem(models.Model):

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.authentication import member_of
 from accounts.models import Member, Role
 from accounts.permissions import page
+from orchestration.bulk_lists import rows_of
 from orchestration.engine import bulk
 from orchestration.exceptions import InvalidInput, OrchestrationError, Refused
 from orchestration.lever import Lever
@@ -100,7 +101,7 @@ def action_part(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _far(request: HttpRequest, public_id: str) -> dict[str, Any]:
     member = member_of(request)
-    rows = Bulk.objects.filter(organization=member.organization).select_related("by__user")
+    rows = Bulk.objects.visible_to(member).select_related("by__user")
     found = get_object_or_404(rows, public_id=public_id)
     counts = {status: found.items.filter(status=status).count() for status in BulkItem.Status.values}
     items = found.items.exclude(status=BulkItem.Status.OPEN).order_by("-status", "run_id")[:SHOWN]
@@ -109,5 +110,6 @@ def _far(request: HttpRequest, public_id: str) -> dict[str, Any]:
         "lever": bulk.LEVERS.get(found.action),
         "counts": counts,
         "items": bulk.told(found, items, member),
+        "row": rows_of([found])[0],
         "shown": SHOWN,
     }

@@ -31,6 +31,9 @@ def furnished(site, client, finish_one, tried):
     client("admin").post("tokens/", {"name": "for a script"})
     finish_one()
     tried("summarizer", {"text": "Revenue rose by 4 %."})
+    pinned = {"action": "pin", "filter": {"definition": "kpi-tracking"}, "reason": "for the audit"}
+    digest = client("admin").post("runs/actions/", pinned)["digest"]
+    client("admin").post("runs/actions/", {**pinned, "digest": digest})
     return addresses(Rows.of(organization, organization.members.get(user__username="admin")))
 
 
