@@ -67,6 +67,7 @@ urlpatterns = [
     path("runs/actions/list/part/", bulk_list.action_list_part, name="runs-actions-part"),
     path("runs/actions/<str:public_id>/", bulk.action, name="runs-action"),
     path("runs/actions/<str:public_id>/part/", bulk.action_part, name="runs-action-part"),
+    path("runs/act/", bulk.choose, name="runs-choose"),
     path("runs/act/<slug:name>/", bulk.new, name="runs-act"),
     path("runs/<str:public_id>/", run.run, name="run"),
     path("runs/<str:public_id>/part/", run.part, name="run-part"),

@@ -1,8 +1,10 @@
 """One lever at many runs: what it would do, and how far it is."""
 
+from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -24,6 +26,29 @@ SHOWN = 200
 
 def levers_for(member: Member) -> list[Lever]:
     return [lever for lever in bulk.LEVERS.values() if member.has_role(lever.role)]
+
+
+@require_safe
+@page(Role.OPERATOR, reading=True)
+def choose(request: HttpRequest) -> HttpResponse:
+    """From the list of runs to the page that shows what would be done: `do` is the lever, `run` each one that is
+    ticked; or with `all` those that `filter` leaves, as the list's address says it."""
+    lever = bulk.LEVERS.get(request.GET.get("do", ""))
+    if lever is None:
+        raise Http404("There is no such lever.")
+    words = parse_qsl(request.GET.get("filter", ""))
+    ids = list(dict.fromkeys(request.GET.getlist("run")))
+    if request.GET.get("all") != "1" and not ids:
+        messages.error(request, "Tick the runs that it is to be done to.")
+        return redirect(_list_of(words))
+    if request.GET.get("all") != "1":
+        words = [*((name, value) for name, value in words if name != "ids"), ("ids", ",".join(ids))]
+    return redirect(f"{reverse('pages:runs-act', args=[lever.name])}?{urlencode(words, safe=',')}")
+
+
+def _list_of(words: Iterable[tuple[str, str]]) -> str:
+    query = urlencode([pair for pair in words if pair[0] != "ids"])
+    return f"{reverse('pages:runs')}{'?' if query else ''}{query}"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -63,7 +88,7 @@ def _asking(request: HttpRequest, lever: Lever, chosen: bulk.Chosen, form: Lever
         "lever": lever,
         "form": form,
         "action": request.get_full_path(),
-        "back": f"{reverse('pages:runs')}?{urlencode([pair for pair in request.GET.items() if pair[0] != 'ids'])}",
+        "back": _list_of((name, value) for name, values in request.GET.lists() for value in values),
         "shown": SHOWN,
     }
     try:

@@ -3,13 +3,14 @@
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.authentication import member_of
-from accounts.models import Role
+from accounts.models import Member, Role
 from accounts.permissions import page
 from accounts.views.saved import saved_views
 from orchestration.labels import PREFIX, counts_of
@@ -60,6 +61,7 @@ def run_list(request: HttpRequest) -> HttpResponse:
             "part_url": _part_url(filters, found, is_newest=not older),
             "bulk_levers": levers_for(member),
             "bulk_query": filters.query(),
+            "matching": _matching(filters, member, len(shown)) if older or len(found) > SHOWN else "",
             "may_start": member.has_role(Role.OPERATOR),
             "searched": SEARCHED,
         },
@@ -77,7 +79,12 @@ def run_list_part(request: HttpRequest) -> HttpResponse:
     shown = Run.objects.visible_to(member).for_list().without_values().filter(public_id__in=ids)
     known = request.GET.get("known")
     new = 0 if known is None else arrived(filters.runs(member), known, by="created_at")
-    context = {"rows": rows_of(shown), "new": new, "fresh_url": f"{reverse('pages:runs')}?{filters.query()}"}
+    context = {
+        "rows": rows_of(shown),
+        "new": new,
+        "fresh_url": f"{reverse('pages:runs')}?{filters.query()}",
+        "bulk_levers": levers_for(member),
+    }
     return render(request, "orchestration/_runs_part.html", context)
 
 
@@ -86,6 +93,15 @@ def _run_of(member: Any, public_id: str) -> Run:
     if run is None:
         raise Http404("There is no such run to begin from.")
     return run
+
+
+def _matching(filters: Filters, member: Member, shown: int) -> str:
+    """How many runs there are of which a page shows some, in words; "" for who may not act on them."""
+    if not shown or not levers_for(member):
+        return ""
+    most = settings.BULK_MOST_RUNS
+    count = filters.runs(member).order_by()[: most + 1].count()
+    return f"(more than {most:,})" if count > most else f"{count:,}"
 
 
 def _part_url(filters: Filters, found: list[Run], *, is_newest: bool) -> str:

@@ -12,6 +12,7 @@ from accounts.models import AuditEntry
 from orchestration.engine import bulk
 from orchestration.engine.levers import pausing
 from orchestration.models import Bulk, Run
+from orchestration.views import runs
 from tests.factories import MemberFactory
 
 ONE = "  a: {agent: echo}\n"
@@ -151,3 +152,54 @@ def test_the_admin_leads_to_the_page_with_those_selected(client, members, three)
     answer = client.post(reverse("admin:orchestration_run_changelist"), sent)
     page = client.get(answer["Location"]).content.decode()
     assert "It can be done to 2 of 2." in page
+
+
+def sent(runs, **words):
+    return {"filter": "status=open", "run": [run.public_id for run in runs], **words}
+
+
+def test_rows_that_are_ticked_go_to_the_page_that_shows_what_would_be_done(client, members, three):
+    client.force_login(members.operator.user)
+    page = client.get("/runs/?status=open").content.decode()
+    for run in three:
+        assert re.search(rf'<input type="checkbox" name="run" value="{run.public_id}" form="choose"', page)
+    assert '<input type="hidden" name="filter" value="status=open">' in page
+    gone = client.get("/runs/act/", sent(three[1:], do="pause"))
+    ids = ",".join(run.public_id for run in three[1:])
+    assert gone["Location"] == f"/runs/act/pause/?status=open&ids={ids}"
+    page = client.get(gone["Location"]).content.decode()
+    assert ("It can be done to 1 of 2." in page, 'href="/runs/?status=open"' in page) == (True, True)
+    digest = re.search(r'name="digest" value="(\w+)"', page)[1]
+    done = client.post(gone["Location"], {"digest": digest, "reason": "so"})
+    bulk.work()
+    assert statuses(three) == ["running", "paused", "paused"]
+    assert "2 of 2" in client.get(done["Location"]).content.decode()
+    every = client.get("/runs/act/", sent(three[:1], do="cancel", all="1", filter="status=open&label.a=b"))
+    assert every["Location"] == "/runs/act/cancel/?status=open&label.a=b"
+
+
+def test_ticking_nothing_or_what_is_not_there_does_nothing(client, members, three):
+    client.force_login(members.operator.user)
+    empty = client.get("/runs/act/", {"do": "pause", "filter": "status=open"}, follow=True)
+    assert empty.redirect_chain == [("/runs/?status=open", 302)]
+    assert "Tick the runs that it is to be done to." in empty.content.decode()
+    for lever in ("delete", "", "no"):
+        assert client.get("/runs/act/", sent(three, do=lever)).status_code == 404
+    strange = client.get("/runs/act/", {"do": "pause", "run": ["run_none"], "filter": ""}, follow=True)
+    assert (strange.status_code, "There is no run run_none." in strange.content.decode()) == (400, True)
+    client.force_login(members.viewer.user)
+    assert client.get("/runs/act/", sent(three, do="pause")).status_code == 403
+    assert 'name="run"' not in client.get("/runs/").content.decode()
+    assert not Bulk.objects.exists()
+
+
+def test_all_that_match_are_offered_where_a_page_shows_some_of_them(client, members, three, monkeypatch, settings):
+    client.force_login(members.operator.user)
+    assert 'name="all"' not in client.get("/runs/").content.decode()
+    monkeypatch.setattr(runs, "SHOWN", 2)
+    assert "All 3 that match" in client.get("/runs/").content.decode()
+    assert "All 3 that match" in client.get(f"/runs/?older={three[1].public_id}").content.decode()
+    settings.BULK_MOST_RUNS = 2
+    assert "All (more than 2) that match" in client.get("/runs/").content.decode()
+    client.force_login(members.viewer.user)
+    assert "that match" not in client.get("/runs/").content.decode()
