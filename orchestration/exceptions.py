@@ -69,6 +69,12 @@ class AgentGone(OrchestrationError):
     status = 409
 
 
+class DefinitionGone(OrchestrationError):
+    """The definition was deleted meanwhile."""
+
+    status = 409
+
+
 class LimitFull(OrchestrationError):
     """So many runs go on already, and the definition refuses one more."""
 

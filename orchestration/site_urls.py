@@ -44,6 +44,7 @@ urlpatterns = [
     path("definitions/<slug:slug>/<int:number>/", definitions.definition, name="definition-version"),
     path("definitions/<slug:slug>/archive/", kept.keep_definition, {"verb": "archive"}, name="definition-archive"),
     path("definitions/<slug:slug>/restore/", kept.keep_definition, {"verb": "restore"}, name="definition-restore"),
+    path("definitions/<slug:slug>/delete/", kept.delete_definition, name="definition-delete"),
     path("definitions/<slug:slug>/rollout/", kept.roll_out, name="definition-rollout"),
     re_path(r"^schedules/(?P<public_id>\w+)/(?P<action>pause|resume|run)/$", schedules.act, name="schedule-act"),
     path("agents/", agent_list.agent_list, name="agents"),

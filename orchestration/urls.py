@@ -51,6 +51,8 @@ urlpatterns = [
         {"verb": "restore"},
         name="definition-restore",
     ),
+    path("definitions/<slug:slug>/deletion/", definitions.DefinitionDeletionView.as_view(), name="definition-deletion"),
+    path("definitions/<slug:slug>/delete/", definitions.DefinitionDeleteView.as_view(), name="definition-delete"),
     path("definitions/<slug:slug>/rollout/", definitions.RolloutView.as_view(), name="definition-rollout"),
     path("definitions/<slug:slug>/export/", definitions.ExportView.as_view(), name="definition-export"),
     path("definitions/<slug:slug>/difference/", definitions.DifferenceView.as_view(), name="definition-difference"),

@@ -19,6 +19,7 @@ from accounts.pages import NewestFirst
 from accounts.permissions import roles
 from orchestration import sources
 from orchestration.api.words import Strict
+from orchestration.engine.levers import dropping
 from orchestration.exceptions import InvalidDefinition
 from orchestration.language import Compiled, Finding
 from orchestration.models import Definition, DefinitionVersion
@@ -178,6 +179,45 @@ class ArchiveView(APIView):
         rows = Definition.objects.visible_to(member).written().for_list()
         getattr(get_object_or_404(rows, slug=slug), verb)(by=member, **words.validated_data)
         return Response(DefinitionDetail(rows.get(slug=slug)).data)
+
+
+class DropOutput(serializers.Serializer[dropping.Drop]):
+    """`refusals`: all that stands against it; `takes` is gone for good with it; a deletion names the `digest`."""
+
+    refusals = serializers.ListField(child=serializers.CharField())
+    takes = serializers.DictField(child=serializers.IntegerField())
+    notes = serializers.ListField(child=serializers.CharField())
+    digest = serializers.CharField()
+
+
+class DefinitionDeletionView(APIView):
+    permission_classes = [roles()]
+
+    @extend_schema(responses=DropOutput)
+    def get(self, request: Request, slug: str) -> Response:
+        """What deleting the definition would take with it, and what stands against it."""
+        rows = Definition.objects.visible_to(member_of(request)).written()
+        return Response(DropOutput(dropping.drop_of(get_object_or_404(rows, slug=slug))).data)
+
+
+class DefinitionDeleteView(APIView):
+    permission_classes = [roles(Role.ADMIN)]
+
+    class Input(Reason):
+        digest = serializers.CharField(max_length=64, help_text="Of what is to go, as it was shown.")
+
+    @extend_schema(
+        request=Input,
+        responses={204: None, 409: OpenApiResponse(description="What stands against it, or a stale look.")},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """It goes for good, with its versions and schedules: one that is archived, and that nothing goes by."""
+        words = self.Input(data=request.data)
+        words.is_valid(raise_exception=True)
+        member = member_of(request)
+        found = get_object_or_404(Definition.objects.visible_to(member).written(), slug=slug)
+        dropping.drop(found, by=member, **words.validated_data)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class RolloutView(APIView):

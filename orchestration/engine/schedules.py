@@ -146,7 +146,9 @@ def backfill(schedule: Schedule, after: datetime, upto: datetime, *, by: Member 
 
 def _begun(schedule: Schedule, planned: list[datetime], what: str, by: Member | None, reason: str) -> list[Run]:
     with transaction.atomic():
-        row = Schedule.objects.select_for_update(no_key=True).get(pk=schedule.pk)
+        row = Schedule.objects.select_for_update(no_key=True).filter(pk=schedule.pk).first()
+        if row is None:
+            raise NoSuchTimes("The schedule was deleted meanwhile, with its definition.")
         done = set(row.fires.filter(planned_at__in=planned, run_id__gt=0).values_list("planned_at", flat=True))
         row.fires.filter(planned_at__in=planned, run=None).delete()
         runs = [run for at in planned if at not in done and (run := _begin(row, at)) is not None]

@@ -13,8 +13,8 @@ from orchestration.engine.connection import rows
 from orchestration.engine.hints import hint_after_commit, hints
 from orchestration.engine.outcomes import NotRecordable, dump
 from orchestration.engine.plans import plan_of
-from orchestration.exceptions import AgentGone, InvalidInput, LimitFull, Refused, UnknownDefinition
-from orchestration.models import Definition, Run
+from orchestration.exceptions import AgentGone, DefinitionGone, InvalidInput, LimitFull, Refused, UnknownDefinition
+from orchestration.models import Definition, DefinitionVersion, Run
 
 START = "select runs, queues, ready from engine_start_v3(%s, %s, %s::text[], %s::jsonb[], %s, %s, %s, %s, %s::jsonb[])"
 JOIN = "select engine_debounce_v1(%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)"
@@ -23,6 +23,8 @@ select engine_debounced_v1(v.definition_id, %s, %s, clock_timestamp(), 1, %s::js
 from orchestration_definitionversion v where v.id = %s
 """
 FULL = "CS409"  # the SQL state of a start that its definition refuses while so many run
+NO_LAYOUT = "23502"  # the SQL state, not null, of a run laid from a version that is not there any more
+NAMES_A_VERSION = {"orchestration_run", "orchestration_debounce"}
 GONE = "CS404"  # the SQL state of a start whose agent is not there any more
 
 
@@ -137,7 +139,11 @@ def _checked(version: int, organization: int, given: Any, by: int | None, *, joi
         text = dump(given)
     except NotRecordable as exc:
         raise InvalidInput([{"pointer": "", "message": str(exc)}]) from exc
-    if errors := plan_of(version).input_errors(given):
+    try:
+        plan = plan_of(version)
+    except DefinitionVersion.DoesNotExist as exc:
+        raise DefinitionGone(DefinitionGone.__doc__) from exc
+    if errors := plan.input_errors(given):
         raise InvalidInput(errors)
     return Asked(text, facts_of(version, organization, given, by=by, joins=joins))
 
@@ -167,11 +173,13 @@ def _begin(
 
 @contextlib.contextmanager
 def agents_there() -> Iterator[None]:
-    """Runs are laid within. Raises AgentGone, LimitFull."""
+    """Runs are laid within. Raises AgentGone, DefinitionGone, LimitFull."""
     try:
         yield
     except DatabaseError as exc:
         state, diag = getattr(exc.__cause__, "sqlstate", None), getattr(exc.__cause__, "diag", None)
+        if state == NO_LAYOUT and diag is not None and diag.table_name in NAMES_A_VERSION:
+            raise DefinitionGone(DefinitionGone.__doc__) from exc
         if state == GONE:
             raise AgentGone(str(exc).partition("\n")[0]) from exc
         if state == FULL and diag is not None:

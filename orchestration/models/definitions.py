@@ -121,8 +121,11 @@ class Definition(models.Model):
         plan = compiled.plan
         if plan is None:
             raise ValueError("only a plan without errors can be kept")
-        cls.objects.get_or_create(organization=organization, slug=plan["name"])
-        definition = cls.objects.select_for_update(no_key=True).get(organization=organization, slug=plan["name"])
+        definition = None
+        while definition is None:  # it may be deleted between the two
+            cls.objects.get_or_create(organization=organization, slug=plan["name"])
+            rows = cls.objects.select_for_update(no_key=True)
+            definition = rows.filter(organization=organization, slug=plan["name"]).first()
         current = definition.current_version
         number = current.number if current else 0
         if seen is not None and number != seen:

@@ -136,6 +136,7 @@ def definition(request: HttpRequest, slug: str, number: int | None = None) -> Ht
             "runs": runs.defer("input", "output")[:SHOWN_RUNS],
             "schedules": Schedule.objects.visible_to(member).filter(definition=found).for_list(),
             "may_build": member.has_role(Role.BUILDER),
+            "may_delete": member.has_role(Role.ADMIN),
             "may_start": member.has_role(Role.OPERATOR),
         },
     )

@@ -1,14 +1,15 @@
-"""Definitions that are put away, and which share of runs begins with the newest of their versions."""
+"""Definitions that are put away or deleted, and which share of runs begins with the newest of their versions."""
 
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
-from django.views.decorators.http import require_POST
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.authentication import member_of
 from accounts.models import Role
 from accounts.permissions import page
+from orchestration.engine.levers import dropping
 from orchestration.exceptions import InvalidInput, Refused
 from orchestration.models import Definition
 from orchestration.views.schedules import ReasonForm
@@ -35,6 +36,32 @@ def keep_definition(request: HttpRequest, slug: str, verb: str) -> HttpResponse:
     except Refused as exc:
         messages.error(request, str(exc))
     return redirect("pages:definition", slug)
+
+
+class DeletionForm(forms.Form):
+    reason = forms.CharField(max_length=2_000, widget=forms.Textarea(attrs={"rows": 2, "autocomplete": "off"}))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Role.ADMIN, reading=True)
+def delete_definition(request: HttpRequest, slug: str) -> HttpResponse:
+    """What would go, and what stands against it; a POST does what was shown, or shows it anew."""
+    member = member_of(request)
+    found = get_object_or_404(Definition.objects.visible_to(member).written(), slug=slug)
+    form, status = DeletionForm(request.POST or None), 200
+    if request.method == "POST" and not form.is_valid():
+        status = 400
+    elif request.method == "POST":
+        try:
+            reason, digest = form.cleaned_data["reason"], request.POST.get("digest", "")
+            dropping.drop(found, by=member, reason=reason, digest=digest)
+            messages.success(request, f"{slug} is deleted for good.")
+            return redirect("pages:definitions")
+        except Refused as exc:
+            form.add_error(None, str(exc))
+            status = exc.status
+    context = {"definition": found, "drop": dropping.drop_of(found), "form": form}
+    return render(request, "orchestration/definition_delete.html", context, status=status)
 
 
 class RolloutForm(forms.Form):

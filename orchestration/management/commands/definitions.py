@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import Organization
 from orchestration import sources
+from orchestration.engine.levers import dropping
 from orchestration.exceptions import InvalidDefinition, InvalidInput, Refused
 from orchestration.language.reference import reference
 from orchestration.models import Definition
@@ -38,6 +39,11 @@ class Command(BaseCommand):
             keep.add_argument("definition", metavar="NAME")
             keep.add_argument("--reason", required=True)
             keep.add_argument("--organization", default="global", help="its slug")
+        delete = actions.add_parser("delete", help="say what would go with it, and what stands against it; then do it")
+        delete.add_argument("definition", metavar="NAME")
+        delete.add_argument("--reason", required=True)
+        delete.add_argument("--yes", metavar="DIGEST", help="delete what was shown")
+        delete.add_argument("--organization", default="global", help="its slug")
         rollout = actions.add_parser("rollout", help="let a share of new runs begin with the newest version")
         rollout.add_argument("definition", metavar="NAME")
         rollout.add_argument("--percent", type=int, choices=range(101), required=True, metavar="0..100")
@@ -71,6 +77,7 @@ class Command(BaseCommand):
         reason: str,
         percent: int | None = None,
         rest: int | None = None,
+        yes: str | None = None,
         **options: Any,
     ) -> None:
         found = Definition.objects.filter(organization=organization, slug=definition).written().first()
@@ -79,7 +86,9 @@ class Command(BaseCommand):
         if not reason.strip():
             raise CommandError("The reason is missing.")
         try:
-            if percent is not None:
+            if action == "delete":
+                self.delete(found, reason, yes)
+            elif percent is not None:
                 found.roll_out(by=None, reason=reason, percent=percent, rest=rest)
             else:
                 getattr(found, action)(by=None, reason=reason)
@@ -87,6 +96,16 @@ class Command(BaseCommand):
             raise CommandError(exc.errors[0]["message"]) from exc
         except Refused as exc:
             raise CommandError(str(exc)) from exc
+
+    def delete(self, found: Definition, reason: str, digest: str | None) -> None:
+        if digest is not None:
+            dropping.drop(found, by=None, reason=reason, digest=digest)
+            return
+        seen = dropping.drop_of(found)
+        if seen.refusals:
+            raise CommandError("\n".join(seen.refusals))
+        takes = [f"{what.capitalize()}: {count}." for what, count in seen.takes.items()]
+        self.stdout.write("\n".join([*takes, *seen.notes, f"To delete it for good: --yes {seen.digest}"]))
 
     def act_on_files(self, action: str, found: Organization, *, path: Path, **options: Any) -> None:
         try:
