@@ -33,14 +33,14 @@ def levers_for(member: Member) -> list[Lever]:
 def choose(request: HttpRequest) -> HttpResponse:
     """From the list of runs to the page that shows what would be done: `do` is the lever, `run` each one that is
     ticked; or with `all` those that `filter` leaves, as the list's address says it."""
-    lever = bulk.LEVERS.get(request.GET.get("do", ""))
+    wanted, words = request.GET.get("do", ""), parse_qsl(request.GET.get("filter", ""))
+    ids = list(dict.fromkeys(request.GET.getlist("run")))
+    if not wanted or (request.GET.get("all") != "1" and not ids):
+        messages.error(request, "Tick runs, and say what is to be done to them.")
+        return redirect(_list_of(words))
+    lever = bulk.LEVERS.get(wanted)
     if lever is None:
         raise Http404("There is no such lever.")
-    words = parse_qsl(request.GET.get("filter", ""))
-    ids = list(dict.fromkeys(request.GET.getlist("run")))
-    if request.GET.get("all") != "1" and not ids:
-        messages.error(request, "Tick the runs that it is to be done to.")
-        return redirect(_list_of(words))
     if request.GET.get("all") != "1":
         words = [*((name, value) for name, value in words if name != "ids"), ("ids", ",".join(ids))]
     return redirect(f"{reverse('pages:runs-act', args=[lever.name])}?{urlencode(words, safe=',')}")

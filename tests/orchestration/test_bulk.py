@@ -180,10 +180,11 @@ def test_rows_that_are_ticked_go_to_the_page_that_shows_what_would_be_done(clien
 
 def test_ticking_nothing_or_what_is_not_there_does_nothing(client, members, three):
     client.force_login(members.operator.user)
-    empty = client.get("/runs/act/", {"do": "pause", "filter": "status=open"}, follow=True)
-    assert empty.redirect_chain == [("/runs/?status=open", 302)]
-    assert "Tick the runs that it is to be done to." in empty.content.decode()
-    for lever in ("delete", "", "no"):
+    for words in ({"do": "pause"}, {"do": ""}, {"run": three[0].public_id}):
+        empty = client.get("/runs/act/", {"filter": "status=open", **words}, follow=True)
+        assert empty.redirect_chain == [("/runs/?status=open", 302)]
+        assert "Tick runs, and say what is to be done to them." in empty.content.decode()
+    for lever in ("delete", "no"):
         assert client.get("/runs/act/", sent(three, do=lever)).status_code == 404
     strange = client.get("/runs/act/", {"do": "pause", "run": ["run_none"], "filter": ""}, follow=True)
     assert (strange.status_code, "There is no run run_none." in strange.content.decode()) == (400, True)

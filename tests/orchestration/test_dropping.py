@@ -152,18 +152,21 @@ def test_what_others_run_stays_and_they_are_named(save, save_agent, begin, archi
     archived.archive(by=None, reason="x")
     archived.refresh_from_db()
     assert refused(archived) == [
-        "other runs it.",
+        "Definition other has a step that runs it.",
         f"A run goes on with a step that runs it: {run.public_id}.",
-        "boss owns it.",
+        "Agent boss may start it.",
     ]
     client.force_login(members.admin.user)
     page = client.get("/definitions/one/delete/").content.decode()
-    assert ("other runs it." in page, "Delete it for good" in page) == (True, False)
+    assert ("Definition other has a step that runs it." in page, "Delete it for good" in page) == (True, False)
     save("name: other\nsteps: {s: {agent: echo}}\n")
-    assert refused(archived) == [f"A run goes on with a step that runs it: {run.public_id}.", "boss owns it."]
+    assert refused(archived) == [
+        f"A run goes on with a step that runs it: {run.public_id}.",
+        "Agent boss may start it.",
+    ]
     other = Definition.objects.get(slug="other")
     other.roll_out(by=None, reason="x", percent=50, rest=1)
-    assert refused(archived)[0] == "other runs it."
+    assert refused(archived)[0] == "Definition other has a step that runs it."
 
 
 def test_an_archived_definition_that_runs_it_is_told_and_does_not_hold_it(save, archived):
@@ -173,7 +176,8 @@ def test_an_archived_definition_that_runs_it_is_told_and_does_not_hold_it(save, 
         each.archive(by=None, reason="x")
     archived.refresh_from_db()
     found = drop_of(archived)
-    assert (found.refusals, found.notes) == ([], ["other runs it. Restored, that step would fail."])
+    told = "Definition other has a step that runs it. While archived it does not hold it; restored, it fails."
+    assert (found.refusals, found.notes) == ([], [told])
     drop(archived, by=None, reason="x", digest=found.digest)
     assert [each.slug for each in Definition.objects.all()] == ["other"]
 

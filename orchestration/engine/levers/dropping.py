@@ -49,11 +49,13 @@ def drop_of(definition: Definition) -> Drop:
     refusals = [] if definition.archived_at else [f"{definition} is not archived; archive it first."]
     refusals += _its_runs(definition)
     here = Definition.objects.filter(organization_id=definition.organization_id).exclude(pk=definition.pk)
-    refusals += _named(_that_run_it(here.filter(archived_at=None), definition), "runs it", "run it")
+    refusals += _running(_that_run_it(here.filter(archived_at=None), definition))
     refusals += _its_waiting_parents(definition)
-    refusals += _named(_agents_that_own_it(definition), "owns it", "own it")
-    archived = _named(_that_run_it(here.exclude(archived_at=None), definition), "runs it", "run it")
-    return Drop(refusals, takes, [f"{line} Restored, that step would fail." for line in archived])
+    if agents := _agents_that_own_it(definition):
+        refusals.append(f"{'Agent' if len(agents) == 1 else 'Agents'} {_listed(agents)} may start it.")
+    archived = _running(_that_run_it(here.exclude(archived_at=None), definition))
+    notes = [f"{line} While archived it does not hold it; restored, it fails." for line in archived]
+    return Drop(refusals, takes, notes)
 
 
 def drop(definition: Definition, *, by: Member | None, reason: str, digest: str) -> None:
@@ -136,13 +138,17 @@ def _agents_that_own_it(definition: Definition) -> list[str]:
     return list(owning.order_by("slug").values_list("slug", flat=True))
 
 
-def _named(names: list[str], one: str, many: str) -> list[str]:
-    return [f"{_listed(names[:SHOWN], len(names))} {one if len(names) == 1 else many}."] if names else []
+def _running(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    which = f"Definition {names[0]} has" if len(names) == 1 else f"Definitions {_listed(names)} have"
+    return [f"{which} a step that runs it."]
 
 
-def _listed(some: list[str], count: int) -> str:
-    more = f" and {count - len(some)} more" if count > len(some) else ""
-    return f"{', '.join(some)}{more}"
+def _listed(names: list[str], count: int = 0) -> str:
+    """The first of them; `count`, if there are more than were read."""
+    shown, left = names[:SHOWN], max(count, len(names)) - len(names[:SHOWN])
+    return f"{', '.join(shown)}{f' and {left:,} more' if left else ''}"
 
 
 def _counted(count: int) -> str:
