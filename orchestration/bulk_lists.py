@@ -30,7 +30,8 @@ class Asked:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Asked":
-        found = cls(*(query.get(name, "").strip()[:150] for name in ("state", "lever", "by")))
+        state, lever, by = (query.get(name, "").strip()[:150] for name in ("state", "lever", "by"))
+        found = cls(state, lever, by)
         if found.state not in STATES:
             found.problems.append(f"No action has the state “{found.state[:40]}”.")
             found.state = ""

@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from orchestration.dashboard import FIRST_STEPS, GROUPS, HOURS, HOURS_A_BAR, STEP_KEYS, Figures, bar_of
+from orchestration.engine.bulk import LEVERS
 from orchestration.graph import lay_out
 from orchestration.models import LogHead, Run, Step
 from orchestration.models.logs import SHOWN_SIGNS
@@ -68,6 +69,9 @@ def sample() -> dict[str, Any]:
         "lines": lines,
         "timeline": timeline,
         "asked": SimpleNamespace(words="rows"),
+        "bulk_levers": list(LEVERS.values()),
+        "matching": "1,204",
+        "shown": 1,
         "head": LogHead(number=len(LOG), errors=1),
         "error_url": "#L4",
         "blocks": [[drawn_line(_said(n, level, text, now), "figures") for n, (level, text) in enumerate(LOG, 1)]],
