@@ -38,6 +38,7 @@ class RequestOutput(serializers.ModelSerializer[Request]):
             *("deadline", "run", "step", "url", "context", "requested_by", "created_at", "decided_at"),
             *("choice", "note", "decided_by", "answer", "answer_digest", "can_decide"),
         )
+        extra_kwargs = {"editable": {"help_text": "JSON Pointers; * in one stands for any one key or index."}}
 
     def get_deadline(self, row: Request) -> dict[str, Any] | None:
         return None if row.deadline_at is None else {"at": row.deadline_at, "then": row.deadline_choice}

@@ -1,4 +1,7 @@
-"""A reviewer's edits of a payload: JSON Pointers (RFC 6901) to new values, existing places only."""
+"""A reviewer's edits of a payload: JSON Pointers (RFC 6901) to new values, existing places only.
+
+What is editable is told by patterns: pointers in which a token that is only `*` stands for any one key or index.
+"""
 
 import copy
 import re
@@ -16,6 +19,7 @@ from ui.schema_words import words_of_error
 
 INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 BAD_ESCAPE = re.compile(r"~(?![01])")
+ANY = "*"  # in a pattern
 
 
 class NoSuchPlace(LookupError):
@@ -53,7 +57,7 @@ def _refusal(payload: Any, pointer: str, edits: Mapping[str, Any], editable: Seq
         tokens = tokens_of(pointer)
     except NoSuchPlace:
         return {"pointer": pointer, "message": "This is no JSON Pointer, such as /rows/0/amount."}
-    if not any(is_at_or_below(tokens, tokens_of(root)) for root in editable):
+    if not any(is_covered(tokens, tokens_of(pattern)) for pattern in editable):
         return {"pointer": pointer, "message": f"This may not be edited. Editable: {', '.join(editable) or 'nothing'}."}
     try:
         value_at(payload, tokens)
@@ -70,6 +74,39 @@ def _pointers(edits: Mapping[str, Any]) -> Iterator[str]:
 
 def is_at_or_below(tokens: Sequence[str], root: Sequence[str]) -> bool:
     return tokens[: len(root)] == root
+
+
+def is_covered(tokens: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a place is one that the pattern names, or lies in one."""
+    return len(tokens) >= len(pattern) and _agree(tokens, pattern)
+
+
+def holds_covered(tokens: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether what the pattern names lies within that place."""
+    return len(tokens) < len(pattern) and _agree(tokens, pattern)
+
+
+def _agree(tokens: Sequence[str], pattern: Sequence[str]) -> bool:
+    return all(wanted in (token, ANY) for token, wanted in zip(tokens, pattern, strict=False))
+
+
+def places_of(payload: Any, pattern: str) -> Iterator[str]:
+    """Pointers to the places of `payload` that the pattern names."""
+    found: list[tuple[str, Any]] = [("", payload)]
+    for wanted in tokens_of(pattern):
+        found = [
+            (f"{pointer}/{escape(token)}", value[_key(value, token)])
+            for pointer, value in found
+            for token in _keys(value)
+            if wanted in (token, ANY)
+        ]
+    return (pointer for pointer, _ in found)
+
+
+def _keys(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return list(value)
+    return [str(index) for index in range(len(value))] if isinstance(value, list) else []
 
 
 def value_at(value: Any, tokens: Sequence[str]) -> Any:

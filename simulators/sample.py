@@ -48,7 +48,7 @@ steps:
     approval:
       title: Figures of ${{ input.month }}
       show: {rows: [{measure: Revenue, amount: "${{ steps.figures.output.value }}"}, {measure: Costs, amount: 61000}]}
-      editable: /rows
+      editable: /rows/*/amount
       retry: [figures]
       deadline: {after: 3d, then: abort}
   report:

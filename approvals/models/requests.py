@@ -48,7 +48,7 @@ class Request(models.Model):
     title = models.TextField()
     payload = models.JSONField(null=True)
     choices = ArrayField(models.CharField(max_length=LONGEST_CHOICE), default=default_choices)
-    editable = ArrayField(models.TextField(), default=list)  # JSON Pointers
+    editable = ArrayField(models.TextField(), default=list)  # JSON Pointers; * is any one key or index
     payload_schema = models.JSONField(null=True)
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="requests")
     requested_by = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, related_name="requests")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -39,14 +40,20 @@ def _broken_references(root: Any, at: Any, path: list[str | int]) -> Iterator[tu
             yield from _broken_references(root, below, [*path, index])
 
 
-def follow(schema: Any, path: tuple[str | int, ...]) -> Any | Unknown:
+class Each(Enum):
+    """In a path: every member or item of what is there."""
+
+    EACH = "*"
+
+
+def follow(schema: Any, path: tuple[str | int | Each, ...]) -> Any | Unknown:
     """The schema of what `path` leads to; None if nothing is known of it; Unknown if there can be no such place."""
     at: list[Any] = [schema]
     for depth, key in enumerate(path):
         options = [option for one in at for option in _options(schema, one, 0)]
         if not options or any(not isinstance(option, Mapping) for option in options):
             return None
-        below = [_step(option, key) for option in options]
+        below = [one for option in options for one in (_each(option) if key is Each.EACH else [_step(option, key)])]
         if all(isinstance(one, Unknown) for one in below):
             known = {name for one in below if isinstance(one, Unknown) for name in one.known}
             first = next(one for one in below if isinstance(one, Unknown))
@@ -93,6 +100,19 @@ def _step(schema: Mapping[str, Any], key: str | int) -> Any | Unknown:
         additional = schema.get("additionalProperties")
         return additional if isinstance(additional, Mapping) and "patternProperties" not in schema else None
     return Unknown(0, "has no field of this name", tuple(properties))
+
+
+def _each(schema: Mapping[str, Any]) -> list[Any | Unknown]:
+    """Of every member or item that there can be."""
+    types = _types(schema)
+    found: list[Any | Unknown] = []
+    if types is None or "array" in types:
+        found += [*schema.get("prefixItems", []), *([schema.get("items")] if schema.get("items") is not False else [])]
+    if types is None or "object" in types:
+        additional = schema.get("additionalProperties", "properties" not in schema)
+        is_open = additional is not False or "patternProperties" in schema
+        found += [*schema.get("properties", {}).values(), *([None] if is_open else [])]
+    return found or [Unknown(0, f"is {named(types or frozenset())}, and holds nothing")]
 
 
 def _types(schema: Mapping[str, Any]) -> frozenset[str] | None:

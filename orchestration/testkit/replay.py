@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.calls import Call
 from agents.exceptions import Permanent
-from approvals.editing import NoSuchPlace, tokens_of, value_at
+from approvals.editing import NoSuchPlace, places_of, tokens_of, value_at
 from approvals.models import Request
 from orchestration.models import Step
 from orchestration.testkit.canned import step_of
@@ -77,7 +77,7 @@ def _decide(play: "Play", played: PlayedRun, then: Mapping[str, Any]) -> bool:
 def _edits(request: Request, output: Any) -> dict[str, Any]:
     """What makes the output of then out of what is shown now, where that may be edited and is there."""
     edits = {}
-    for pointer in request.editable:
+    for pointer in (place for pattern in request.editable for place in places_of(request.payload, pattern)):
         try:
             was, now = (value_at(content, tokens_of(pointer)) for content in (output, request.payload))
         except NoSuchPlace:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from accounts.clock import database_clock
 from approvals.digests import digest_of
-from approvals.editing import edited
+from approvals.editing import edited, places_of
 from approvals.exceptions import AlreadyEnded, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.models import Request
 from tests.factories import MemberFactory, ask
@@ -144,6 +144,38 @@ def test_an_edit_changes_one_place_or_is_refused(pointer, value):
     assert pointer.startswith("/a")
     assert {key: answer[key] for key in "~/"} == {"~": 3, "/": 4}
     assert payload == {"a": [0, {"b": 1, "": 2}], "~": 3, "/": 4}
+
+
+PATTERNED = {
+    "rows": [{"amount": 1, "unit": "EUR"}, {"amount": 2, "unit": "EUR"}],
+    "by": {"a/b": {"n": 1}, "*": {"n": 2}},
+}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "places"),
+    [
+        ("/rows/*/amount", ["/rows/0/amount", "/rows/1/amount"]),
+        ("/by/*/n", ["/by/a~1b/n", "/by/*/n"]),
+        ("/*/1", ["/rows/1"]),
+        ("/rows/1/*", ["/rows/1/amount", "/rows/1/unit"]),
+        ("/rows/*/none", []),
+        ("/rows/*/amount/*", []),
+        ("", [""]),
+    ],
+)
+def test_a_pattern_names_every_place_it_covers_and_no_other(pattern, places):
+    assert list(places_of(PATTERNED, pattern)) == places
+    for place in places:
+        assert edited(PATTERNED, {place: 9}, editable=[pattern], schema=None) != PATTERNED
+
+
+@pytest.mark.parametrize(
+    "pointer", ["/rows/0/unit", "/rows/0", "/rows", "", "/rows/*/amount", "/by/a~1b/n", "/rows/2/amount"]
+)
+def test_a_place_that_no_pattern_covers_is_not_edited(pointer):
+    with pytest.raises(InvalidAnswer):
+        edited(PATTERNED, {pointer: 9}, editable=["/rows/*/amount"], schema=None)
 
 
 LARGE = [

@@ -81,6 +81,8 @@ def definition(*lines):
         (definition("  a: {approval: {title: t, choices: [retry]}}"), [(3, 37, "choices")]),
         (definition("  a: {approval: {title: t, retry: [a]}}"), [(3, 36, "retry")]),
         (definition("  a: {approval: {title: t, show: 1, editable: rows}}"), [(3, 47, "pointer")]),
+        (definition("  a: {approval: {title: t, show: {b: {c: 1}}, editable: /*/d}}"), [(3, 57, "pointer")]),
+        (definition("  a: {approval: {title: t, show: {b: x}, editable: /b/*}}"), [(3, 52, "pointer")]),
     ],
 )
 def test_each_finding_names_its_place(text, found):
@@ -88,6 +90,33 @@ def test_each_finding_names_its_place(text, found):
     assert [(one.line, one.column, one.rule) for one in result.findings] == found
     assert result.plan is None
     assert all(one.message and one.fix for one in result.findings)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("/rows/*/amount", None),
+        ("/rows/*", None),
+        ("/*", None),
+        ("/more/*/anything", None),
+        ("/rows/*/amont", ("/rows/*/amont: amont is not in what is shown.", "Did you mean amount?")),
+        ("/month/*", ("/month/*: what * is to stand for is string, and holds nothing.", "There are none yet.")),
+        ("/none/*", ("/none/*: what * is to stand for is object, and holds nothing.", "There are none yet.")),
+    ],
+)
+def test_what_a_pattern_of_editable_names_is_looked_for_in_what_is_shown(pattern, found):
+    row = {"type": "object", "properties": {"amount": {"type": "number"}}, "additionalProperties": False}
+    properties = {
+        "month": {"type": "string"},
+        "rows": {"type": "array", "items": row},
+        "more": {"type": "object"},
+        "none": {"type": "object", "properties": {}, "additionalProperties": False},
+    }
+    shows = AgentFacts("tool", output_schema={"type": "object", "properties": properties})
+    gate = "{title: t, show: '${{ steps.f.output }}', editable: PATTERN}".replace("PATTERN", pattern)
+    text = definition("  f: {agent: shows}", f"  a: {{needs: f, approval: {gate}}}")
+    findings = compile_definition(text, file="f.yaml", agents={"shows": shows}, policies=["default"]).findings
+    assert [(one.message, one.fix) for one in findings] == ([] if found is None else [found])
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def digest_of(text):
 @pytest.mark.parametrize(
     ("file", "digest"),
     [
-        ("orchestration/library/kpi-tracking.yaml", "9711cd61b3d9915e"),
+        ("orchestration/library/kpi-tracking.yaml", "080a4e42635431a1"),
         (f"{CHAOS}/chain.yaml", "6ba0c642a3774a03"),
         (f"{CHAOS}/family.yaml", "d1fb324e2a2d8cba"),
         (f"{CHAOS}/fan.yaml", "ed505065bb9be427"),

@@ -80,11 +80,14 @@ def _check_editable(draft: Draft, name: str, approval: Mapping[str, Any]) -> Non
         if pointer and not pointer.startswith("/"):
             continue
         keys = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-        path = tuple(int(key) if key.isdecimal() else key for key in keys)
+        path = tuple(schemas.Each.EACH if key == "*" else int(key) if key.isdecimal() else key for key in keys)
         found = schemas.follow(schema, path) if schema is not None else None
         if isinstance(found, schemas.Unknown):
-            message = f"{pointer}: {keys[found.depth]} is not in what is shown."
-            draft.find(at, "pointer", message, did_you_mean(keys[found.depth], found.known))
+            key = keys[found.depth]
+            message = f"{pointer}: {key} is not in what is shown."
+            if key == "*":
+                message = f"{pointer}: what * is to stand for {found.message}."
+            draft.find(at, "pointer", message, did_you_mean(key, found.known))
 
 
 def _again(draft: Draft, gate: str, named: list[str]) -> list[str]:

@@ -35,6 +35,28 @@ def test_a_definition_runs_from_its_start_over_a_question_to_its_end(play):
     assert examine([run.pk]) == []
 
 
+@pytest.mark.parametrize(
+    ("previous", "amount", "change"),
+    [(200.0, 250.0, 25.0), (150.0, 100, -33.3), (100, 100.06, 0.1), (None, 5.0, None), (0.0, 5.0, None)],
+)
+def test_the_change_is_worked_out_from_the_amount_that_the_reviewer_left(play, previous, amount, change):
+    figures = [{**ROWS[0], "previous": previous, "change_percent": -99.0}]
+    kpi = play(KPI, agents={**AGENTS, "supabase-agent": lambda call: {"month": call.input["month"], "rows": figures}})
+    run = kpi.start({"month": "2026-10"})
+    assert run.question("check").payload["rows"] == figures
+    run.answer("check", edits={"/rows/0/amount": amount})
+    assert run.status == "completed"
+    (written,) = kpi.calls["summarizer"][0].input["text"]["rows"]
+    assert written == {**figures[0], "amount": amount, "change_percent": change}
+
+
+def test_only_the_amounts_may_be_changed(play):
+    run = play(KPI, agents=AGENTS).start({"month": "2026-10"})
+    for pointer in ("/rows/0/kpi", "/rows/0/change_percent", "/rows/0", "/rows", "/month"):
+        with pytest.raises(InvalidAnswer):
+            run.answer("check", edits={pointer: 12.0})
+
+
 def test_what_is_answered_obeys_the_rules_of_every_door(play):
     run = play(KPI, agents=AGENTS).start({"month": "2026-10"})
     with pytest.raises(NotAllowed):
