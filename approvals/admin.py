@@ -24,11 +24,12 @@ from accounts.authentication import member_of
 from accounts.clock import ClockTimestamp
 from accounts.exceptions import NotAMember
 from accounts.models import Member
+from approvals.changes import changes_between, edits_of
 from approvals.exceptions import AlreadyEnded
 from approvals.forms import Answer
 from approvals.models import CONTINUE, Decision, Policy, Request
-from approvals.sheets import Sheet, changes_between
-from approvals.views import choice_of, decided, is_answer_of, shown, words_of_choice
+from approvals.sheets import Sheet
+from approvals.views import choice_of, decided, is_answer_of, shown
 from ui.addresses import LARGEST_KEY, whole_number
 from ui.templatetags.ui import at
 
@@ -66,20 +67,34 @@ class PolicyAdmin(Admin):
 
 class DecisionInline(ReadOnlyInline):
     model = Decision
-    fields = readonly_fields = ("at", "member", "choice", "note", "changes", "digest_seen", "door", "late")
+    fields = readonly_fields = ("at", "member", "answer", "note", "changes", "digest_seen", "door", "late")
     verbose_name_plural = "answers, late ones too"
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("member__user", "member__organization")
 
+    @display(description="Answer")
+    def answer(self, decision: Decision) -> str:
+        return decision.request.word_of(decision.choice)
+
     @display(description="Changes")
     def changes(self, decision: Decision) -> SafeString:
-        return render_to_string("admin/approvals/_edits.html", {"edits": decision.edits})
+        changes, left = edits_of(decision.request, decision)
+        return render_to_string("admin/approvals/_edits.html", {"changes": changes, "left": left})
 
 
 @admin.register(Request)
 class RequestAdmin(StaffReadOnlyAdmin):
-    list_display = ("question", "state", "choice", "organization", "policy", "deadline_at", "created_at", "decided_by")
+    list_display = (
+        "question",
+        "state",
+        "answered",
+        "organization",
+        "policy",
+        "deadline_at",
+        "created_at",
+        "decided_by",
+    )
     list_select_related = ("organization", "policy", "decided_by__user", "decided_by__organization")
     list_filter = ("status", "organization")
     search_fields = ("public_id", "title")
@@ -94,10 +109,10 @@ class RequestAdmin(StaffReadOnlyAdmin):
             {"fields": ("title", "status", "organization", "policy", "requested_by", "created_at", "deadline", "run")},
         ),
         ("What is asked", {"fields": ("figures",)}),
-        ("The answer", {"fields": ("choice", "note", "decided_by", "decided_at", "edited")}),
+        ("The answer", {"fields": ("answered", "note", "decided_by", "decided_at", "edited")}),
         ("In detail", {"classes": ("collapse",), "fields": ("public_id", "digest", "subject", "choices", "editable")}),
     )
-    readonly_fields = ("deadline", "run", "figures", "edited")
+    readonly_fields = ("answered", "deadline", "run", "figures", "edited")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         rows = super().get_queryset(request).annotate(now=ClockTimestamp())
@@ -113,9 +128,13 @@ class RequestAdmin(StaffReadOnlyAdmin):
     def state(self, row: Request) -> tuple[str, str]:
         return row.status, row.get_status_display()
 
+    @display(description="Choice", ordering="choice")
+    def answered(self, row: Request) -> str:
+        return row.choice_word
+
     @display(description="Deadline")
     def deadline(self, row: Request) -> str:
-        return format_html("{}, then {}", at(row.deadline_at), row.deadline_choice) if row.deadline_at else ""
+        return format_html("{}, then {}", at(row.deadline_at), row.deadline_word) if row.deadline_at else ""
 
     @display(description="Run")
     def run(self, row: Request) -> SafeString | str:
@@ -133,7 +152,7 @@ class RequestAdmin(StaffReadOnlyAdmin):
     def edited(self, row: Request) -> SafeString | str:
         if row.answer_digest is None or row.answer == row.payload:
             return "nothing"
-        changes, left = changes_between(row.payload, row.answer)
+        changes, left = changes_between(row.payload, row.answer, row.payload_schema)
         return render_to_string("approvals/_changes.html", {"changes": changes, "left": left, "label": "Changes"})
 
     # --- one
@@ -149,7 +168,7 @@ class RequestAdmin(StaffReadOnlyAdmin):
         answer = Answer.of(request.POST, row)
         problem = decided(row, member, answer, door="admin")
         if problem is None:
-            self.message_user(request, f"{row.title[:200]}: {words_of_choice(answer.choice)}.", messages.SUCCESS)
+            self.message_user(request, f"{row.title[:200]}: {row.word_of(answer.choice)}.", messages.SUCCESS)
             return redirect("admin:approvals_request_change", row.pk)
         row = self._visible(request, object_id)
         if isinstance(problem, AlreadyEnded) and is_answer_of(row, member, answer):
@@ -218,18 +237,19 @@ class RequestAdmin(StaffReadOnlyAdmin):
         )
 
 
-def _small_payloads(rows: list[Request]) -> dict[int, Any]:
-    """Of those that fit into a preview of many."""
+def _small_payloads(rows: list[Request]) -> dict[int, tuple[Any, Any]]:
+    """Of those that fit into a preview of many, with their schemas."""
     sizes = Request.objects.annotate(size=Length(Cast("payload", TextField())))
     keys = [row.pk for row in rows]
-    return dict(sizes.filter(pk__in=keys, size__lte=LARGEST_PREVIEW).values_list("pk", "payload"))
+    found = sizes.filter(pk__in=keys, size__lte=LARGEST_PREVIEW).values_list("pk", "payload", "payload_schema")
+    return {key: (payload, schema) for key, payload, schema in found}
 
 
-def _preview(row: Request, member: Member, payloads: dict[int, Any]) -> dict[str, Any]:
+def _preview(row: Request, member: Member, payloads: dict[int, tuple[Any, Any]]) -> dict[str, Any]:
     ended = row.ended_as(row.now)  # type: ignore[attr-defined]
     refusal = f"It is {ended}." if ended else row.refusal_of(member)
     if not refusal and row.pk in payloads:
-        row.payload = payloads[row.pk]
+        row.payload, row.payload_schema = payloads[row.pk]
         return {"row": row, "refusal": "", "sheet": Sheet(row, may_edit=False)}
     return {"row": row, "refusal": refusal, "sheet": None}
 
@@ -239,4 +259,4 @@ def _result(row: Request, member: Member, answer: Answer) -> dict[str, Any]:
     if isinstance(problem, AlreadyEnded) and is_answer_of(row, member, answer):
         problem = None
     words = [str(problem), *(error["message"] for error in getattr(problem, "errors", []))] if problem else []
-    return {"row": row, "problem": " ".join(words), "choice": words_of_choice(answer.choice)}
+    return {"row": row, "problem": " ".join(words), "choice": row.word_of(answer.choice)}

@@ -13,10 +13,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals.difference import difference, escape
-from approvals.editing import NoSuchPlace, is_at_or_below, tokens_of
+from approvals.editing import NoSuchPlace, holds_covered, is_covered, tokens_of
 from approvals.exceptions import Finding
 from approvals.forms import NAME, field_at
+from approvals.headings import ROW_NAMES, amount_at, heading_of, in_order, name_of
 from approvals.models import Request
+from ui.reading import number_text
 from ui.schema_forms import FlagField, JsonField
 
 MOST_ROWS = 100
@@ -30,16 +32,18 @@ LONGEST_SMALL = 120  # signs of JSON shown in one line
 DEEPEST = 3
 FEW_ROWS = 2  # are shown whole on a phone too
 ROW_FIGURES = 3  # told of a row that is folded
-ROW_NAMES = ("name", "title", "label", "kpi", "key", "id")
-MOST_CHANGES = 100
 
 
 @dataclass
 class Place:
-    """One value. `html` is its field, "" where it may not be edited; `was` what it is called before the edit."""
+    """One value. `html` is its field, "" where it may not be edited; `was` what it is called before the edit.
+
+    `mark` tells what the answer did there: changed (`before` is what stood there) or added.
+    """
 
     pointer: str
     label: str
+    key: str = ""
     text: str = ""
     kind: str = "text"
     tree: Any = None
@@ -49,6 +53,9 @@ class Place:
     now: str = ""
     errors: list[str] = field(default_factory=list)
     id: str = ""
+    amount: bool | None = None  # of a number, see ui.reading
+    mark: str = ""
+    before: str = ""
 
     @property
     def is_number(self) -> bool:
@@ -56,11 +63,25 @@ class Place:
 
     @property
     def said(self) -> str:
-        return self.now if self.id else self.text
+        return self.in_words(self.now) if self.id else self.text
 
     @property
     def needs_a_look(self) -> bool:
-        return bool(self.errors) or self.now != self.was
+        return bool(self.errors or self.mark) or self.now != self.was
+
+    @property
+    def change(self) -> tuple[str, str] | None:
+        """What was typed over what."""
+        return None if self.now == self.was else (self.in_words(self.was), self.in_words(self.now))
+
+    def in_words(self, typed: str) -> str:
+        """What is in the field, as it is said elsewhere."""
+        if not self.is_number:
+            return typed
+        try:
+            return number_text(json.loads(typed), self.amount)
+        except (ValueError, TypeError):
+            return typed
 
 
 @dataclass(frozen=True)
@@ -73,7 +94,7 @@ class Line:
 
     @property
     def name(self) -> str:
-        found = {name: place.said for name, place in self.cells if place and place.said and not place.is_number}
+        found = {place.key: place.said for _, place in self.cells if place and place.said and not place.is_number}
         return next((found[name] for name in ROW_NAMES if name in found), next(iter(found.values()), ""))[:80]
 
     @property
@@ -83,7 +104,7 @@ class Line:
 
 @dataclass
 class Block:
-    """`kind`: pairs (places), table (columns, rows), tree (value)."""
+    """`kind`: pairs (places), table (columns, by their headings, and rows), tree (value)."""
 
     kind: str
     label: str = ""
@@ -112,7 +133,10 @@ class Block:
 
 
 class Sheet:
-    """`typed`: what someone typed, by pointer; `errors`: what is wrong with it. Both stay where their places are."""
+    """`typed`: what someone typed, by pointer; `errors`: what is wrong with it. Both stay where their places are.
+
+    Of a question that was answered it shows the answer, what was changed with it marked.
+    """
 
     def __init__(
         self,
@@ -123,7 +147,7 @@ class Sheet:
         errors: Iterable[Finding] = (),
     ) -> None:
         self.roots = [tokens_of(pointer) for pointer in row.editable if _is_pointer(pointer)] if may_edit else []
-        self.schema = row.payload_schema if self.roots else None  # only fields need it; a list has not read it
+        self.schema = row.payload_schema
         self.typed = typed or {}
         self.errors: dict[str, list[str]] = {}
         for error in errors:
@@ -132,7 +156,10 @@ class Sheet:
         self.is_cut = False
         self.drawn: dict[str, Place] = {}
         self.blocks: list[Block] = []
-        self._add("", row.payload, [], 0)
+        shown = row.answer if row.answer_digest else row.payload
+        places = difference(row.payload, row.answer) if row.answer_digest else []
+        self.changed = {place["pointer"]: place for place in places}
+        self._add("", shown, [], 0)
 
     @property
     def wrong(self) -> list[Place]:
@@ -163,35 +190,50 @@ class Sheet:
             self._add_object(label, value, tokens, depth)
         elif isinstance(value, list) and value and all(isinstance(item, dict) and item for item in value):
             self._add_table(label, value, tokens)
+        elif isinstance(value, list) and value and self._holds_fields(tokens) and not any(map(_is_deep, value)):
+            self._add_items(label, value, tokens)
         elif isinstance(value, dict | list) and not self._is_editable(tokens):
+            self.is_cut |= self._holds_fields(tokens)
             self.blocks.append(Block("tree", label, value=value))
         else:
             self.blocks.append(Block("pairs", label="", places=[self._place(label or "Value", value, tokens)]))
 
     def _add_object(self, label: str, value: dict[str, Any], tokens: list[str], depth: int) -> None:
-        members = list(value.items())
+        members = [(name, value[name]) for name in in_order(value, self.schema, tokens)]
         shown = members[:MOST_MEMBERS]
         self.is_cut |= len(members) > len(shown)
         plain = [
-            self._place(name, inner, [*tokens, name]) for name, inner in shown if not isinstance(inner, dict | list)
+            self._place(self._heading([*tokens, name]), inner, [*tokens, name])
+            for name, inner in shown
+            if not _is_deep(inner)
         ]
         if plain or len(members) > len(shown):
             self.blocks.append(Block("pairs", label, places=plain, left=len(members) - len(shown)))
         for name, inner in shown:
-            if isinstance(inner, dict | list):
-                self._add(f"{label} › {name}" if label else name, inner, [*tokens, name], depth + 1)
+            if _is_deep(inner):
+                heading = self._heading([*tokens, name])
+                self._add(f"{label} › {heading}" if label else heading, inner, [*tokens, name], depth + 1)
+
+    def _add_items(self, label: str, items: list[Any], tokens: list[str]) -> None:
+        shown = items[:MOST_MEMBERS]
+        self.is_cut |= len(items) > len(shown)
+        places = [self._place(f"{label} {n}".strip(), item, [*tokens, str(n - 1)]) for n, item in enumerate(shown, 1)]
+        self.blocks.append(Block("pairs", places=places, left=len(items) - len(shown)))
 
     def _add_table(self, label: str, items: list[dict[str, Any]], tokens: list[str]) -> None:
         shown = items[:MOST_ROWS]
-        names = list(dict.fromkeys(name for item in shown for name in item))
+        names = in_order(dict.fromkeys(name for item in shown for name in item), self.schema, [*tokens, "0"])
         columns = names[:MOST_COLUMNS]
         self.is_cut |= len(items) > len(shown) or len(names) > len(columns)
+        headings = {name: self._heading([*tokens, "0", name]) for name in columns}
         rows = []
         for index, item in enumerate(shown):
-            called = _name_of(item, index)
+            called = ", ".join(filter(None, [name_of(item, index), f"row {index + 1}"]))
             rows.append(
                 [
-                    self._place(name, item[name], [*tokens, str(index), name], called) if name in item else None
+                    self._place(headings[name], item[name], [*tokens, str(index), name], called)
+                    if name in item
+                    else None
                     for name in columns
                 ]
             )
@@ -200,7 +242,7 @@ class Sheet:
             Block(
                 "table",
                 label,
-                columns=columns,
+                columns=list(headings.values()),
                 rows=rows,
                 numbers=numbers,
                 left=len(items) - len(shown),
@@ -211,17 +253,41 @@ class Sheet:
     # --- places
 
     def _is_editable(self, tokens: Sequence[str]) -> bool:
-        return any(is_at_or_below(tokens, root) for root in self.roots)
+        return any(is_covered(tokens, root) for root in self.roots)
+
+    def _holds_fields(self, tokens: Sequence[str]) -> bool:
+        return any(holds_covered(tokens, root) for root in self.roots)
+
+    def _heading(self, tokens: Sequence[str]) -> str:
+        return heading_of(self.schema, tokens)
 
     def _place(self, label: str, value: Any, tokens: list[str], of: str = "") -> Place:
         pointer = "".join(f"/{escape(token)}" for token in tokens)
-        place = Place(pointer, label, kind=_kind(value))
+        place = Place(pointer, label, key=tokens[-1] if tokens else "", kind=_kind(value))
+        if place.is_number:
+            place.amount = amount_at(self.schema, tokens)
+            if place.amount is None and isinstance(value, float):
+                place.amount = True
         if self._is_editable(tokens) and pointer.isprintable():
             if self._draw_field(place, value, tokens, f"{label} of {of}" if of else label):
                 return place
             self.is_cut = True
+        self.is_cut |= _is_deep(value) and self._holds_fields(tokens)
         self._draw_text(place, value)
+        self._mark(place, tokens)
         return place
+
+    def _mark(self, place: Place, tokens: Sequence[str]) -> None:
+        """By the change of this very place, or of what it lies in."""
+        above = ("".join(f"/{escape(token)}" for token in tokens[:depth]) for depth in range(len(tokens) + 1))
+        found = next((self.changed[pointer] for pointer in above if pointer in self.changed), None)
+        if found is None:
+            return
+        place.mark = "changed" if "before" in found and found["pointer"] == place.pointer else "added"
+        if place.mark == "changed":
+            before = Place(place.pointer, place.label, kind=_kind(found["before"]), amount=place.amount)
+            self._draw_text(before, found["before"])
+            place.before = before.text or "something else"
 
     def _draw_text(self, place: Place, value: Any) -> None:
         if isinstance(value, dict | list):
@@ -230,6 +296,9 @@ class Sheet:
                 place.kind, place.tree = "tree", value
             else:
                 place.kind, place.text = "json", small
+            return
+        if place.is_number:
+            place.text = number_text(value, place.amount)
             return
         text = value if isinstance(value, str) else json.dumps(value)
         longest = LONGEST_FIELD if not place.pointer.count("/") > 2 else LONGEST_CELL
@@ -278,6 +347,8 @@ def _widget(place: Place, label: str, found: JsonField, now: str) -> SafeString:
 def _attributes(place: Place, label: str) -> dict[str, Any]:
     attrs: dict[str, Any] = {"id": place.id, "aria-label": label, "data-was": place.was}
     attrs["aria-describedby"] = f"{place.id}-more"
+    if place.is_number and place.amount is not False:
+        attrs["data-thousands"] = "always" if place.amount else "from 10000"
     if place.errors:
         attrs["aria-invalid"] = "true"
     return attrs
@@ -291,9 +362,8 @@ def _is_pointer(pointer: str) -> bool:
     return True
 
 
-def _name_of(item: Mapping[str, Any], index: int) -> str:
-    found = next((item[name] for name in ROW_NAMES if isinstance(item.get(name), str | int)), None)
-    return f"row {index + 1}" if found is None else f"{str(found)[:80]}, row {index + 1}"
+def _is_deep(value: Any) -> bool:
+    return isinstance(value, dict | list)
 
 
 def _kind(value: Any) -> str:
@@ -320,37 +390,3 @@ def _small(value: Any) -> str | None:
         return None
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST_SMALL else None
-
-
-# --- what changed
-
-
-@dataclass(frozen=True)
-class Change:
-    """One place of a difference, in words: `word` is changed, added or removed."""
-
-    pointer: str
-    word: str
-    before: str = ""
-    after: str = ""
-
-
-def changes_of(places: Iterable[Mapping[str, Any]]) -> list[Change]:
-    """A difference as people read it."""
-    found = []
-    for place in places:
-        word = "added" if "before" not in place else "removed" if "after" not in place else "changed"
-        before, after = (_short(place[key]) if key in place else "" for key in ("before", "after"))
-        found.append(Change(place["pointer"] or "all of it", word, before, after))
-    return found
-
-
-def changes_between(before: Any, after: Any) -> tuple[list[Change], int]:
-    """The first hundred changes, and how many more there are."""
-    places = difference(before, after)
-    return changes_of(places[:MOST_CHANGES]), max(0, len(places) - MOST_CHANGES)
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"

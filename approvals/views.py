@@ -18,12 +18,24 @@ from accounts.clock import ClockTimestamp
 from accounts.models import Member, Role
 from accounts.permissions import page
 from accounts.views.saved import saved_views
+from approvals.changes import Change, changes_between, changes_of, given_of
 from approvals.editing import edited
 from approvals.exceptions import AlreadyEnded, ApprovalError, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.forms import OTHERS, Answer
+from approvals.headings import place_in_words
 from approvals.lines import ids_of, lines_named, lines_of
-from approvals.models import ABORT, CONTINUE, ENDED_AT, RETRY, Policy, Request, RequestQuerySet, Status
-from approvals.sheets import Sheet, changes_between, changes_of
+from approvals.models import (
+    ABORT,
+    CONTINUE,
+    ENDED_AT,
+    RETRY,
+    Policy,
+    Request,
+    RequestQuerySet,
+    Status,
+    words_of_choice,
+)
+from approvals.sheets import Sheet
 from approvals.surroundings import surroundings_of
 from ui.arrivals import arrived, known_of
 
@@ -31,7 +43,6 @@ PAGE_SIZE = 50
 LONGEST_SEARCH = 200
 LARGEST_CHECKED = 200_000  # signs of JSON: what is larger is checked when it is sent, not while one types
 NAMED_DECIDERS = 5
-CHOICE_WORDS = {CONTINUE: "Continue", RETRY: "Retry", ABORT: "Abort"}
 CHOICE_ICONS = {CONTINUE: "check", RETRY: "rotate-cw", ABORT: "ban"}
 FILTERS = ("q", "policy", "run", "status")
 TABS = {"mine": "Mine", "all": "All", "done": "Done"}
@@ -138,7 +149,7 @@ def question(request: HttpRequest, public_id: str) -> HttpResponse:
     answer = Answer.of(request.POST, row)
     problem = decided(row, member, answer, door="page")
     if problem is None:
-        messages.success(request, f"Your answer is kept: {words_of_choice(answer.choice)}.")
+        messages.success(request, f"Your answer is kept: {row.word_of(answer.choice)}.")
         return redirect(request.path)
     row = visible_row(request, public_id)
     if isinstance(problem, AlreadyEnded) and is_answer_of(row, member, answer):
@@ -201,7 +212,11 @@ def shown(
         "around": around,
         "answer": answer,
         "problem": problem,
-        "decisions": row.decisions.select_related("member__user"),
+        "typed": [
+            (place_in_words(row.payload, row.payload_schema, pointer), text)
+            for pointer, text in (answer.typed if answer else {}).items()
+        ],
+        "given": given_of(row),
         "choices": [choice_of(choice, around.again, may_edit=bool(row.editable), row=row) for choice in row.choices],
         "part_url": f"{reverse('pages:approval-part', args=[row.public_id])}?open={0 if ended else 1}",
         **_of_payload(row, answer, problem, ended, may_decide),
@@ -222,18 +237,23 @@ def _of_payload(
         "errors_elsewhere": [error for error in sheet.errors_elsewhere if error["pointer"] not in own],
         "others": OTHERS,
         "may_drop_edits": "/edits" in own and answer is not None and answer.choice in (RETRY, ABORT),
-        "stale": changes_of(problem.difference or []) if isinstance(problem, StaleDigest) else None,
+        "stale": _since_seen(row, answer, problem) if isinstance(problem, StaleDigest) and answer else None,
     }
     if may_decide and sheet.fields:
         found["is_checked_live"] = len(json.dumps(row.payload)) <= LARGEST_CHECKED
     if ended and row.answer_digest and row.answer != row.payload:
-        found["edited"], found["edited_left"] = changes_between(row.payload, row.answer)
+        found["edited"], found["edited_left"] = changes_between(row.payload, row.answer, row.payload_schema)
     return found
+
+
+def _since_seen(row: Request, answer: Answer, problem: StaleDigest) -> list[Change]:
+    seen = row.shown_as(answer.digest).payload
+    return changes_of(problem.difference or [], row.payload_schema, seen, row.payload)
 
 
 def _of_rounds(row: Request, ended: str) -> dict[str, Any]:
     earlier = None if ended else row.earlier()
-    changes, left = changes_between(earlier.payload, row.payload) if earlier else ([], 0)
+    changes, left = changes_between(earlier.payload, row.payload, row.payload_schema) if earlier else ([], 0)
     return {"earlier": earlier, "changes": changes, "changes_left": left, "newer": row.newer() if ended else None}
 
 
@@ -263,10 +283,6 @@ def _run_again(steps: list[str]) -> str:
     if len(steps) == 1:
         return f"{steps[0]} runs again"
     return f"{', '.join(steps) or 'The steps before it'} run again"
-
-
-def words_of_choice(choice: str) -> str:
-    return CHOICE_WORDS.get(choice) or choice[:1].upper() + choice[1:]
 
 
 @require_safe

@@ -79,8 +79,8 @@ def asked(run: Run, step: Step, given: Mapping[str, Any]) -> list[str]:
     question = question_of(step)
     if question is None:
         return []
-    due = f"Due {_when(question.deadline_at)}, then {question.deadline_choice}." if question.deadline_at else "Not due."
-    answers = f"Its answers: {', '.join(question.choices)}."
+    due = f"Due {_when(question.deadline_at)}, then {question.deadline_word}." if question.deadline_at else "Not due."
+    answers = f"Its answers: {', '.join(question.word_of(choice) for choice in question.choices)}."
     policies = Policy.objects.filter(organization_id=run.organization_id).values_list("slug", flat=True)
     asks = f"Asked are those of {question.policy.slug}; policies here: {', '.join(policies[:SHOWN])}."
     return [due, answers, asks]

@@ -64,7 +64,7 @@ def sample() -> dict[str, Any]:
         ],
         "status": "waiting",
         "waits_for": "approval",
-        "sentence": "Waiting 12 min for finance-sign-off to approve “KPI figures for 2026-10”, due in 2 d 23 h.",
+        "sentence": "Waiting 12 min for an approver (finance-sign-off) to approve “KPI figures for 2026-10”.",
         "graph": graph,
         "lines": lines,
         "timeline": timeline,

@@ -5,7 +5,7 @@ from approvals.models.policies import Policy, PolicyQuerySet
 from approvals.models.request_queries import ENDED_AT, RequestQuerySet
 from approvals.models.requests import Request, default_choices, new_request_id
 from approvals.models.statuses import ANSWERED, Status
-from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, LONGEST_NOTE, RETRY
+from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, LONGEST_NOTE, RETRY, words_of_choice
 
 __all__ = [
     "ABORT",
@@ -23,4 +23,5 @@ __all__ = [
     "Status",
     "default_choices",
     "new_request_id",
+    "words_of_choice",
 ]

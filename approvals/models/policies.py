@@ -34,3 +34,8 @@ class Policy(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def who(self) -> str:
+        """ "an operator or an approver"."""
+        return " or ".join(f"{'an' if role[0] in 'aeiou' else 'a'} {role}" for role in self.roles)

@@ -23,7 +23,7 @@ from approvals.exceptions import AlreadyEnded, InvalidAnswer, NotAllowed, StaleD
 from approvals.models.policies import Policy
 from approvals.models.request_queries import ENDED_AT, RequestQuerySet
 from approvals.models.statuses import Status
-from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, RETRY, Words
+from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, RETRY, Words, words_of_choice
 
 log = structlog.get_logger(__name__)
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -141,6 +141,23 @@ class Request(models.Model):
     def url(self) -> str | None:
         found: str | None = self.context.get("url")
         return found
+
+    def word_of(self, choice: str) -> str:
+        """A choice as people read it: in the asker's own words, if it has some."""
+        own = self.context.get("words", {}).get(choice)
+        return str(own[0]) if own else words_of_choice(choice)
+
+    @property
+    def choice_words(self) -> list[str]:
+        return [self.word_of(choice) for choice in self.choices]
+
+    @property
+    def choice_word(self) -> str:
+        return self.word_of(self.choice) if self.choice else ""
+
+    @property
+    def deadline_word(self) -> str:
+        return self.word_of(self.deadline_choice) if self.deadline_choice else ""
 
     def can_be_decided_by(self, member: Member, *, at: datetime) -> bool:
         """Whether an answer of `member` at `at` (the database's time) would be more than refused or late."""

@@ -7,8 +7,14 @@ from accounts.json_values import unstorable
 from approvals.exceptions import Finding
 
 CONTINUE, RETRY, ABORT = "continue", "retry", "abort"
+CHOICE_WORDS = {CONTINUE: "Approve and continue", RETRY: "Retry", ABORT: "Abort"}
 LONGEST_CHOICE = 100
 LONGEST_NOTE = 20_000
+
+
+def words_of_choice(choice: str) -> str:
+    """As people read it; a program reads the choice itself."""
+    return CHOICE_WORDS.get(choice) or choice[:1].upper() + choice[1:]
 
 
 class Words:

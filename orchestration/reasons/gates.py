@@ -33,8 +33,9 @@ def _asked(facts: Facts, asked: Request) -> Reason:
         words = phrase("{} " + taken, Part(asked.step or "Its budget", "name"), by(asked.decided_by), where)
         return Reason("answer", words, step, since=asked.decided_at, url=url)
     words = phrase(
-        "Waiting {} for {} to approve {}{}{}.",
+        "Waiting {} for {} ({}) to approve {}{}{}.",
         facts.since(asked.created_at),
+        asked.policy.who,
         Part(asked.policy.slug, "name"),
         phrase("“{}”", Part(asked.told_title, "link", url)),
         where,
@@ -51,5 +52,5 @@ def _due(facts: Facts, asked: Request) -> Words:
     if asked.deadline_at is None:
         return ()
     if asked.deadline_at <= facts.now:
-        return phrase("; its time is over, and {} follows", asked.deadline_choice or "")
+        return phrase("; its time is over, and {} follows", asked.deadline_word)
     return phrase(", due in {}", facts.until(asked.deadline_at))

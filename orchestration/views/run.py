@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from accounts.authentication import member_of
 from accounts.models import Role
 from accounts.permissions import page
+from approvals.changes import given_of
 from approvals.models import Request
 from orchestration.curl import commands_of
 from orchestration.exceptions import PayloadHidden
@@ -162,7 +163,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
         "agent_version": version,
         "conversation": conversation_of(rows, step, version, values),
         "asked": asked,
-        "decisions": list(asked.decisions.select_related("member__user")) if asked else [],
+        "given": given_of(asked) if asked else [],
         "child": rows.relatives.get(step.child_run_id or 0),
         "asked_below": rows.facts.questions_below(step),
         "rounds": rows.rounds_of(step),

@@ -9,6 +9,13 @@ let waiting = 0, latest = 0;
 const said = (field) => (field.type === "checkbox" ? (field.checked ? "yes" : "no") : field.value);
 const same = (field) => said(field) === field.dataset.was.replaceAll("\r\n", "\n");
 const short = (text) => (text.length > 60 ? `${text.slice(0, 59)}…` : text || "nothing");
+// As ui/reading.py says it.
+function thousands(field, text) {
+  if (!field.dataset.thousands || !/^-?\d+(\.\d+)?$/.test(text)) return text;
+  if (field.dataset.thousands !== "always" && /^-?\d{1,4}$/.test(text)) return text;
+  const [whole, rest] = text.split(".");
+  return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (rest ? `.${rest}` : "");
+}
 const more = (field) => document.getElementById(`${field.id}-more`);
 
 function part(className, text) {
@@ -20,7 +27,7 @@ function part(className, text) {
 
 function tell(field) {
   more(field).querySelector(".change")?.remove();
-  if (!same(field)) more(field).prepend(part("change", `${short(field.dataset.was)} → ${short(said(field))}`));
+  if (!same(field)) more(field).prepend(part("change", `${short(thousands(field, field.dataset.was))} → ${short(thousands(field, said(field)))}`));
 }
 
 // A row that is folded on a phone shows what is wrong or changed in it.

@@ -59,7 +59,7 @@ def test_staff_decide_on_a_page_of_their_own_and_only_by_post(figures, desk):
     assert (answer.status_code, answer.headers["Location"]) == (302, f"{CHANGELIST}{figures.pk}/change/")
     figures.refresh_from_db()
     assert (figures.answer["rows"][0]["amount"], figures.decisions.get().door) == (15, "admin")
-    assert "/rows/0/amount changed 12 15" in words(desk.get(f"{CHANGELIST}{figures.pk}/change/"))
+    assert "Amount of revenue 12 15" in words(desk.get(f"{CHANGELIST}{figures.pk}/change/"))
     again = desk.post(decide(figures), form_of(figures, choice="continue", **{"edit:/rows/0/amount": "15"}))
     assert (again.status_code, figures.decisions.count()) == (302, 1)
 
@@ -79,7 +79,7 @@ def test_the_admin_refuses_what_every_door_refuses(figures, desk, ada):
     bob = colleague(ada)
     figures.decide(by=bob, choice="abort", digest=figures.digest, note="no")
     late = desk.post(decide(figures), form_of(figures, choice="continue"))
-    assert (late.status_code, f"{bob.name} has decided: abort" in words(late)) == (409, True)
+    assert (late.status_code, f"{bob.name} has decided: Abort" in words(late)) == (409, True)
 
 
 def test_a_superuser_of_another_organization_looks_and_cannot_decide(figures, root, desk):
@@ -129,7 +129,7 @@ def test_many_at_once_are_previewed_and_each_gets_its_own_answer(policy, desk, a
     said = words(done)
     assert done.status_code == 200
     assert "1 of 4 decided." in said
-    assert "question 0 Decided: Continue" in said
+    assert "question 0 Decided: Approve and continue" in said
     assert "question 1 Refused: The request is decided." in said
     assert "question 2 Refused: What would happen is not what you have seen." in said
     assert "not mine Refused: The policy" in said

@@ -97,7 +97,7 @@ def test_what_is_typed_into_a_question_outlives_a_restart_and_can_be_sent(cut, w
     cut(page, "web")()
     expect(live(page)).to_have_text("Live")
     expect(page.get_by_label("Note")).to_have_value("Written before the restart")
-    choose(page, "Continue")
+    choose(page, "Approve and continue")
     expect(page.locator("#outcome")).to_contain_text("4711")
     assert ended(run).status == "completed"
 
@@ -125,7 +125,7 @@ def test_a_session_that_ended_is_told_and_what_was_written_is_not_lost(window, w
     page.get_by_label("Note").fill("Written in the old session")
     (cookie,) = [cookie for cookie in page.context.cookies() if cookie["name"] == "sessionid"]
     Session.objects.filter(session_key=cookie["value"]).delete()
-    choose(page, "Continue")
+    choose(page, "Approve and continue")
     page.locator("input[name=login]").fill("approver")
     page.locator("input[name=password]").fill(site.passwords["approver"])
     page.get_by_role("button", name="Sign in").first.click()

@@ -58,8 +58,8 @@ def test_two_people_take_a_run_from_its_form_to_its_report(window, ended):
     figure(approver).fill("123456")
     expect(approver.locator("#changed")).to_have_text("1 change")
     approver.get_by_label("Note").fill("The last invoice was missing")
-    choose(approver, "Continue")
-    expect(approver.locator("#outcome")).to_contain_text("continue, by approver")
+    choose(approver, "Approve and continue")
+    expect(approver.locator("#outcome")).to_contain_text("Approve and continue, by approver")
     expect(approver.locator("#outcome")).to_contain_text("The last invoice was missing")
     expect(approver.locator("#outcome")).to_contain_text("123456")
     expect(approver.locator("#outcome")).to_contain_text(was)
@@ -89,10 +89,10 @@ def test_work_sent_back_with_a_note_comes_again_on_both_pages(window, begin, end
     expect(approver.get_by_label("Note")).to_be_focused()  # the browser asks for it, and nothing is sent
     approver.get_by_label("Note").fill("September, please")
     choose(approver, "Retry")
-    expect(approver.locator("#outcome")).to_contain_text("retry, by approver")
+    expect(approver.locator("#outcome")).to_contain_text("Retry, by approver")
     approver.locator("#what-next").get_by_role("link", name="KPI figures for 2026-10").click()
     expect(approver.locator("#earlier")).to_contain_text("September, please")
-    choose(approver, "Continue")
+    choose(approver, "Approve and continue")
     expect(approver.locator("#what-next")).to_contain_text("Completed")
     expect(head(operator)).to_contain_text("Completed")
     assert has_stayed()
@@ -109,7 +109,7 @@ def test_an_abort_ends_the_run_on_both_pages(window, waiting, ended):
     approver.goto(f"/a/{request['id']}")
     approver.get_by_label("Note").fill("Not this year")
     choose(approver, "Abort")
-    expect(approver.locator("#outcome")).to_contain_text("abort, by approver")
+    expect(approver.locator("#outcome")).to_contain_text("Abort, by approver")
     expect(head(operator)).to_contain_text("Rejected")
     expect(operator.locator("#run-sentence")).to_contain_text("Not this year")
     assert has_stayed()
@@ -131,8 +131,8 @@ def test_on_a_phone_the_question_is_found_and_answered(phone, waiting, ended):
     figure(approver).fill("99")
     approver.locator(".fold summary").first.press("Enter")  # folded again, it is sent all the same
     expect(figure(approver)).to_be_hidden()
-    choose(approver, "Continue")
-    expect(approver.locator("#outcome")).to_contain_text("continue, by approver")
+    choose(approver, "Approve and continue")
+    expect(approver.locator("#outcome")).to_contain_text("Approve and continue, by approver")
     assert ended(run).status == "completed"
 
 
@@ -142,8 +142,8 @@ def test_without_javascript_a_question_is_read_and_answered(window, waiting, end
     approver.goto("/")
     open_question(approver, run)
     figure(approver).fill("77")
-    choose(approver, "Continue")
-    expect(approver.locator("#outcome")).to_contain_text("continue, by approver")
+    choose(approver, "Approve and continue")
+    expect(approver.locator("#outcome")).to_contain_text("Approve and continue, by approver")
     assert ended(run).status == "completed"
     approver.reload()
     approver.locator("#what-next").get_by_role("link", name="KPI report 2026-10").click()
@@ -178,10 +178,10 @@ def test_a_form_sent_twice_decides_once(window, waiting):
     first, second = window("approver"), window("approver")
     for page in (first, second):
         page.goto(f"/approvals/{request['id']}/")
-    choose(first, "Continue")
+    choose(first, "Approve and continue")
     expect(first.locator("#outcome")).to_be_visible()
-    choose(second, "Continue")
-    expect(second.locator("#outcome")).to_contain_text("continue, by approver")
+    choose(second, "Approve and continue")
+    expect(second.locator("#outcome")).to_contain_text("Approve and continue, by approver")
     assert Decision.objects.filter(request__public_id=request["id"]).count() == 1
 
 

@@ -11,6 +11,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
 
+from ui.reading import LARGEST_PLAIN
+
 KINDS_OF_VALUES = {"object": dict, "array": list, "boolean": bool, "integer": int, "number": float}
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT", "__bool__": lambda self: False})()
 
@@ -78,6 +80,10 @@ class NumberField(JsonField):
     def __init__(self, *, whole: bool = False, **given: Any) -> None:
         self.whole = whole
         super().__init__(**given)
+
+    def text_of(self, value: Any) -> str:
+        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_PLAIN
+        return super().text_of(int(value) if is_whole else value)
 
     def value_of(self, text: str) -> int | float:
         return number_of(text, whole=self.whole)

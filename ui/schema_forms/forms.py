@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from ui.reading import humanized
 from ui.schema_forms.drawing import field_of, kind_of, resolved
 from ui.schema_forms.errors import schema_errors
 from ui.schema_forms.fields import ABSENT
@@ -44,7 +45,7 @@ class SchemaForm(forms.Form):
             key = name if PLAIN_NAME.fullmatch(name) and name not in TAKEN else f"field-{number}"
             self.names[name] = key
             self.fields[key] = field_of(
-                schema, label=_words(name), required=name in required, initial=initial.get(name), root=self.schema
+                schema, label=humanized(name), required=name in required, initial=initial.get(name), root=self.schema
             )
         others = {name: value for name, value in initial.items() if name not in named}
         unnamed = [name for name in required if name not in named]
@@ -79,8 +80,3 @@ class SchemaForm(forms.Form):
             if self.names and not key and MORE in self.fields and token:
                 key = MORE
             self.add_error(key, f"{place}: {message}" if place and (key or token) else message)
-
-
-def _words(name: str) -> str:
-    words = re.sub(r"[_-]+", " ", name).strip() or name
-    return words[:1].upper() + words[1:]

@@ -46,8 +46,8 @@ def test_what_was_changed_in_the_form_is_the_answer(figures, site):
     ]
     assert (figures.note, type(figures.answer["rows"][0]["amount"])) == ("one\ntwo", int)
     outcome = words(site.get(url(figures)))
-    assert "/rows/0/amount changed 12 15" in outcome
-    assert "continue, by" in outcome
+    assert "Amount of revenue 12 15" in outcome
+    assert "Approve and continue, by" in outcome
 
 
 def folds(answer):
@@ -59,12 +59,12 @@ def folds(answer):
 def test_rows_are_folded_to_their_figures_and_open_where_something_is_wrong_or_changed(policy, site):
     rows = [{"kpi": f"k{n}", "amount": n, "final": False} for n in range(4)]
     row = ask(policy, payload={"month": "2026-10", "rows": rows}, payload_schema=SCHEMA)
-    told = [(False, f"{n + 1} k{n} amount {n}") for n in range(4)]
+    told = [(False, f"{n + 1} k{n} Amount {n}") for n in range(4)]
     assert folds(site.get(url(row))) == told
     changes = {"edit:/rows/1/amount": "-5", "edit:/rows/2/kpi": "other"}
     refused = site.post(url(row), form_of(row, choice="continue", **changes))
     assert refused.status_code == 400
-    assert folds(refused) == [told[0], (True, "2 k1 amount -5"), (True, "3 other amount 2"), told[3]]
+    assert folds(refused) == [told[0], (True, "2 k1 Amount -5"), (True, "3 other Amount 2"), told[3]]
     assert site.post(url(row), form_of(row, choice="continue", **{"edit:/rows/3/amount": "9"})).status_code == 302
     row.refresh_from_db()
     assert row.answer["rows"][3]["amount"] == 9

@@ -17,5 +17,5 @@ def test_an_open_page_hears_that_someone_else_has_decided(figures, site, ada):
     assert "has decided" not in words(site.get(part))
     bob = colleague(ada)
     figures.decide(by=bob, choice="continue", digest=figures.digest)
-    assert f"{bob.name} has decided meanwhile: continue" in words(site.get(part))
+    assert f"{bob.name} has decided meanwhile: Approve and continue" in words(site.get(part))
     assert 'hx-target="#what-next"' in site.get(f"{url(figures)}part/").content.decode()

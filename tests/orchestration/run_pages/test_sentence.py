@@ -65,7 +65,7 @@ def test_a_question_is_told_with_who_is_asked_and_until_when(viewer, begin):
     end(run, "figures")
     deadline = timezone.now() + timedelta(days=3)
     question = put_question(run, "check", title="KPI <figures>", deadline_at=deadline, deadline_choice="abort")
-    wanted = r"Waiting \d+ s for finance to approve “KPI <figures>”, due in 2 d 23 h\."
+    wanted = r"Waiting \d+ s for an approver \(finance\) to approve “KPI <figures>”, due in 2 d 23 h\."
     assert re.fullmatch(wanted, words_of(viewer, run))
     Request.objects.filter(pk=question.pk).update(deadline_at=timezone.now() - timedelta(seconds=1))
     assert words_of(viewer, run).endswith("; its time is over, and abort follows.")
