@@ -207,10 +207,11 @@ class RunRows:
 
     @cached_property
     def cost(self) -> dict[str, Any]:
-        """{usd: None if no step's is known, simulated: whether any was}, of every round."""
+        """{usd: None if no step's is known, simulated: whether any was, paid: whether any was not}, of every round."""
         used = [step.usage for step in self.all_steps if step.usage]
         known = [float(usage["cost_usd"]) for usage in used if usage.get("cost_usd") is not None]
-        return {"usd": sum(known) if known else None, "simulated": any(usage.get("simulated") for usage in used)}
+        simulated = [bool(usage.get("simulated")) for usage in used]
+        return {"usd": sum(known) if known else None, "simulated": any(simulated), "paid": not all(simulated)}
 
     @cached_property
     def budgets(self) -> list[Account]:

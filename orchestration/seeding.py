@@ -6,10 +6,7 @@ from orchestration import sources
 from orchestration.engine import starts
 from orchestration.language import read
 from orchestration.models import Run
-
-LIBRARY = Path(__file__).resolve().parent / "library"
-EXAMPLES = LIBRARY / "examples"
-PLAY = ".play.yaml"  # how the name of a file ends that says how a definition is tested: see docs/testing.md
+from orchestration.shipped import EXAMPLES, LIBRARY, PLAY, texts_in
 
 
 def read_play(path: Path) -> Any:
@@ -28,8 +25,7 @@ def seed_examples(organization: Organization) -> None:
 
 
 def _apply(folder: Path, organization: Organization) -> None:
-    paths = [path for path in sorted(folder.glob("*.yaml")) if not path.name.endswith(PLAY)]
-    files = [sources.Source(path.name, path.read_text(encoding="utf-8")) for path in paths]
+    files = [sources.Source(path.name, path.read_text(encoding="utf-8")) for path in texts_in(folder)]
     sources.apply(files, organization=organization, by=None)
 
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +126,7 @@ def refuse(*lines: str) -> None:
 
 
 def main() -> None:
+    os.environ["COUNTERSIGN_BEGAN"] = str(time.time())  # for who says how long it took, the installation included
     if not is_complete():
         try:
             # Two commands started together make one environment. The lock is the folder's own: nothing is left behind.

@@ -13,6 +13,7 @@ from orchestration.exceptions import InvalidInput, NewerVersion, Refused
 from orchestration.language import Compiled
 from orchestration.models.layouts import layout
 from orchestration.models.schedules import follow
+from orchestration.shipped import example_slugs
 
 TRIAL_PREFIX = "try--"  # the language allows no such name, so that nobody's definition can have it
 
@@ -37,6 +38,10 @@ class DefinitionQuerySet(models.QuerySet["Definition"]):
     def startable(self) -> Self:
         """Those that new runs may be started of."""
         return self.filter(current_version__isnull=False, archived_at=None)
+
+    def own_first(self) -> Self:
+        """The house's own by name, then the examples that are shipped."""
+        return self.alias(is_example=models.Q(slug__in=example_slugs())).order_by("is_example", "slug")
 
     def written(self) -> Self:
         """Those that people wrote: not the ones that `orchestration.trials` makes."""

@@ -93,7 +93,7 @@ def go_actions(request: HttpRequest) -> HttpResponse:
     """What the member may begin, for the palette."""
     member = member_of(request)
     rows = Definition.objects.visible_to(member).written().startable()
-    slugs = rows.order_by("slug").values_list("slug", flat=True)[:MOST_DEFINITIONS]
+    slugs = rows.own_first().values_list("slug", flat=True)[:MOST_DEFINITIONS]
     context = {
         "definitions": slugs if member.has_role(Role.OPERATOR) else [],
         "may_build": member.has_role(Role.BUILDER),

@@ -18,6 +18,7 @@ from accounts.permissions import page
 from orchestration.exceptions import InvalidInput, KeyReused, OrchestrationError
 from orchestration.idempotency import start_once
 from orchestration.models import Definition, DefinitionVersion, Run
+from orchestration.shipped import example_slugs
 from ui.addresses import whole_number
 from ui.schema_forms import JsonField, SchemaForm
 
@@ -39,7 +40,13 @@ def choose(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "orchestration/run_new.html",
-        {"definitions": shown[:SHOWN], "q": words, "shown": SHOWN, "may_start": member.has_role(Role.OPERATOR)},
+        {
+            "definitions": shown.exclude(slug__in=example_slugs())[:SHOWN],
+            "examples": shown.filter(slug__in=example_slugs()),
+            "q": words,
+            "shown": SHOWN,
+            "may_start": member.has_role(Role.OPERATOR),
+        },
     )
 
 

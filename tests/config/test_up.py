@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import signal
 import socket
+import time
 import urllib.request
 
 import pytest
@@ -12,7 +14,9 @@ from config.up.processes import command_of
 
 
 def test_it_starts_answers_and_stops_cleanly(up, data):
-    first = up().wait_until_ready()
+    before = time.time() - 1000  # when packages began to be installed
+    first = up(COUNTERSIGN_BEGAN=str(before)).wait_until_ready()
+    assert re.search(r"Ready after 1[0-9]{3}\.[0-9] s", first.said[-1])
     with urllib.request.urlopen(f"http://127.0.0.1:{first.port}/readyz", timeout=10) as answer:
         assert answer.status == 200
     people = json.loads((data / "demo-people.json").read_text())

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from approvals.models import Decision
@@ -61,14 +62,20 @@ def test_two_people_take_a_run_from_its_form_to_its_report(window, ended):
     choose(approver, "Approve and continue")
     expect(approver.locator("#outcome")).to_contain_text("Approve and continue, by approver")
     expect(approver.locator("#outcome")).to_contain_text("The last invoice was missing")
-    expect(approver.locator("#outcome")).to_contain_text("123456")
-    expect(approver.locator("#outcome")).to_contain_text(was)
+    expect(approver.locator("#outcome")).to_contain_text("Amount of Revenue")
+    expect(approver.locator("#outcome")).to_contain_text("123,456")
+    expect(approver.locator("#outcome")).to_contain_text(f"{int(was):,}")
+    expect(approver.locator("#payload ins")).to_contain_text("123,456")
+    expect(approver.locator("#payload del")).to_contain_text(f"{int(was):,}")
     expect(approver.locator("#what-next")).to_contain_text("Completed")
 
     expect(head(operator)).to_contain_text("Completed")
     assert has_stayed()
     approver.locator("#what-next").get_by_role("link", name="KPI report 2026-09").click()
-    expect(approver.locator("article.report")).to_contain_text(re.compile("123.?456"))
+    report = approver.locator("article.report")
+    expect(report).to_contain_text(re.compile("123.?456"))
+    before = float(re.search(r"Revenue:.*?previous ([0-9,.]+)", report.inner_text())[1].replace(",", ""))
+    expect(report).to_contain_text(f"change {100 * (123456 - before) / before:.1f} %")
     with approver.expect_download() as download:
         approver.get_by_role("link", name="Download").click()
     text = download.value.path().read_text()
@@ -114,6 +121,42 @@ def test_an_abort_ends_the_run_on_both_pages(window, waiting, ended):
     expect(operator.locator("#run-sentence")).to_contain_text("Not this year")
     assert has_stayed()
     assert ended(run).status == "rejected"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_field_shows_nine_digits_with_decimals(window, waiting, width):
+    approver = window("approver", viewport={"width": width, "height": 800})
+    _, request = waiting()
+    approver.goto(f"/a/{request['id']}")
+    if width < 720:
+        approver.locator(".fold summary").first.press("Enter")
+    figure(approver).fill("123456789.25")
+    assert figure(approver).evaluate("field => field.scrollWidth <= field.clientWidth")
+    assert approver.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_note_and_buttons_are_in_sight_at_once(window, waiting):
+    approver = window("approver", viewport={"width": 1360, "height": 800})
+    _, request = waiting()
+    approver.goto(f"/a/{request['id']}")
+    expect(approver.get_by_label("Note")).to_be_in_viewport(ratio=1)
+    for button in approver.locator(".decision-bar").get_by_role("button").all():
+        expect(button).to_be_in_viewport(ratio=1)
+    expect(figure(approver)).to_be_in_viewport(ratio=1)
+
+
+def test_a_run_s_page_goes_back_without_a_word_of_the_browser(window, waiting):
+    run, _ = waiting()
+    page = window("operator")  # what its console says is a failure
+    page.goto(f"/runs/{run}/")
+    for step in ("figures", "summary"):
+        page.locator(f"[data-step='{step}']").first.click()
+        page.wait_for_url(f"**step={step}*")
+        expect(page.locator("#step-title")).to_contain_text(step)
+    page.go_back()
+    expect(page.locator("#step-title")).to_contain_text("figures")
+    page.go_forward()
+    expect(page.locator("#step-title")).to_contain_text("summary")
 
 
 def test_on_a_phone_the_question_is_found_and_answered(phone, waiting, ended):

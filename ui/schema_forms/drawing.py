@@ -13,6 +13,7 @@ SHORT_TEXT = 200  # signs; what may be longer gets a box that grows
 INPUT_TYPES = {"date": "date", "time": "time", "email": "email", "uri": "url", "password": "password"}
 SCALARS = {"string", "integer", "number", "boolean"}
 SHOWN_CHOICES = 500
+LONGEST_EXAMPLE = 200  # signs
 
 
 def field_of(schema: Any, *, label: str, required: bool, initial: Any = None, root: Any = None) -> JsonField:
@@ -21,7 +22,7 @@ def field_of(schema: Any, *, label: str, required: bool, initial: Any = None, ro
     kind, nullable = kind_of(schema)
     given: dict[str, Any] = {
         "label": str(schema.get("title") or label),
-        "help_text": str(schema.get("description") or ""),
+        "help_text": _help_of(schema),
         "required": required,
         "initial": schema.get("default") if initial is None else initial,
     }
@@ -39,18 +40,19 @@ def field_of(schema: Any, *, label: str, required: bool, initial: Any = None, ro
     kinds = schema.get("type")
     if isinstance(kinds, list) and "string" in kinds:
         given["help_text"] = given["help_text"] or "Words, or JSON."
-        box = forms.Textarea(attrs={"rows": 4, **_placeholder(schema)})
+        box = forms.Textarea(attrs={"rows": 4})
         return WordsField(kinds=kinds, nullable=nullable, widget=box, **given)
     items = resolved(schema.get("items", {}), root if root is not None else schema)
     item_kind, item_nullable = kind_of(items)
     if kind == "array" and item_kind in SCALARS and not item_nullable:
-        if not given["help_text"]:
+        if not schema.get("description"):
             allowed = [str(value) for value in items.get("enum", [])]
-            given["help_text"] = f"One a line, of: {', '.join(allowed)}" if allowed else "One a line."
-        box = forms.Textarea(attrs={"rows": 3, **_placeholder(schema, lines=True)})
+            lines = f"One a line, of: {', '.join(allowed)}." if allowed else "One a line."
+            given["help_text"] = f"{lines} {given['help_text']}".strip()
+        box = forms.Textarea(attrs={"rows": 3})
         return LinesField(kind=item_kind, nullable=nullable, widget=box, **given)
     given["help_text"] = given["help_text"] or "JSON."
-    attrs = {"rows": 4, "class": "mono", "spellcheck": "false", **_placeholder(schema)}
+    attrs = {"rows": 4, "class": "mono", "spellcheck": "false"}
     return JsonField(nullable=nullable, widget=forms.Textarea(attrs=attrs), **given)
 
 
@@ -79,25 +81,30 @@ def resolved(schema: Any, root: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _placeholder(schema: Mapping[str, Any], *, lines: bool = False) -> dict[str, str]:
+def _help_of(schema: Mapping[str, Any]) -> str:
+    """Its description, and an example: below the field, as words in it look like its value."""
+    words = str(schema.get("description") or "").strip()
     examples = schema.get("examples")
     if not isinstance(examples, list) or not examples:
-        return {}
+        return words
     example = examples[0]
-    if lines and isinstance(example, list):
-        return {"placeholder": "\n".join(str(item) for item in example)}
-    return {"placeholder": example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)}
+    if isinstance(example, list) and not any(isinstance(item, dict | list) for item in example):
+        said = ", ".join(str(item) for item in example)
+    else:
+        said = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+    if not said or len(said) > LONGEST_EXAMPLE:
+        return words
+    return f"{words}{'' if not words or words.endswith('.') else '.'} For example {said}".strip()
 
 
 def _number_attributes(schema: Mapping[str, Any], kind: str) -> dict[str, Any]:
     step = schema.get("multipleOf") or (1 if kind == "integer" else "any")
-    attrs = {"step": step, "inputmode": "numeric" if kind == "integer" else "decimal", **_placeholder(schema)}
+    attrs = {"step": step, "inputmode": "numeric" if kind == "integer" else "decimal"}
     return attrs | {name: schema[key] for name, key in (("min", "minimum"), ("max", "maximum")) if key in schema}
 
 
 def _text_widget(schema: Mapping[str, Any], value: Any) -> forms.Widget:
-    attrs: dict[str, Any] = _placeholder(schema)
-    attrs |= {name.lower(): schema[name] for name in ("minLength", "maxLength") if schema.get(name)}
+    attrs: dict[str, Any] = {name.lower(): schema[name] for name in ("minLength", "maxLength") if schema.get(name)}
     longest, shape, pattern = schema.get("maxLength"), schema.get("format"), schema.get("pattern")
     is_short = bool(shape in INPUT_TYPES or pattern or (longest and longest <= SHORT_TEXT))
     if not is_short or (isinstance(value, str) and "\n" in value):

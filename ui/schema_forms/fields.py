@@ -27,6 +27,7 @@ class JsonField(forms.Field):
     """A value of JSON, typed as text. Its clean value is the plain value, or ABSENT where nothing was typed."""
 
     pattern = ""  # of the schema, as it is written
+    is_marked = True  # beside its label it says whether it is required
 
     def __init__(self, *, nullable: bool = False, **given: Any) -> None:
         self.nullable = nullable

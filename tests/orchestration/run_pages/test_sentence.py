@@ -68,7 +68,7 @@ def test_a_question_is_told_with_who_is_asked_and_until_when(viewer, begin):
     wanted = r"Waiting \d+ s for an approver \(finance\) to approve “KPI <figures>”, due in 2 d 23 h\."
     assert re.fullmatch(wanted, words_of(viewer, run))
     Request.objects.filter(pk=question.pk).update(deadline_at=timezone.now() - timedelta(seconds=1))
-    assert words_of(viewer, run).endswith("; its time is over, and abort follows.")
+    assert words_of(viewer, run).endswith("; its time is over, and Abort follows.")
 
 
 def test_an_answer_that_no_worker_has_taken_up_is_told(viewer, begin, members):

@@ -92,6 +92,22 @@ def test_the_panel_shows_a_steps_tries_call_values_and_note(viewer, begin, save_
     assert "<b>hi</b>" not in panel
 
 
+@pytest.mark.parametrize(
+    ("simulated", "words"),
+    [
+        ((True, True), "cost $0.5000, not paid: a stand-in answered"),
+        ((True, False), "cost $0.5000, not all of it paid: a stand-in took part"),
+        ((False, False), "cost $0.5000<"),
+    ],
+)
+def test_the_head_says_of_a_cost_whether_it_was_paid(viewer, begin, simulated, words):
+    run = begin("  one: {agent: echo}\n  two: {agent: echo}\n")
+    for name, is_simulated in zip(("one", "two"), simulated, strict=True):
+        usage = {"model": "m", "input_tokens": 1, "output_tokens": 1, "cost_usd": 0.25, "simulated": is_simulated}
+        end(run, name, fields={"usage": usage})
+    assert words in text_of(viewer, f"/runs/{run.public_id}/")
+
+
 def test_the_panel_of_a_checkpoint_shows_the_answer_and_who_gave_it(viewer, begin, members):
     run = begin(CHAIN)
     end(run, "figures")

@@ -5,6 +5,7 @@ import re
 
 from orchestration.engine import starts
 from orchestration.models import Run
+from orchestration.shipped import EXAMPLES
 from tests.factories import MemberFactory
 from tests.orchestration.run_pages.looks import text_of
 
@@ -24,6 +25,39 @@ def test_a_run_is_started_from_the_form_that_the_input_schema_draws(operator, sa
     run = Run.objects.get()
     assert answer.headers["Location"] == f"/runs/{run.public_id}/"
     assert (run.input, run.started_by) == ({"month": "2026-10", "key": 7}, members.operator)
+
+
+def test_the_houses_own_definitions_come_before_the_examples(operator, save):
+    hello = (EXAMPLES / "hello.yaml").read_text()
+    for text in (hello, hello.replace("name: example-hello", "name: zebra"), MONTHLY):
+        save(text)
+    page = text_of(operator, "/runs/new/")
+    places = [page.index(f'href="/runs/new/{slug}/"') for slug in ("monthly", "zebra", "example-hello")]
+    assert places == sorted(places)
+    assert places[1] < page.index("<b>Examples</b>") < places[2]
+    found = text_of(operator, "/runs/new/?q=hello")
+    assert '<details class="examples">' in page
+    assert '<details class="examples" open>' in found
+    assert "/runs/new/monthly/" not in found
+    listed = re.findall(r'href="/runs/new/([a-z-]+)/"', text_of(operator, "/go/actions/"))
+    assert listed == ["monthly", "zebra", "example-hello"]
+
+
+def test_a_field_says_beside_its_name_whether_it_is_required(operator, save):
+    save(
+        MONTHLY.replace("required: [month, key]", "required: [month]").replace(
+            "{type: integer}", "{type: integer, examples: [7]}"
+        )
+    )
+    page = text_of(operator, "/runs/new/monthly/")
+    month, key = (
+        re.search(rf'<label for="id_input-{name}">(.*?)</label>\s*(<\w+[^>]*>)', page).groups()
+        for name in ("month", "key")
+    )
+    assert ("(required)" in month[0], " required" in month[1]) == (True, True)
+    assert ("(optional)" in key[0], " required" in key[1]) == (True, False)
+    assert "placeholder" not in key[1]
+    assert "For example 7" in page
 
 
 def test_a_form_sent_twice_starts_one_run(operator, save):
