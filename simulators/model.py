@@ -12,6 +12,7 @@ FINGERPRINT = "simulated"
 MODELS = [{"id": "simulated", "object": "model", "created": 0, "owned_by": "simulators"}]
 NONSENSE = "Certainly! {bananas: yellow,"
 NAMES = ("title", "name", "label", "kpi", "id")
+FIRST = ("target", "previous", "change_percent")  # of the figures beside the main one
 LONG_TEXTS = ("markdown", "text", "content", "report", "summary", "body")
 MAX_FACTS = 12
 
@@ -112,10 +113,14 @@ def _fact(row: Mapping[str, Any]) -> str:
     unit = f" {row['unit']}" if isinstance(row.get("unit"), str) else ""
     others = [
         f"{key.replace('_percent', '').replace('_', ' ')} {_plain(number)}{' %' if key.endswith('_percent') else unit}"
-        for key, number in numbers.items()
+        for key, number in sorted(numbers.items(), key=lambda pair: _rank(pair[0]))
         if key != main
     ]
     return f"{name}: {_plain(numbers[main])}{unit}" + (f" ({', '.join(others)})" if others else "")
+
+
+def _rank(key: str) -> int:
+    return FIRST.index(key) if key in FIRST else len(FIRST)
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

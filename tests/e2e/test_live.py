@@ -98,7 +98,7 @@ def test_what_is_typed_into_a_question_outlives_a_restart_and_can_be_sent(cut, w
     expect(live(page)).to_have_text("Live")
     expect(page.get_by_label("Note")).to_have_value("Written before the restart")
     choose(page, "Approve and continue")
-    expect(page.locator("#outcome")).to_contain_text("4711")
+    expect(page.locator("#outcome")).to_contain_text("4,711")
     assert ended(run).status == "completed"
 
 

@@ -110,3 +110,12 @@ def test_values_in_text_are_json(value):
 def test_any_text_compiles_or_is_refused(text):
     with suppress(ExpressionError):
         compile_template("${{" + text + "}}").evaluate(CONTEXT)
+
+
+MADE = '{"z": 1, "y": 2, "x": 3, "w": 4, "v": 5, "u": 6, "t": {"s": 7, "r": 8, "q": 9, "p": 10}}'
+
+
+@pytest.mark.parametrize("source", [MADE, f"[{MADE}][0]", f"input.list.map(each, {MADE})[0]"])
+def test_a_map_that_an_expression_makes_has_one_order_in_every_text(source):
+    texts = {json.dumps(compile_expression(source).evaluate(CONTEXT)) for _ in range(20)}
+    assert texts == {json.dumps(json.loads(MADE), sort_keys=True)}

@@ -16,7 +16,7 @@ from django.conf import settings
 from . import parts
 from .errors import ExpressionError, reason, syntax_error
 from .functions import EXTRA_FUNCTIONS
-from .plain import NotPlain, plain
+from .plain import NotPlain, in_order, plain
 from .reads import Read, Scan, TooDeep, scan, tokens
 from .variables import ABSENT, follow, pruned, wanted_by
 from .work import Shapes, cost_of, shape_of
@@ -81,11 +81,11 @@ class Expression:
             path, over, then = self._divided
             if type(items := follow(context, path)) is list and len(items) > parts.LENGTH:
                 found = over._evaluate_parts(items, context)
-                return self._plain(found) if then is None else then.evaluate({**context, parts.NAME: found})
+                return in_order(self._plain(found)) if then is None else then.evaluate({**context, parts.NAME: found})
         variables = pruned(self._wanted, context)
         if self._cost is not None:
             self.refuse_too_much({name: shape_of(value) for name, value in variables.items()})
-        return self._plain(self._execute(variables))
+        return in_order(self._plain(self._execute(variables)))
 
     def refuse_too_much(self, shapes: Shapes, times: int = 1) -> None:
         """Before it runs. Raises ExpressionError."""

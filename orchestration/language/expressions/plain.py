@@ -40,6 +40,13 @@ def plain(value: Any) -> Any:
     return _plain_rare(value)
 
 
+def in_order(value: Any) -> Any:
+    """Maps by their keys: those that CEL makes come in another order each time, and texts are made of them."""
+    if isinstance(value, dict):
+        return {key: in_order(value[key]) for key in sorted(value)}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
 def _plain_rare(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
