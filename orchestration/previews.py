@@ -1,6 +1,7 @@
 """What a lever would do to a run, line by line, before it is pulled."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from django.utils.formats import date_format
 from accounts.models import Member
 from approvals.models import Policy
 from orchestration.engine.connection import rows
+from orchestration.engine.levers.adjusting import at_once
 from orchestration.engine.levers.asking import question_of
 from orchestration.engine.levers.keeping import deletion_of
 from orchestration.engine.levers.pausing import BELOW
@@ -73,6 +75,18 @@ def deadline(run: Run, _: None, given: Mapping[str, Any]) -> list[str]:
     if run.deadline_at is None:
         return ["It has none now."]
     return [f"It is {_when(run.deadline_at)} now."]
+
+
+def window(run: Run, step: Step, given: Mapping[str, Any]) -> list[str]:
+    most = at_once(step)
+    found = Counter(Step.objects.items_of(step).values_list("status", flat=True))
+    ended = sum(found[status] for status in Step.ENDED)
+    blocked = found[Step.Status.BLOCKED]
+    at_work = found.total() - ended - blocked
+    return [
+        f"{most or 'All'} at once now: {ended:,} of {found.total():,} items have ended, {at_work:,} are at work,"
+        f" {blocked:,} wait for their turn."
+    ]
 
 
 def asked(run: Run, step: Step, given: Mapping[str, Any]) -> list[str]:

@@ -31,6 +31,7 @@ class StepOutline(NamedTuple):
     attempts: int  # tries that `retry` allows
     undo_attempts: int  # and that of what undoes it
     converses: bool  # in a conversation of the definition's own
+    at_once: int | None  # items of a map that the definition lets be at work at once
 
 
 class Outline(NamedTuple):
@@ -53,6 +54,7 @@ def outline_of(version: int) -> Outline:
                 int((step["retry"] or {}).get("attempts", 1)),
                 int(step.get("compensate", {}).get("retry", {}).get("attempts", 1)),
                 step["conversation"] is not None,
+                step.get("map", {}).get("concurrency"),
             )
             for step in plan["steps"]
         },

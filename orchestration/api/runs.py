@@ -21,6 +21,7 @@ from orchestration.engine.budgets import budgets_of
 from orchestration.idempotency import start_many_once, start_once
 from orchestration.labels import counts_of, having, labels_of
 from orchestration.models import Payload, Run, Step
+from orchestration.run_rows import outline_of
 
 PROBLEM = OpenApiResponse(description="errors: [{pointer, message}]")
 VALUES = (
@@ -78,6 +79,13 @@ class ReasonOutput(serializers.Serializer[Any]):
     url = serializers.CharField(allow_null=True)
 
 
+class ItemsOutput(serializers.Serializer[Any]):
+    """Of a step that laid items, or passes; `at_once`: so many are at work at once, null: all."""
+
+    count = serializers.IntegerField()
+    at_once = serializers.IntegerField(allow_null=True)
+
+
 class StepOutput(serializers.Serializer[Step]):
     """`attempts` counts the tries of this round; `request` is the question that a step waiting for approval asks.
 
@@ -108,6 +116,7 @@ class StepOutput(serializers.Serializer[Step]):
     inherited = serializers.SerializerMethodField(help_text="Taken over from the run that this one was forked from.")
     undo = serializers.SerializerMethodField()
     undoes = serializers.SerializerMethodField()
+    items = serializers.SerializerMethodField()
 
     @extend_schema_field(OpenApiTypes.ANY)
     def get_input(self, step: Step) -> Any:
@@ -135,6 +144,11 @@ class StepOutput(serializers.Serializer[Step]):
 
     def get_undoes(self, step: Step) -> str | None:
         return None if step.undoes is None else step.name.removesuffix(":undo")
+
+    @extend_schema_field(ItemsOutput(allow_null=True))
+    def get_items(self, step: Step) -> Any:
+        said = outline_of(step.run.definition_version_id).steps[step.position].at_once if step.item_count else None
+        return step.item_count and {"count": step.item_count, "at_once": step.item_window or said}
 
 
 class AmountsOutput(serializers.Serializer[Any]):

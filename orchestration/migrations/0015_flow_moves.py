@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
             dropping(f"engine_rare_v1({ARRAY}, engine_over_v1[])", "engine_times_v1(bigint[], int[])"),
         ),
         migrations.RunSQL(
-            source("heads_v1"),
+            source("past/heads_v1_third"),
             dropping(f"engine_window_v1({ARRAY})", f"engine_close_v1({ARRAY})", "engine_kept_v1(bigint, bigint)"),
         ),
         migrations.RunSQL(source("past/claims_v1_first"), dropping("engine_claims_v1(bigint[], int[])")),

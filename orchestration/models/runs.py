@@ -241,6 +241,8 @@ class Step(models.Model):
     next_item = models.IntegerField(null=True)  # the next to be let go, where only so many run at once
     bearable = models.IntegerField(null=True)  # how many may fail
     windowed = models.BooleanField(db_default=False)  # an item whose end lets the next go
+    item_window = models.IntegerField(null=True)  # how many run at once, where a person said so
+    item_surplus = models.IntegerField(null=True)  # so many ends let nobody go
     # How its end counts for others, and theirs for it:
     slack = models.IntegerField(null=True)  # how many needs may fail or stay open; null: all are needed
     forgiven = models.BooleanField(db_default=False)  # its failure is not the run's

@@ -158,6 +158,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
         "step_name": step.name if step.index is None else f"{step.name} {step.index}",
         "tries": tries_of(events),
         "most_tries": rows.attempts_of(step),
+        "at_once": rows.outline.steps[step.position].at_once,
         "is_undo": step.undoes is not None,
         "values": values,
         "agent_version": version,

@@ -15,6 +15,7 @@ from orchestration.engine.levers import keeping, pausing
 from orchestration.levers import LEVERS
 from orchestration.models import Budget, DefinitionVersion, Run
 from tests.harness import claim, end, make_worker
+from tests.orchestration.engine.test_maps import spread
 from tests.orchestration.run_pages.looks import put_question
 from tests.orchestration.test_levers import BRANCHES, CHAIN, GIVEN, REFUSALS, by_name, frozen, work
 
@@ -76,6 +77,7 @@ READY = {
     ),
     "unpin": lambda run: pins.pin(run, by=None, reason="x"),
     "due": lambda run: put_question(run, "a"),
+    "concurrency": lambda run: spread(run, make_worker(), 3, window=1),
     "reviewers": lambda run: put_question(run, "a"),
     "move": movable,
     "archive": ended,

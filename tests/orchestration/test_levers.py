@@ -28,6 +28,7 @@ GIVEN = {
     "output": {"output": {"value": 1}},
     "resolve": {"outcome": "failed"},
     "due": {"deadline_at": "2040-01-01T00:00:00+00:00", "then": "abort"},
+    "concurrency": {"concurrency": 9},
     "reviewers": {"policy": "finance"},
 }
 REFUSALS = (Refused, RunEnded, NotUncertain, NotPinned, Pinned, InvalidInput)

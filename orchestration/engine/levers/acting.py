@@ -20,6 +20,7 @@ STATES = {
     "moving": "has moved on meanwhile, or is at work",
     "unlimited": "has no budget of its own",
     "full": "does not find room again among those that its definition lets go on at once",
+    "begun": "has let all items of this step go",
     "moved": "has moved on: a step that was named has not failed",
 }
 

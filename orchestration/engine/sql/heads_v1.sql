@@ -6,16 +6,19 @@ create function engine_window_v1(moved engine_moved_v1[]) returns engine_over_v1
     with over as (
         select m.run, m.head, count(*)::int as n from unnest(moved) m
         where m.windowed and m.was <> 'blocked' and m.becomes in ('completed', 'failed', 'skipped', 'canceled') group by 1, 2
-    ), next as materialized (
-        select o.run, o.head, i.key from over o
+    ), heads as materialized (  -- of a window that a person made smaller, the first ends let nobody go
+        select o.run, o.head, h.next_item, h.first_item + h.item_count as past, greatest(o.n - coalesce(h.item_surplus, 0), 0) as n,
+               greatest(h.item_surplus - o.n, 0) as surplus, h.item_surplus > 0 as is_smaller
+        from over o
         cross join lateral (select h.* from orchestration_step h where h.run_id = o.run and h.key = o.head and h.status = 'waiting' offset 0) h
-        cross join lateral (
+    ), next as materialized (
+        select h.run, h.head, i.key from heads h cross join lateral (
             select i.key from orchestration_step i
-            where i.run_id = o.run and i.key >= h.next_item and i.key < h.first_item + h.item_count and i.status = 'blocked'
-            order by i.key limit o.n) i
+            where i.run_id = h.run and i.key >= h.next_item and i.key < h.past and i.status = 'blocked' order by i.key limit h.n) i
     ), moved as (
-        update orchestration_step h set next_item = n.key + 1 from (select run, head, max(key) as key from next group by 1, 2) n
-        where h.run_id = n.run and h.key = n.head
+        update orchestration_step s set next_item = coalesce(n.key + 1, s.next_item), item_surplus = h.surplus
+        from heads h left join (select n.run, n.head, max(n.key) as key from next n group by 1, 2) n on n.run = h.run and n.head = h.head
+        where s.run_id = h.run and s.key = h.head and (n.key is not null or h.is_smaller)
     )
     select array_agg(row (n.run, false, array[n.key])::engine_over_v1) from next n
 $$;

@@ -1,0 +1,28 @@
+"""How many items of a map are at work at once is changed while it is under way."""
+
+import importlib
+from pathlib import Path
+
+from django.db import migrations
+
+SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
+earlier = importlib.import_module("orchestration.migrations.0013_flow_columns")
+replacing = importlib.import_module("orchestration.migrations.0033_moves_of_levers").replacing
+STEP = "item_window int, item_surplus int"
+
+
+def change(verb):
+    """Of a table that is in use: both are locked at once, or neither."""
+    return earlier.CHANGE.format(f"alter table orchestration_step {earlier.columns(STEP, verb)};")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("orchestration", "0033_moves_of_levers")]
+
+    operations = [
+        migrations.RunSQL(change("add"), change("drop")),
+        migrations.RunSQL(replacing("heads_v1"), replacing("past/heads_v1_third")),
+        migrations.RunSQL(
+            (SQL / "head_levers_v1.sql").read_text(), "drop function engine_widen_v1(bigint, int, int, int, jsonb)"
+        ),
+    ]
