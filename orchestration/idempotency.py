@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import rfc8785
 from django.db import transaction
@@ -12,40 +12,46 @@ from django.db import transaction
 from accounts.clock import database_clock
 from accounts.json_values import canonical
 from accounts.models import Member
-from orchestration.engine.starts import start, start_many
+from orchestration.engine.starts import Begun, begin, start_many
 from orchestration.exceptions import InvalidInput, KeyReused
 from orchestration.models import Run, StartKey
 
-Begun = TypeVar("Begun")
 LONGEST_KEY = 200
 KEPT_FOR = timedelta(days=1)
 
 
 def start_once(*, definition: str, given: Any, by: Member, key: str, version: int | None = None) -> Run:
-    """Start a run; with a `key` used within a day, give the run it began. Raises KeyReused, and what `start` does."""
-    begin = partial(start, organization=by.organization, definition=definition, given=given, by=by, version=version)
+    """The run of `begin_once`. Raises as it does."""
+    return begin_once(definition=definition, given=given, by=by, key=key, version=version).run
+
+
+def begin_once(*, definition: str, given: Any, by: Member, key: str, version: int | None = None) -> Begun:
+    """Start a run; with a `key` used within a day, give what it began. Raises KeyReused, and what `begin` does."""
+    start = partial(begin, organization=by.organization, definition=definition, given=given, by=by, version=version)
     asked = {"definition": definition, "input": given} | ({"version": version} if version else {})
-    return _once(key, by, asked, "run", begin)
+    return Begun(*_once(key, by, asked, Begun._fields, start))
 
 
 def start_many_once(*, definition: str, inputs: Sequence[Any], by: Member, key: str) -> list[int]:
     """As `start_once`, for many: ids of runs, in the order of the inputs. Raises as `start_many` does."""
-    begin = partial(start_many, organization=by.organization, definition=definition, inputs=inputs, by=by)
-    return _once(key, by, {"definition": definition, "inputs": inputs}, "runs", begin)
+    start = partial(start_many, organization=by.organization, definition=definition, inputs=inputs, by=by)
+    (runs,) = _once(key, by, {"definition": definition, "inputs": inputs}, ("runs",), lambda: (start(),))
+    return list(runs)
 
 
-def _once(key: str, by: Member, asked: dict[str, Any], field: str, begin: Callable[[], Begun]) -> Begun:
-    """`field` of the key's row keeps what `begin` gave the first time."""
+def _once(
+    key: str, by: Member, asked: dict[str, Any], fields: Sequence[str], start: Callable[[], tuple[Any, ...]]
+) -> tuple[Any, ...]:
+    """`fields` of the key's row keep what `start` gave the first time."""
     if not key:
-        return begin()
+        return start()
     with transaction.atomic():
         kept = _kept(key, by, asked)
-        begun: Begun | None = getattr(kept, field)
-        if begun is None:
-            begun = begin()
-            setattr(kept, field, begun)
-            kept.save(update_fields=[field])
-        return begun
+        if getattr(kept, fields[0]) is None:
+            for field, value in zip(fields, start(), strict=True):
+                setattr(kept, field, value)
+            kept.save(update_fields=fields)
+        return tuple(getattr(kept, field) for field in fields)
 
 
 def _kept(key: str, by: Member, asked: dict[str, Any]) -> StartKey:

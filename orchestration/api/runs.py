@@ -18,7 +18,7 @@ from accounts.permissions import roles
 from approvals.models import Request as Question
 from orchestration.api.words import AnyJSON, Strict
 from orchestration.engine.budgets import budgets_of
-from orchestration.idempotency import start_many_once, start_once
+from orchestration.idempotency import begin_once, start_many_once
 from orchestration.labels import counts_of, having, labels_of
 from orchestration.models import Payload, Run, Step
 from orchestration.run_rows import outline_of
@@ -298,14 +298,19 @@ class RunsView(generics.ListAPIView[Run]):
 
     @extend_schema(
         request=Input,
-        responses={201: RunDetail, 400: PROBLEM},
+        responses={
+            200: OpenApiResponse(RunDetail, "The run that the start joined: its definition has `debounce`."),
+            201: OpenApiResponse(RunDetail, "The run that began."),
+            400: PROBLEM,
+            409: OpenApiResponse(description="The definition refuses one more at once; `runs` hold the places."),
+        },
         parameters=[KEY],
     )
     def post(self, request: Request) -> Response:
-        """Start a run of a definition."""
+        """Start a run of a definition, or join one that waits for more such starts."""
         words = self.Input(data=request.data)
         words.is_valid(raise_exception=True)
-        run = start_once(
+        run, joined = begin_once(
             definition=words.validated_data["definition"],
             given=words.validated_data["input"],
             version=words.validated_data.get("version"),
@@ -313,7 +318,8 @@ class RunsView(generics.ListAPIView[Run]):
             key=request.headers.get("Idempotency-Key", ""),
         )
         body = detail_of(Run.objects.for_list().get(pk=run.pk), member_of(request))
-        return Response(body, status=status.HTTP_201_CREATED, headers={"Location": request.path + f"{run.public_id}/"})
+        code = status.HTTP_200_OK if joined else status.HTTP_201_CREATED
+        return Response(body, status=code, headers={"Location": request.path + f"{run.public_id}/"})
 
 
 class LabelView(RunsView):

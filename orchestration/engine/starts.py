@@ -3,7 +3,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError, transaction
 
@@ -41,15 +41,28 @@ class Asked:
         return dict(self.facts["waits"]["admits"])
 
 
+class Begun(NamedTuple):
+    """`joined`: the run was there, and waits for more such starts."""
+
+    run: Run
+    joined: bool
+
+
 def start(*, organization: Organization, definition: str, given: Any, by: Member, version: int | None = None) -> Run:
+    """The run of `begin`. Raises as it does."""
+    return begin(organization=organization, definition=definition, given=given, by=by, version=version).run
+
+
+def begin(*, organization: Organization, definition: str, given: Any, by: Member, version: int | None = None) -> Begun:
     """Start a run of the version of that number, or of the one that new runs begin with now. Raises UnknownDefinition,
     InvalidInput, Refused, LimitFull."""
     found = _startable(organization, definition)
     public = new_public_id("run")
     chosen = found.version_for(public) if version is None else _numbered(found, version)
     with transaction.atomic():
-        run = start_version(chosen or 0, organization.pk, given, by=by.pk, public=public)
-    return Run.objects.get(pk=run)
+        pk = start_version(chosen or 0, organization.pk, given, by=by.pk, public=public)
+    run = Run.objects.get(pk=pk)
+    return Begun(run, joined=run.public_id != public)
 
 
 def start_many(*, organization: Organization, definition: str, inputs: Sequence[Any], by: Member) -> list[int]:

@@ -335,6 +335,7 @@ class StartKey(models.Model):
     key = models.CharField(max_length=200)
     digest = models.CharField(max_length=64)
     run = models.ForeignKey(Run, models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+")
+    joined = models.BooleanField(db_default=False)  # the start came together with others in a run that was there
     runs = ArrayField(models.BigIntegerField(), null=True)  # of several begun at once, in the order of their inputs
     created_at = models.DateTimeField(db_default=Now())
 

@@ -16,7 +16,7 @@ from accounts.json_values import unstorable
 from accounts.models import Role
 from accounts.permissions import page
 from orchestration.exceptions import InvalidInput, KeyReused, OrchestrationError
-from orchestration.idempotency import start_once
+from orchestration.idempotency import begin_once
 from orchestration.models import Definition, DefinitionVersion, Run
 from orchestration.shipped import example_slugs
 from ui.addresses import whole_number
@@ -83,7 +83,8 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
         if problem := unstorable(value):
             raise InvalidInput([{"pointer": "", "message": problem}])
         number = version.number if version and version != definition.current_version else None
-        run = start_once(definition=slug, given=value, by=member, key=request.POST.get("key", ""), version=number)
+        key = request.POST.get("key", "")
+        run, joined = begin_once(definition=slug, given=value, by=member, key=key, version=number)
     except InvalidInput as exc:
         _add_findings(asked, exc)
         return _page(request, definition, form, raw, status=400)
@@ -93,7 +94,8 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     except OrchestrationError as exc:
         asked.add_error(None, str(exc))
         return _page(request, definition, form, raw, status=exc.status)
-    messages.success(request, f"Started {definition.slug}.")
+    said = f"Joined a run of {definition.slug} that waits for more." if joined else f"Started {definition.slug}."
+    messages.success(request, said)
     return redirect("pages:run", run.public_id)
 
 

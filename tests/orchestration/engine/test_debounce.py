@@ -60,6 +60,29 @@ def test_starts_that_follow_each_other_come_together_in_one_run(committed, start
     assert_all_sound([first, other])
 
 
+def test_who_joins_a_run_is_told_so(committed, save, operator, client, members):
+    """200 with the run that was there; again under the same key."""
+    save(LAST)
+
+    def start(key="", **given):
+        body = {"definition": "last", "input": given}
+        answer = operator.post("/api/v1/runs/", body, format="json", headers={"Idempotency-Key": key})
+        return answer.status_code, answer.json()["id"], answer.headers["Location"]
+
+    code, first, where = start(k="x", n=1)
+    assert code == 201
+    assert start("two", k="x", n=2) == (200, first, where)
+    assert start("two", k="x", n=2) == (200, first, where)
+    assert Debounce.objects.get().starts == 2
+    assert start("other", k="y", n=3)[0] == start("other", k="y", n=3)[0] == 201
+    client.force_login(members.operator.user)
+    page = client.post("/runs/new/last/", {"as": "raw", "raw": '{"k": "x", "n": 4}'}, follow=True)
+    assert (page.redirect_chain[0][0], "Joined a run of last that waits for more." in page.content.decode()) == (
+        f"/runs/{first}/",
+        True,
+    )
+
+
 def test_it_waits_no_longer_than_at_most(committed, starting):
     start = starting(LAST)
     run = start(k="x", n=1)

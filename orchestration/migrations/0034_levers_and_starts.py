@@ -1,9 +1,9 @@
-"""How many items of a map are at work at once is changed while it is under way."""
+"""What people change of a run that is under way, and what is told of how runs start."""
 
 import importlib
 from pathlib import Path
 
-from django.db import migrations
+from django.db import migrations, models
 
 SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 earlier = importlib.import_module("orchestration.migrations.0013_flow_columns")
@@ -25,4 +25,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(
             (SQL / "head_levers_v1.sql").read_text(), "drop function engine_widen_v1(bigint, int, int, int, jsonb)"
         ),
+        migrations.AddField("startkey", "joined", models.BooleanField(db_default=False)),
     ]
