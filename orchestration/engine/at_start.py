@@ -52,7 +52,7 @@ class AtStart:
             asks["debounce"] = {name: self._debounce[name] for name in ("for", "at_most", "gather")}
         if self._limits:
             asks |= {"limits": [limit.wanted(known) for limit in self._limits], "when_full": self._when_full}
-        # one that is laid by a step, or forked, has its turn by a sweep, right after
+        # one that is laid by a step has its turn by a sweep, right after
         return {**({"for": "limit"} if joins else {"for": "time", "at": "now"}), "admits": asks} if asks else {}
 
 

@@ -179,7 +179,7 @@ def _begin(
             return _together(version, organization, asked, by, facts, publics)
         runs, ready = _laid(version, organization, asked, by, parent, depth, facts, publics)
         if waits:
-            ready += _admitted(organization, asked, runs)
+            ready += admitted(organization, [limit for one in asked for limit in one.asks["limits"]], runs)
     hint_after_commit(ready, runs)
     return runs
 
@@ -218,10 +218,9 @@ def _laid(
     return list(runs), Counter(dict(zip(queues or (), ready or (), strict=True)))
 
 
-def _admitted(organization: int, asked: Sequence[Asked], runs: Sequence[int]) -> Counter[str]:
-    """Give new runs their turn, in their order: how many steps became ready in which queues. The limits are locked at
+def admitted(organization: int, limits: Sequence[dict[str, Any]], runs: Sequence[int]) -> Counter[str]:
+    """Give new runs their turn, in their order: how many steps became ready in which queues. Their limits are locked at
     first, all at once, and so in the same order by everyone."""
-    limits = [limit for one in asked for limit in one.asks["limits"]]
     each = {(limit["kind"], limit["key"]): limit for limit in limits}
     rows("select engine_limits_v1(%s, %s::jsonb)", [organization, json.dumps(list(each.values()))])
     ready: Counter[str] = Counter()

@@ -16,5 +16,7 @@ class Migration(migrations.Migration):
     dependencies = [("orchestration", "0030_streams")]
 
     operations = [
-        migrations.RunSQL((SQL / "admit_v1.sql").read_text() + (SQL / "debounce_v1.sql").read_text(), DROPPED)
+        migrations.RunSQL(
+            (SQL / "past" / "admit_v1_third.sql").read_text() + (SQL / "debounce_v1.sql").read_text(), DROPPED
+        )
     ]

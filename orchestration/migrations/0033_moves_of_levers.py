@@ -27,7 +27,7 @@ FIRST = (
     "levers_v1",
     "housekeeping_v4",
 )
-SECOND = ("rewire_v1", "repair_v1", "sweep_v2")
+SECOND = {"rewire_v1": "past/rewire_v1_third", "repair_v1": "repair_v1", "sweep_v2": "sweep_v2"}
 
 
 def replacing(name: str) -> str:
@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(migrations.RunSQL.noop, "drop function engine_room_v1(jsonb)"),
         *(migrations.RunSQL(replacing(name), replacing(f"past/{name}_first")) for name in FIRST),
-        *(migrations.RunSQL(replacing(name), replacing(f"past/{name}_second")) for name in SECOND),
+        *(migrations.RunSQL(replacing(then), replacing(f"past/{name}_second")) for name, then in SECOND.items()),
         # On the way back it is the first: what is refused leaves all as it was.
         migrations.RunSQL(migrations.RunSQL.noop, REFUSE),
     ]

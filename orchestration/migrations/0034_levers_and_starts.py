@@ -8,6 +8,7 @@ from django.db import migrations, models
 SQL = Path(__file__).resolve().parent.parent / "engine" / "sql"
 earlier = importlib.import_module("orchestration.migrations.0013_flow_columns")
 replacing = importlib.import_module("orchestration.migrations.0033_moves_of_levers").replacing
+CHANGED = ("heads_v1", "rewire_v1", "admit_v1")
 STEP = "item_window int, item_surplus int"
 
 
@@ -21,7 +22,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(change("add"), change("drop")),
-        migrations.RunSQL(replacing("heads_v1"), replacing("past/heads_v1_third")),
+        *(migrations.RunSQL(replacing(name), replacing(f"past/{name}_third")) for name in CHANGED),
         migrations.RunSQL(
             (SQL / "head_levers_v1.sql").read_text(), "drop function engine_widen_v1(bigint, int, int, int, jsonb)"
         ),

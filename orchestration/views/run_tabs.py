@@ -17,6 +17,7 @@ from orchestration.relatives import relatives_of
 from orchestration.run_rows import values_of_run
 from orchestration.views.run import SHOWN_EVENTS, chosen_step, frame, rows_of, seen_rows_of
 from ui.addresses import whole_number
+from ui.templatetags.ui import duration
 
 MOST_MOVING = 100  # relatives whose rows are kept true; an address has an end
 KINDS = {
@@ -66,6 +67,7 @@ def _told(event: Event, sees_payload: bool) -> dict[str, Any]:
         f"by {data['by']}" if data.get("by") else "",
         str(data.get("reason") or data.get("note") or ""),
         str(error.get("message") or "") if isinstance(error, dict) else "",
+        _queued(data) if event.type == "run.queued" else "",
     ]
     raw = json.dumps(data, ensure_ascii=False, indent=1)
     return {
@@ -78,6 +80,13 @@ def _told(event: Event, sees_payload: bool) -> dict[str, Any]:
         "left": max(0, len(raw) - 20_000),
         "has_data": bool(data),
     }
+
+
+def _queued(data: dict[str, Any]) -> str:
+    if "key" not in data:  # the reader is told times alone
+        return "waits for its turn to begin"
+    during = f"in {duration(data['per'])}" if "per" in data else "at once"
+    return f"waits for its turn to begin: no more than {data['max']} of {data['key']} {during}"
 
 
 @require_safe

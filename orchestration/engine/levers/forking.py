@@ -17,7 +17,7 @@ from orchestration.engine.hints import hint_after_commit
 from orchestration.engine.levers.acting import note_of
 from orchestration.engine.levers.keeping import below
 from orchestration.engine.plans import plan_of
-from orchestration.engine.starts import agents_there, facts_of
+from orchestration.engine.starts import admitted, agents_there, facts_of
 from orchestration.exceptions import InvalidInput, Refused
 from orchestration.models import DefinitionVersion, Run, Step
 
@@ -120,7 +120,8 @@ class Fork:
 
 
 def fork(run: Run, step: Step, *, by: Member | None, reason: str, **changed: Any) -> Run:
-    """The new run. `input`, if given, is what it is given instead. Raises Refused, InvalidInput, AgentGone."""
+    """The new run. `input`, if given, is what it is given instead; it waits at limits of starts as any run does. Raises
+    Refused, InvalidInput, AgentGone, LimitFull."""
     definition = run.definition_version.definition
     if definition.archived_at is not None:
         raise Refused(f"{definition} is archived; restore it to start runs of it.")
@@ -142,6 +143,8 @@ def fork(run: Run, step: Step, *, by: Member | None, reason: str, **changed: Any
             raise Refused("The run has moved on; look at it again.")
         data = {**note, "to": public}
         audit.record(organization=run.organization, actor=by, action="run.fork", target=run.public_id, data=data)
+        if "waits" in facts:
+            admitted(run.organization_id, facts["waits"]["admits"]["limits"], [new])
         hint_after_commit(dict.fromkeys(settings.WORKER_QUEUES, 1), [run.pk, new])
     return Run.objects.for_list().get(pk=new)
 

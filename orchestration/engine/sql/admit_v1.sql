@@ -3,7 +3,8 @@
 -- in it says that others may still join it.
 
 -- Gives such a run its turn: it asks for all of its limits at once, and begins, or has a place in a line. One that finds too many
--- running is refused, where its definition says so: with CS409 if that can be told (`tells`), else it is to be canceled itself.
+-- running is refused, where its definition says so: with CS409 if that can be told (`tells`), else it is to be canceled itself. That it
+-- stands in line is told once.
 -- Gives how many steps became ready in which queues.
 create function engine_admit_v1(target bigint, tells boolean) returns table (queue text, ready int) language plpgsql as $$
 #variable_conflict use_column
@@ -45,6 +46,14 @@ begin
         update orchestration_step s set waits_for = case when found_full ? 'most' then 'time' else 'limit' end,
             wake_at = case when found_full ? 'most' then clock_timestamp() + interval '1 minute' end
         where s.run_id = target and s.key = 0;
+        if not (found_full ->> 'kind' = 'starts' and asks.input ->> 'when_full' = 'refuse')
+            and not exists (select from orchestration_event e where e.run_id = target and e.type = 'run.queued') then
+            perform engine_settle_v3(null, '[]', '{}', jsonb_build_array(jsonb_build_object('run', target, 'type', 'run.queued', 'data',
+                jsonb_strip_nulls(jsonb_build_object('waits_for', 'limit', 'kind', found_full -> 'kind', 'key', found_full -> 'key',
+                    'until', found_full -> 'until') || (
+                        select jsonb_build_object('max', coalesce(l.max_override, l.max), 'per', coalesce(l.per_override, l.per)) from orchestration_limit l
+                        where l.organization_id = asks.organization_id and l.kind = found_full ->> 'kind' and l.key = found_full ->> 'key')))), null);
+        end if;
         return;
     end if;
     select * into settled from engine_settle_v3(null, jsonb_build_array(jsonb_build_object(

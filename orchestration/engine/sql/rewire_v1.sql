@@ -1,8 +1,8 @@
 -- Makes anew, from the version's layout, who waits for whom and who reads what, for every step of a run that has not
 -- started: it waits for the newest rows of what it needs, and reads the newest rows. One that reads a row of a later round
--- from afar, past a step that keeps its round, waits for that row too, unless any or n of its needs let it begin. Items,
--- what takes back, and what a start waits in, are no steps of the layout and stay as they are. What becomes ready gets its
--- rank, as everywhere.
+-- from afar, past a step that keeps its round, waits for that row too, unless any or n of its needs let it begin. What could begin
+-- in a run whose start has not had its turn waits for that. Items, and what takes back, are no steps of the layout and stay as they
+-- are. What becomes ready gets its rank, as everywhere.
 -- The caller holds the run's lock.
 create function engine_rewire_v1(target bigint) returns void language plpgsql as $$
 declare
@@ -31,25 +31,28 @@ begin
         union
         select n.key, w.key, 1 from layout l join newest w on w.position = l.position cross join unnest(l.reads) p join newest n on n.position = p
         where w.unstarted and w.slack is null and n.open and n.round > 1 and not exists (select from reach r where r.root = n.key and r.key = w.key)
-        union  -- and the first steps for the run's start
-        select s.key, w.key, 1 from orchestration_step s cross join newest w
-        where s.run_id = target and s.key = 0 and s.kind = 'start' and s.status <> all (ended) and w.unstarted
-            and not exists (select from layout l where w.position = any (select abs(d) from unnest(l.dependants) d))
     ), counted as (
         select w.key, w.queue, w.status, w.tolerant, w.slack, (select count(*) from waits where waits.waiter = w.key) as open_needs,
                (select count(*) from needs n where n.waiter = w.key and n.sign > 0 and not n.open and not n.good) as failed_needs,
                array(select n.key from unnest(l.reads) p join newest n on n.position = p order by 1) as reads
         from newest w join layout l on l.position = w.position where w.unstarted
-    ), judged as materialized (
-        select c.*, case engine_judge_v1('blocked', c.open_needs::int, c.failed_needs::int, c.slack, null, c.tolerant) when 'ready' then 'ready' else 'blocked' end as becomes
+    ), able as materialized (
+        select c.*, v.verdict = 'ready' as begins, v.verdict = 'ready' and exists (
+                   select from orchestration_step s where s.run_id = target and s.key = 0 and s.kind = 'start' and s.status <> all (ended)) as held
         from counted c
+        cross join lateral (select engine_judge_v1('blocked', c.open_needs::int, c.failed_needs::int, c.slack, null, c.tolerant) as verdict offset 0) v
+    ), judged as materialized (
+        select a.key, a.queue, a.status, a.open_needs + a.held::int as open_needs, a.failed_needs, a.reads, a.held,
+               case when a.begins and not a.held then 'ready' else 'blocked' end as becomes
+        from able a
     ), ranked as materialized (
         select j.key, j.queue, r.fair_key, engine_fair_v1(j.queue, r.fair_key) + row_number() over (partition by j.queue order by j.key) as rank,
                case when r.status = 'paused' then -32768 else r.priority end as priority
         from judged j cross join orchestration_run r where r.id = target and j.becomes = 'ready' and j.status <> 'ready'
     ), moved as (
         update orchestration_step s set
-            dependants = array(select waits.sign * waits.waiter from waits where waits.key = s.key order by waits.waiter),
+            dependants = case when o.kind = 'start' then array(select h.key from judged h where h.held order by h.key)
+                else array(select waits.sign * waits.waiter from waits where waits.key = s.key order by waits.waiter) end,
             open_needs = coalesce(j.open_needs, s.open_needs),
             failed_needs = coalesce(j.failed_needs, s.failed_needs),
             reads = coalesce(j.reads, s.reads),
@@ -57,7 +60,7 @@ begin
             rank = coalesce(k.rank, s.rank),
             priority = case when k.key is null then s.priority else k.priority end
         from orchestration_step o left join judged j on j.key = o.key left join ranked k on k.key = o.key
-        where o.run_id = target and o.status <> all (ended) and o.head is null and o.undoes is null and o.kind <> 'start' and s.run_id = target and s.key = o.key
+        where o.run_id = target and o.status <> all (ended) and o.head is null and o.undoes is null and s.run_id = target and s.key = o.key
     )
     select array_agg(k.queue), array_agg(k.fair_key), array_agg(k.rank), array_agg(k.key) into queues, keys, ranks, begun from ranked k;
     if queues is not null then

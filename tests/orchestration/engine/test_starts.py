@@ -9,7 +9,7 @@ from orchestration.engine.levers.forking import fork
 from orchestration.engine.levers.retrying import retry
 from orchestration.engine.starts import start_version, start_versions
 from orchestration.exceptions import LimitFull, Refused
-from orchestration.models import Limit, LimitPlace, LimitSlot, Run
+from orchestration.models import Event, Limit, LimitPlace, LimitSlot, Run, Step
 from tests.harness import assert_all_sound, claim, end, make_worker, race, sweep, until
 
 STEPS = "steps: {a: {agent: echo, with: {value: 1}}}"
@@ -183,6 +183,127 @@ def test_a_fork_of_a_limited_run_takes_its_turn(committed, save, begin, members)
     assert work(worker) == forked
     go_on()
     assert_all_sound([first, second, forked])
+
+
+CHAIN = """steps:
+  a: {agent: echo, with: {value: 1}}
+  b: {agent: echo, needs: [a], with: {value: "${{ steps.a.output.value + 1 }}"}}
+  c: {agent: echo, needs: [b]}
+"""
+
+
+def test_a_fork_from_a_later_step_takes_its_turn(committed, save, begin, members):
+    version = save(limited().replace(STEPS, CHAIN))
+    worker = make_worker()
+    first = begin(version)
+    for value in (1, 2, 3):
+        (step,) = claim(worker)
+        end(worker, step, output={"value": value})
+    second = begin(version)
+    source = Run.objects.get(pk=first)
+    forked = fork(source, source.steps.get(name="b"), by=members.operator, reason="once more").pk
+    (held,) = claim(worker, 9)
+    assert held[0] == second
+    go_on()
+    assert statuses(second, forked) == ["running", "waiting"]
+    assert "waits for its turn to begin" in Run.objects.get(pk=forked).explain()[0].sentence
+    assert_all_sound([first, second, forked])
+    cancel(Run.objects.get(pk=second), by=None, reason="")
+    end(worker, held)
+    go_on()
+    assert statuses(forked) == ["running"]
+    for value in (2, 3):
+        (place,) = claim(worker)
+        assert place[0] == forked
+        end(worker, place, output={"value": value})
+    assert statuses(forked) == ["completed"]
+    assert_all_sound([first, second, forked])
+
+
+def test_a_fork_is_refused_where_a_start_is(committed, save, begin, members, operator):
+    version = save(limited("refuse").replace(STEPS, CHAIN))
+    worker = make_worker()
+    source = Run.objects.get(pk=begin(version))
+    for value in (1, 2, 3):
+        (step,) = claim(worker)
+        end(worker, step, output={"value": value})
+    go_on()
+    holds = Run.objects.get(pk=begin(version)).public_id
+    before = Run.objects.count(), Event.objects.count()
+    answer = operator.post(f"/api/v1/runs/{source.public_id}/steps/b/fork/", {"reason": "so"}, format="json")
+    assert (answer.status_code, answer.json()["runs"]) == (409, [holds])
+    assert (Run.objects.count(), Event.objects.count()) == before
+    assert_all_sound([source.pk])
+
+
+def test_a_fork_for_which_there_is_room_begins_at_once(committed, save, begin, members):
+    version = save(limited(most=2).replace(STEPS, CHAIN))
+    worker = make_worker()
+    source = Run.objects.get(pk=begin(version))
+    for value in (1, 2, 3):
+        (step,) = claim(worker)
+        end(worker, step, output={"value": value})
+    forked = fork(source, source.steps.get(name="b"), by=members.operator, reason="once more").pk
+    assert statuses(forked) == ["running"]
+    assert LimitSlot.objects.filter(run_id=forked).count() == 1
+    assert_all_sound([source.pk, forked])
+
+
+def test_a_fork_waits_before_steps_that_need_any_of_several(committed, save, begin, members):
+    """Of what they need, one was done before and another is done again."""
+    steps = (
+        "steps:\n  a: {agent: echo, with: {value: 1}}\n  b: {agent: echo, with: {value: 2}}\n"
+        "  c: {agent: echo, needs: {any: [a, b]}}\n  d: {agent: echo, needs: [b]}\n"
+    )
+    version = save(limited().replace(STEPS, steps))
+    worker = make_worker()
+    source = Run.objects.get(pk=begin(version))
+    while places := claim(worker, 9):
+        for place in places:
+            end(worker, place, output={"value": 1})
+    go_on()
+    second = begin(version)
+    forked = fork(source, source.steps.get(name="b"), by=members.operator, reason="once more").pk
+    assert {place[0] for place in claim(worker, 9)} == {second}
+    found = dict(Step.objects.filter(run_id=forked).values_list("name", "status"))
+    assert {found[name] for name in "bcd"} == {"blocked"}
+    assert_all_sound([forked])
+
+
+# --- in line, as it is told
+
+
+def test_a_run_that_stands_in_line_says_so_once_and_one_that_begins_at_once_says_nothing(
+    committed, save, begin, client, members
+):
+    more = "rate: {key: '${{ input.k }}', max: 2, per: 1h}\n"
+    version = save(limited(more=more))
+    worker = make_worker()
+    first, second, third = begin(version), begin(version), begin(version)
+    queued = Event.objects.filter(type="run.queued").order_by("run_id")
+    assert [event.run_id for event in queued] == [second, third]
+    assert queued[0].data == {"waits_for": "limit", "kind": "starts", "key": "limited:x", "max": 1}
+    for _ in "ab":
+        work(worker)
+        go_on()
+    assert statuses(first, second, third) == ["completed", "completed", "waiting"]  # now in the line of the rate
+    assert queued.count() == 2
+    assert list(Event.objects.filter(run_id=third).values_list("type", flat=True)) == ["run.started", "run.queued"]
+    client.force_login(members.operator.user)
+    page = client.get(f"/runs/{Run.objects.get(pk=third).public_id}/events/").content.decode()
+    assert "waits for its turn to begin: no more than 1 of limited:x at once" in page
+    assert_all_sound([first, second, third])
+
+
+def test_a_run_that_waits_for_room_in_a_time_says_so(committed, save, begin, client, members):
+    version = save(f"name: limited\nrate: {{key: '${{{{ input.k }}}}', max: 1, per: 1h}}\n{STEPS}")
+    begin(version)
+    second = Run.objects.get(pk=begin(version))
+    told = second.events.get(type="run.queued").data
+    assert (told["kind"], told["max"], told["per"]) == ("start_rate", 1, 3600)
+    client.force_login(members.operator.user)
+    page = client.get(f"/runs/{second.public_id}/events/").content.decode()
+    assert "waits for its turn to begin: no more than 1 of limited:x in 1 h" in page
 
 
 # --- races
