@@ -12,7 +12,6 @@ from django.utils.functional import cached_property
 
 from agents.models import AgentVersion
 from approvals.models import Request
-from orchestration.engine.budgets import Account, budgets_of
 from orchestration.models import DefinitionVersion, Deliverable, Event, Payload, Run, Step
 from orchestration.reasons.facts import Facts
 from orchestration.timeline import Span, spans_of
@@ -214,10 +213,6 @@ class RunRows:
         known = [float(usage["cost_usd"]) for usage in used if usage.get("cost_usd") is not None]
         simulated = [bool(usage.get("simulated")) for usage in used]
         return {"usd": sum(known) if known else None, "simulated": any(simulated), "paid": not all(simulated)}
-
-    @cached_property
-    def budgets(self) -> list[Account]:
-        return budgets_of(self.run)
 
 
 # --- values, which may be large

@@ -160,7 +160,7 @@ class AmountsOutput(serializers.Serializer[Any]):
 
 
 class BudgetOutput(serializers.Serializer[Any]):
-    """What `run` may spend with all below it: this run, or one above it."""
+    """What `run` may spend with all below it: this run, or one above it. No amounts of one whose values are hidden."""
 
     run = serializers.CharField()
     limits = AmountsOutput()
@@ -202,7 +202,7 @@ class RunDetail(RunOutput):
 
     @extend_schema_field(BudgetOutput(many=True))
     def get_budgets(self, run: Run) -> Any:
-        return BudgetOutput(budgets_of(run), many=True).data
+        return BudgetOutput(budgets_of(run, self.context["member"]), many=True).data
 
     @extend_schema_field(StepOutput(many=True))
     def get_steps(self, run: Run) -> Any:
@@ -213,11 +213,11 @@ def detail_of(run: Run, member: Member) -> dict[str, Any]:
     """A run with its steps, as `member` sees it, in a fixed number of queries whatever it holds."""
     steps = run.newest_steps() + run.undo_steps()
     if not run.payload_visible_to(member):
-        return _without_payload(run, steps)
-    return _detail_of(run, steps)
+        return _without_payload(run, steps, member)
+    return _detail_of(run, steps, member)
 
 
-def _without_payload(run: Run, steps: list[Step]) -> dict[str, Any]:
+def _without_payload(run: Run, steps: list[Step], member: Member) -> dict[str, Any]:
     """States and times: what it would be of a run without values."""
     rows: list[Any] = [run, *steps]
     for row in rows:
@@ -225,16 +225,17 @@ def _without_payload(run: Run, steps: list[Step]) -> dict[str, Any]:
         for name in VALUES:
             if hasattr(row, name):
                 setattr(row, name, None)
-    return {**_detail_of(run, steps), "why": [], "budgets": []}
+    return {**_detail_of(run, steps, member), "why": [], "budgets": []}
 
 
-def _detail_of(run: Run, steps: list[Step]) -> dict[str, Any]:
+def _detail_of(run: Run, steps: list[Step], member: Member) -> dict[str, Any]:
     digests = [digest for step in steps for digest in (step.input_digest, step.output_digest, step.undo_digest)]
     digests.append(run.output_digest)
     related = {step.child_run_id for step in steps} | {run.parent_run_id}
     subjects = [step.subject for step in steps if step.waits_for == "approval"]
     asked = Question.objects.pending().filter(subject__in=subjects).values_list("subject", "public_id")
     loaded = {
+        "member": member,
         "steps": steps,
         "payloads": payloads_of(digests),
         "children": dict(Run.objects.filter(pk__in=related - {None}).values_list("pk", "public_id")),

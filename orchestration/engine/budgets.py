@@ -205,7 +205,8 @@ def set_limits(run: Run, *, by: Member | None, reason: str, **limits: float) -> 
 
 @dataclass(frozen=True)
 class Account:
-    """A budget that a run spends, for people: `run` is the public id of the one it was given to."""
+    """A budget that a run spends, for people: `run` is the public id of the one it was given to. It has no amounts for
+    who does not see what is in that run."""
 
     run: str
     limits: Mapping[str, float | int]
@@ -214,11 +215,17 @@ class Account:
     words: str
 
 
-def budgets_of(run: Run) -> list[Account]:
+def budgets_of(run: Run, member: Member) -> list[Account]:
     """Those that it spends, its own first."""
     if not run.budgets:
         return []
     found = Budget.objects.in_bulk(run.budgets)
-    names = dict(Run.objects.filter(pk__in=run.budgets).values_list("pk", "public_id"))
-    rows = [(names[key], found[key]) for key in run.budgets if key in found]
-    return [Account(name, _plain(row.limits), _plain(row.spent), row.is_used_up, row.words) for name, row in rows]
+    owners = Run.objects.select_related("definition_version").only("public_id", "definition_version__visible_to")
+    by_key = owners.in_bulk(run.budgets)
+    return [_account(by_key[key], found[key], member) for key in run.budgets if key in found]
+
+
+def _account(owner: Run, row: Budget, member: Member) -> Account:
+    if not owner.payload_visible_to(member):
+        return Account(owner.public_id, {}, {}, row.is_used_up, "")
+    return Account(owner.public_id, _plain(row.limits), _plain(row.spent), row.is_used_up, row.words)

@@ -44,8 +44,10 @@ def hold(run: int) -> bool:
         budget = Budget.objects.used_up(row.budgets or []).order_by("-run_id").first()
         if budget is None:
             return False
-        owner = Run.objects.values_list("public_id", flat=True).get(pk=budget.run_id)
-        note = {"budget": owner, "reason": f"A budget is used up: {budget.words}"}
+        owner = Run.objects.select_related("definition_version").get(pk=budget.run_id)
+        # who sees this run may not see what is in that one
+        words = f": {budget.words}" if owner.definition_version.visible_to is None else ""
+        note = {"budget": owner.public_id, "reason": f"A budget is used up{words}"}
         if value(PAUSE, [run, json.dumps(note)]) is None:
             hint_after_commit({}, [run])
         Budget.objects.filter(pk=budget.pk, asked_at=None).update(due=True)

@@ -15,6 +15,7 @@ from accounts.permissions import page
 from approvals.changes import given_of
 from approvals.models import Request
 from orchestration.curl import commands_of
+from orchestration.engine.budgets import budgets_of
 from orchestration.exceptions import PayloadHidden
 from orchestration.explain import sentences
 from orchestration.mailbox import came
@@ -66,6 +67,7 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
         "tab": tab,
         "definition": run.definition_version.definition,
         "sees_payload": sees,
+        "budgets": budgets_of(run, member) if sees else [],
         "sentences": sentences(why(rows.facts))
         if sees
         else [escape(PayloadHidden(run.definition_version.visible_to or []))],

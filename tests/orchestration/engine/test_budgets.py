@@ -1,5 +1,7 @@
 """Budgets over trees of runs: charged as steps end, warned of, and held at until a person raises them."""
 
+import json
+
 import pytest
 
 from accounts.models import AuditEntry
@@ -123,6 +125,27 @@ def test_a_child_spends_its_own_budget_and_those_above_it(begin, engine, save, f
     assert [spent(child) for child in below] == [(0.75, 300, 0)] * 2
     assert (asked.payload, Request.objects.count()) == ({"usd": 1.2}, 1)
     assert_all_sound([run.pk, *(child.pk for child in below)])
+
+
+def test_amounts_above_are_told_to_those_who_see_what_is_in_that_run(begin, engine, save, members, client, client_of):
+    save(f"name: child\n{CHAIN}")
+    top = begin("name: top\nvisible_to: [builder]\nbudget: {usd: 0.43}\nsteps: {call: {run: child}}\noutput: 1")
+    engine.look()
+    pending(top)
+    child = until(lambda: Run.objects.filter(parent_run_id=top.pk, status="paused").first())
+
+    def told(member):
+        client.force_login(member.user)
+        api = client_of(member)
+        pages = [client.get(f"/runs/{child.public_id}/{tab}") for tab in ("", "events/")]
+        events = api.get(f"/api/v1/runs/{child.public_id}/events").content
+        detail = api.get(f"/api/v1/runs/{child.public_id}/").json()
+        text = "".join(answer.content.decode() for answer in pages) + events.decode() + json.dumps(detail["why"])
+        return detail["budgets"], "0.43" in text, "budget above it</a>: used up" in text
+
+    seen = {"run": top.public_id, "limits": {"usd": 0.43}, "spent": {"usd": 0.5}, "is_used_up": True}
+    assert told(members.viewer) == ([{**seen, "limits": {}, "spent": {}}], False, True)
+    assert told(members.builder) == ([seen], True, False)
 
 
 def test_a_run_beyond_the_number_of_runs_does_nothing_until_a_person_says_so(begin, engine, save, finished, members):
