@@ -8,15 +8,16 @@ from typing import Any
 
 from agents.calls import Call, Message
 from agents.models import AgentVersion
-from agents.runners.context import messages_of
+from agents.runners.context import STREAM, messages_of
 from orchestration.graph import Node, graph_of
-from orchestration.models import Event, Step
+from orchestration.models import Event, Step, StreamHead, StreamValue
 from orchestration.run_rows import RunRows
 from orchestration.timeline import Bar, Timeline, draw
 from ui.statuses import Look, look_of
 from ui.templatetags.ui import duration, look_in_words
 
 LONGEST_MESSAGE = 20_000  # signs of a message that are shown
+MOST_PIECES = 2_000  # of answers under way, of all steps of a run, that are looked through
 MOST_NODES = 200  # a larger graph is drawn when asked for
 KINDS_OF_ERROR = {
     "temporary": "It could not be done at that time",
@@ -179,6 +180,20 @@ def conversation_of(
     if reply["value"] is not None:
         said.append(Message("assistant", json.dumps(reply["value"], ensure_ascii=False, indent=1)))
     return [Message(message.role, message.content[:LONGEST_MESSAGE]) for message in said]
+
+
+def answer_so_far(step: Step, version: AgentVersion | None) -> dict[str, Any] | None:
+    """{text, number}: what its language model has written of the answer that is under way, and the last value of the
+    stream that has it. None for a step that asks none."""
+    if step.status != Step.Status.RUNNING or version is None or version.agent.kind != "context":
+        return None
+    head = StreamHead.objects.filter(run_id=step.run_id, name=STREAM).first()
+    last = head.number if head else 0
+    found = StreamValue.objects.filter(run_id=step.run_id, name=STREAM, number__gt=last - MOST_PIECES)
+    said = [value for value in found.order_by("number") if (value.key, value.attempt) == (step.key, step.attempt)]
+    newest = said[-1].value["answer"] if said else 1
+    text = "".join(value.value["text"] for value in said if value.value["answer"] == newest)
+    return {"text": text[-LONGEST_MESSAGE:], "number": last}
 
 
 HOW = {

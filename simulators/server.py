@@ -14,7 +14,23 @@ from simulators import model
 
 JOURNAL_LENGTH = 10_000
 MAX_BYTES = 20_000_000
-FAULTS = ("429", "500", "401", "quota", "slow", "trickle", "nonsense", "garbage", "refuse", "filter", "length", "drop")
+FAULTS = (
+    "429",
+    "500",
+    "401",
+    "quota",
+    "slow",
+    "trickle",
+    "nonsense",
+    "garbage",
+    "refuse",
+    "filter",
+    "length",
+    "drop",
+    "halting",
+    "cut",
+    "whole",
+)
 STATUS_FAULTS = {
     "429": (429, "rate_limit_exceeded", "Too many requests (simulated)."),
     "500": (500, "server_error", "The server had an error (simulated)."),
@@ -134,6 +150,7 @@ class Simulators:
             "model": asked.get("model"),
             "messages": asked.get("messages"),
             "response_format": asked.get("response_format"),
+            "stream": asked.get("stream", False),
             "answered": False,
         }
         self.journal.append(line)
@@ -162,8 +179,13 @@ class Simulators:
             await answer.broken_off()
         elif fault.kind == "trickle":
             await answer.trickled(fault.seconds)
-        elif asked.get("stream"):
-            await answer.events(model.chunks(asked, fault.kind))
+        elif asked.get("stream") and fault.kind != "whole":
+            if fault.kind == "halting":
+                await answer.events(model.chunks(asked), fault.seconds)
+            elif fault.kind == "cut":
+                await answer.events(model.chunks(asked)[:3])
+            else:
+                await answer.events(model.chunks(asked, fault.kind))
         else:
             await answer.json(model.completion(asked, fault.kind))
 
@@ -200,10 +222,12 @@ class Answer:
         await self._start(status, {"content-type": media_type, "content-length": str(len(body)), **(headers or {})})
         await self.send({"type": "http.response.body", "body": body})
 
-    async def events(self, chunks: list[dict[str, Any]]) -> None:
+    async def events(self, chunks: list[dict[str, Any]], seconds: float = 0.0) -> None:
+        """So long apart."""
         await self._start(200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
         for chunk in chunks:
             await self._piece(f"data: {json.dumps(chunk)}\n\n".encode())
+            await asyncio.sleep(seconds)
         await self.send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
     async def trickled(self, seconds: float) -> None:

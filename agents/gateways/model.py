@@ -13,7 +13,7 @@ import httpx2
 import openai
 from cachetools import LRUCache, cached
 from django.conf import settings
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from agents.calls import Message, Usage
 from agents.exceptions import Canceled, Permanent, Temporary, TimedOut
@@ -47,13 +47,23 @@ class Completion:
     repaired: bool
 
 
-def complete(prompt: Prompt, *, deadline_seconds: float | None, canceled: Callable[[], bool]) -> Completion:
-    """Ask, and once more if the answer does not obey the schema. The deadline, in seconds, is for all of it.
+Hears = Callable[[str], None]  # is told each piece of an answer as it comes
+
+
+def complete(
+    prompt: Prompt,
+    *,
+    deadline_seconds: float | None,
+    canceled: Callable[[], bool],
+    hears: Sequence[Hears | None] = (None, None),
+) -> Completion:
+    """Ask, and once more if the answer does not obey the schema. The deadline, in seconds, is for all of it. `hears`:
+    who listens to the first answer, and to the second; None: that one comes whole.
 
     Raises Temporary (unreachable, busy, or nonsense twice), TimedOut, Canceled, or Permanent (refused, bad request).
     """
     end = time.monotonic() + (settings.AGENT_CALL_TIMEOUT_SECONDS if deadline_seconds is None else deadline_seconds)
-    answer, usage = _ask(prompt, end, canceled)
+    answer, usage = _ask(prompt, end, canceled, hears[0])
     output, found = _parsed(answer, prompt.schema)
     if not found:
         return Completion(output, usage, repaired=False)
@@ -66,19 +76,18 @@ def complete(prompt: Prompt, *, deadline_seconds: float | None, canceled: Callab
             Message("user", REPAIR.format(findings=_told(found))),
         ],
     )
-    answer, more = _ask(again, end, canceled)
+    answer, more = _ask(again, end, canceled, hears[1])
     output, found = _parsed(answer, prompt.schema)
     if found:
         raise Temporary(f"The model {usage.model} answered nonsense twice: {_told(found)}.")
     return Completion(output, _sum(usage, more), repaired=True)
 
 
-def _ask(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> tuple[str, Usage]:
+def _ask(prompt: Prompt, end: float, canceled: Callable[[], bool], hears: Hears | None) -> tuple[str, Usage]:
     if canceled():
         raise Canceled("The model was not asked: the call was asked to stop.")
     try:
-        body = _request(prompt, end, canceled)
-        completion = ChatCompletion.model_validate_json(body)
+        completion = _request(prompt, end, canceled, hears)
     except openai.APITimeoutError as error:
         _in_time(end)
         raise Temporary(f"{_where()} did not answer in time.") from error
@@ -94,12 +103,14 @@ def _ask(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> tuple[str,
     return _content(completion), _usage(completion, prompt.model)
 
 
-def _request(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> bytes:
-    """The body of the answer, read piece by piece, so that a trickling server cannot outlast the deadline."""
+def _request(prompt: Prompt, end: float, canceled: Callable[[], bool], hears: Hears | None) -> ChatCompletion:
+    """The answer, read piece by piece, so that a trickling server cannot outlast the deadline."""
     optional: dict[str, Any] = {"temperature": prompt.temperature, "max_completion_tokens": prompt.max_output_tokens}
     if prompt.schema is not None:
         form = {"name": "output", "schema": prompt.schema, "strict": prompt.strict}
         optional["response_format"] = {"type": "json_schema", "json_schema": form}
+    if hears is not None:
+        optional |= {"stream": True, "stream_options": {"include_usage": True}}
     left = _in_time(end)
     request = _client(settings.OPENAI_BASE_URL, _key()).chat.completions.with_streaming_response.create(
         model=prompt.model,
@@ -108,16 +119,88 @@ def _request(prompt: Prompt, end: float, canceled: Callable[[], bool]) -> bytes:
         timeout=openai.Timeout(left, connect=min(left, CONNECT_SECONDS)),
         **{name: value for name, value in optional.items() if value is not None},
     )
-    body = bytearray()
     with request as response:
+        # One that cannot stream answers whole, whatever it was asked.
+        is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        body: Whole = Pieces(hears) if hears is not None and is_stream else Whole()
         for piece in response.iter_bytes():
-            body += piece
+            body.take(piece)
             if canceled():
                 raise Canceled("The call was asked to stop while the model answered.")
-            if len(body) > MAX_BYTES:
+            if body.size > MAX_BYTES:
                 raise Permanent(f"{_where()} answered with more than {MAX_BYTES} bytes.")
             _in_time(end)
-    return bytes(body)
+    return body.completion()
+
+
+class Whole:
+    """An answer that comes as one JSON."""
+
+    def __init__(self) -> None:
+        self._left = bytearray()
+
+    def take(self, piece: bytes) -> None:
+        self._left += piece
+
+    @property
+    def size(self) -> int:
+        return len(self._left)
+
+    def completion(self) -> ChatCompletion:
+        """Raises ValueError for what is none."""
+        return ChatCompletion.model_validate_json(bytes(self._left))
+
+
+class Pieces(Whole):
+    """An answer that comes as server-sent events; `hears` is told its text."""
+
+    def __init__(self, hears: Hears) -> None:
+        super().__init__()
+        self._hears = hears
+        self._said: dict[str, list[str]] = {"content": [], "refusal": []}
+        self._signs = 0
+        self._reason: str | None = None
+        self._head: dict[str, Any] = {}
+
+    def take(self, piece: bytes) -> None:
+        """Raises ValueError for what is no piece of an answer, Temporary for an error that the provider tells."""
+        super().take(piece)
+        *lines, self._left = self._left.split(b"\n")
+        for line in lines:
+            name, _, data = line.rstrip(b"\r").partition(b":")
+            if name == b"data" and data.strip() != b"[DONE]":
+                self._take_event(json.loads(data))
+
+    @property
+    def size(self) -> int:
+        return len(self._left) + self._signs
+
+    def _take_event(self, event: Any) -> None:
+        if isinstance(event, Mapping) and "error" in event:
+            raise Temporary(f"{_where()} broke off: {json.dumps(event['error'], ensure_ascii=False):.300}")
+        chunk = ChatCompletionChunk.model_validate(event)
+        self._head = {
+            "id": chunk.id,
+            "created": chunk.created,
+            "model": chunk.model or self._head.get("model", ""),
+            "system_fingerprint": chunk.system_fingerprint or self._head.get("system_fingerprint"),
+            "usage": chunk.usage or self._head.get("usage"),
+        }
+        for choice in chunk.choices[:1]:
+            self._reason = choice.finish_reason or self._reason
+            for kind, text in (("content", choice.delta.content), ("refusal", choice.delta.refusal)):
+                self._said[kind].append(text or "")
+                self._signs += len(text or "")
+            if choice.delta.content:
+                self._hears(choice.delta.content)
+
+    def completion(self) -> ChatCompletion:
+        """As it would have come whole. Raises Temporary for one that did not come to its end."""
+        if self._reason is None:
+            raise Temporary(f"{_where()} broke off in the midst of its answer.")
+        said = {kind: "".join(texts) or None for kind, texts in self._said.items()}
+        choice = {"index": 0, "finish_reason": self._reason, "message": {"role": "assistant", **said}}
+        return ChatCompletion.model_validate({**self._head, "object": "chat.completion", "choices": [choice]})
 
 
 @cached(LRUCache(32), condition=Condition())  # a client's certificates are a megabyte, and 50 milliseconds of work

@@ -11,6 +11,9 @@ from agents.calls import Call, Message, Result, Usage
 from agents.gateways import model
 from agents.schemas import Finding, value_findings
 
+STREAM = "answer"
+PIECE_SECONDS = 0.2
+MOST_SIGNS = 4_000
 CONFIGURATION = {
     "type": "object",
     "required": ["instructions"],
@@ -21,6 +24,7 @@ CONFIGURATION = {
         "temperature": {"type": "number", "minimum": 0, "maximum": 2},
         "max_output_tokens": {"type": "integer", "minimum": 1},
         "strict": {"type": "boolean"},
+        "stream": {"type": "boolean", "default": True},
     },
 }
 
@@ -32,6 +36,7 @@ def run(call: Call) -> Result:
     messages = messages_of(call)
     call.log(f"Asking {name}: {len(messages)} messages, {sum(len(message.content) for message in messages)} characters")
     since = time.monotonic()
+    spoken = [Spoken(call, number) if configuration.get("stream", True) else None for number in (1, 2)]
     completion = model.complete(
         model.Prompt(
             messages=messages,
@@ -44,12 +49,37 @@ def run(call: Call) -> Result:
         ),
         deadline_seconds=call.deadline_seconds,
         canceled=call.canceled,
+        hears=spoken,
     )
+    for answer in filter(None, spoken):
+        answer.end()
     output = completion.output if call.output_schema is not None else {"text": completion.output}
     if completion.repaired:
         call.log("The first answer did not obey the schema; the second did.", "warning")
     call.log(_told_usage(completion.usage, time.monotonic() - since))
     return Result(output, usage=completion.usage)
+
+
+class Spoken:
+    """One answer as it is written, handed out as {answer, text}: 1 the first, 2 the one that repairs it. Many pieces of
+    a provider are one value, since each is a row."""
+
+    def __init__(self, call: Call, number: int) -> None:
+        self._emit = call.emit
+        self._number = number
+        self._held = ""
+        self._since = 0.0
+
+    def __call__(self, piece: str) -> None:
+        self._held += piece.replace("\0", "").encode(errors="replace").decode()
+        if len(self._held) >= MOST_SIGNS or time.monotonic() >= self._since + PIECE_SECONDS:
+            self.end()
+
+    def end(self) -> None:
+        """Hand out what is held back."""
+        for at in range(0, len(self._held), MOST_SIGNS):
+            self._emit(STREAM, {"answer": self._number, "text": self._held[at : at + MOST_SIGNS]})
+        self._held, self._since = "", time.monotonic()
 
 
 def _told_usage(usage: Usage, seconds: float) -> str:

@@ -24,7 +24,7 @@ from orchestration.reasons.sources import why
 from orchestration.relatives import moved_relatives
 from orchestration.run_lists import small_input
 from orchestration.run_rows import RunRows, values_of_run, values_of_step
-from orchestration.step_lines import KINDS_OF_ERROR, Lines, conversation_of, most_telling, tries_of
+from orchestration.step_lines import KINDS_OF_ERROR, Lines, answer_so_far, conversation_of, most_telling, tries_of
 from orchestration.views.levers import offers
 from ui.addresses import whole_number
 
@@ -165,6 +165,7 @@ def panel(request: HttpRequest, rows: RunRows, step: Step) -> dict[str, Any]:
         "values": values,
         "agent_version": version,
         "conversation": conversation_of(rows, step, version, values),
+        "answer": answer_so_far(step, version),
         "asked": asked,
         "given": given_of(asked) if asked else [],
         "child": rows.relatives.get(step.child_run_id or 0),

@@ -52,6 +52,7 @@ async function choose(link) {
   history.pushState({}, "", link.href);
   mark(link);
   count();
+  hear();
   if (PHONE.matches) document.getElementById("step-title").focus();
 }
 
@@ -74,5 +75,31 @@ view?.addEventListener("click", (event) => {
   event.preventDefault();
   choose(link).catch(() => location.assign(link.href));
 });
+// --- an answer that is being written: its stream says that there is more of it, and the panel is drawn anew
+const REDRAWN_MS = 400;
+let written, redraw = 0;
+async function drawPanel() {
+  const asked = new URL(live.dataset.part, location.href);
+  asked.searchParams.set("chosen", "1");
+  const answer = await get(asked);
+  if (answer) await htmx.swap({ text: await answer.text(), sourceElement: document.body, target: document.body, swap: "none" });
+  redraw = 0;
+  count();
+  hear();
+}
+function hear() {
+  const place = document.getElementById("answer-so-far");
+  if (written && !place) written = void written.close();
+  if (written || !place) return;
+  written = new EventSource(`${place.dataset.stream}?after=${place.dataset.after}`);
+  written.addEventListener("value", () => {
+    redraw ||= setTimeout(() => drawPanel().catch(() => (redraw = 0)), REDRAWN_MS);
+  });
+}
+if (view) {
+  hear();
+  live?.addEventListener("live:part", hear);
+}
+
 if (view) addEventListener("popstate", () => location.reload());
 live?.addEventListener("live:part", count);

@@ -1,3 +1,4 @@
+import json
 import socket
 
 import pytest
@@ -7,6 +8,7 @@ from agents.calls import Message
 from agents.exceptions import Canceled, Permanent, Temporary, TimedOut
 from agents.runners import context
 from agents.seeding import LIBRARY
+from orchestration.engine.lines import value_text
 
 SUMMARIZER = specs.check(specs.read((LIBRARY / "summarizer.yaml").read_text()))
 FIGURES = {
@@ -28,7 +30,7 @@ FIGURES = {
 def summarize(call):
     def run(**fields):
         asked = {"input": {"text": FIGURES, "style": "executive"}, "output_schema": SUMMARIZER["output"], **fields}
-        return context.run(call(configuration=SUMMARIZER["configuration"], **asked))
+        return context.run(call(**{"configuration": SUMMARIZER["configuration"]} | asked))
 
     return run
 
@@ -151,3 +153,76 @@ def test_a_stopped_call_is_not_sent(provider, summarize):
     with pytest.raises(Canceled):
         summarize(canceled=lambda: True)
     assert provider.get("/_journal").json()["requests"] == []
+
+
+# --- as it is written
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+@pytest.fixture
+def listen(summarize, heard):
+    return lambda **fields: summarize(emit=lambda name, value: heard.append((name, value)), **fields)
+
+
+def text_of(heard, answer=1):
+    return "".join(value["text"] for name, value in heard if (name, value["answer"]) == ("answer", answer))
+
+
+def test_an_answer_is_handed_out_as_it_is_written_and_ends_as_one_that_came_whole(provider, listen, heard, summarize):
+    fault(provider, "halting", seconds=0.3)
+    streamed = listen(output_schema=None)
+    assert text_of(heard) == streamed.output["text"]
+    assert len(heard) > 2
+    whole = summarize(output_schema=None, configuration={**SUMMARIZER["configuration"], "stream": False})
+    assert (streamed.output, streamed.usage) == (whole.output, whole.usage)
+    assert [each["stream"] for each in provider.get("/_journal").json()["requests"]] == [True, False]
+
+
+def test_json_is_handed_out_as_it_is_written_too(provider, listen, heard):
+    result = listen()
+    assert json.loads(text_of(heard)) == result.output
+
+
+def test_a_provider_that_cannot_stream_answers_whole(provider, listen, heard):
+    fault(provider, "whole")
+    result = listen()
+    assert (result.output["title"], result.usage.simulated, heard) == ("Summary 2026-10", True, [])
+
+
+def test_the_answer_that_repairs_another_is_told_from_it(provider, listen, heard):
+    fault(provider, "nonsense")
+    result = listen()
+    assert text_of(heard) == "Certainly! {bananas: yellow,"
+    assert json.loads(text_of(heard, answer=2)) == result.output
+
+
+def test_one_that_breaks_off_in_the_midst_is_temporary(provider, listen, heard):
+    fault(provider, "cut")
+    with pytest.raises(Temporary, match="broke off in the midst"):
+        listen()
+    assert text_of(heard) != ""
+
+
+def test_the_deadline_is_for_all_of_a_stream(provider, listen):
+    fault(provider, "halting", seconds=0.2)
+    with pytest.raises(TimedOut):
+        listen(deadline_seconds=0.5)
+
+
+def test_a_call_is_stopped_in_the_midst_of_a_stream(provider, listen, heard):
+    fault(provider, "halting", seconds=0.2)
+    with pytest.raises(Canceled):
+        listen(canceled=lambda: bool(heard))
+
+
+@pytest.mark.parametrize("piece", ["x" * 100_000, "a\0b", "\ud83d"])
+def test_what_a_stream_cannot_keep_is_cut_or_left_out(call, piece):
+    said = []
+    spoken = context.Spoken(call(emit=lambda name, value: said.append(value_text(name, value))), 1)
+    spoken(piece)
+    spoken.end()
+    assert "".join(json.loads(each)["text"] for each in said) == {"a\0b": "ab", "\ud83d": "?"}.get(piece, piece)
