@@ -20,6 +20,17 @@ IDLE = frozenset({Step.Status.BLOCKED, Step.Status.READY, Step.Status.WAITING, S
 LEAVE = "update orchestration_run set tidy = tidy or %s where id = %s and ended_at is null returning id"
 
 
+IN_LINE = "The run waits for its turn to begin: what is behind step {} would begin without it."
+
+
+def in_line(step: Step) -> str | None:
+    """Why none of its steps can be ended yet; None if it has begun."""
+    if step.run.status not in (Run.Status.WAITING, Run.Status.PAUSED) or step.run.level < 2:
+        return None
+    starts = Step.objects.filter(run_id=step.run_id, key=0, kind="start").exclude(status__in=Step.ENDED)
+    return IN_LINE.format(step.name) if starts.exists() else None
+
+
 def skip(run: Run, step: Step, *, by: Member | None, reason: str) -> None:
     """Raises Refused."""
     _end(run, step, Outcome("skipped", fields={"note": note_of(by, reason)}), by, reason, action="step.skip")
@@ -58,7 +69,11 @@ def _end(run: Run, step: Step, outcome: Outcome, by: Member | None, reason: str,
     _encoded(place, outcome)
     with transaction.atomic():
         asks = step.status == Step.Status.WAITING and step.waits_for in ("approval", "child")
-        if not rows(LEAVE, [asks, run.pk]) or not settle(place, step.status, outcome):
+        if not rows(LEAVE, [asks, run.pk]):
+            raise Refused(f"Step {step.name} has moved on.")
+        if why := in_line(step):  # its start takes the run's lock, too
+            raise Refused(why)
+        if not settle(place, step.status, outcome):
             raise Refused(f"Step {step.name} has moved on.")
         data = {"step": step.name, "round": step.round, "index": step.index, **note_of(by, reason)}
         audit.record(organization=run.organization, actor=by, action=action, target=run.public_id, data=data)

@@ -270,6 +270,21 @@ def test_a_fork_waits_before_steps_that_need_any_of_several(committed, save, beg
     assert_all_sound([forked])
 
 
+@pytest.mark.parametrize("how", ["skip", "output"])
+def test_no_step_of_a_run_in_line_is_ended_by_hand(committed, save, begin, operator, how):
+    """What is behind it would begin."""
+    version = save(limited().replace(STEPS, CHAIN))
+    begin(version)
+    second = Run.objects.get(pk=begin(version))
+    url = f"/api/v1/runs/{second.public_id}/steps/a/{how}/"
+    answer = operator.post(url, {"reason": "so"} | ({"output": {"value": 1}} if how == "output" else {}), format="json")
+    said = "The run waits for its turn to begin: what is behind step a would begin without it."
+    assert (answer.status_code, answer.json()["detail"]) == (409, said)
+    assert operator.get(url).json()["refusal"] == said
+    assert set(second.steps.exclude(kind="start").values_list("status", flat=True)) == {"blocked"}
+    assert_all_sound([second.pk])
+
+
 # --- in line, as it is told
 
 
