@@ -93,8 +93,19 @@ begin
         select coalesce(jsonb_agg(i), '[]') into items from jsonb_array_elements(items) i where (i ->> 'run')::bigint = any (mine);
     end if;
 
+    -- What is plain, all in one statement, if no run has several.
+    if alive and items <> '[]' and follow <> '{}' and jsonb_array_length(items) = cardinality(mine) then
+        x := engine_chain_v1(worker, items, follow, queues);
+        if cardinality(x.done) = jsonb_array_length(items) then
+            items := '[]';
+        elsif x.done is not null then
+            select jsonb_agg(i) into items from jsonb_array_elements(items) i where (i ->> 'n')::int <> all (x.done);
+        end if;
+        c_runs := c_runs || x.c_runs; c_keys := c_keys || x.c_keys;
+    end if;
+
     if items <> '[]' or moves <> '[]' then
-        select * into x from engine_settle_v3(worker, items, case when alive then follow else '{}' end, moves, queues);
+        x := engine_settle_v3(worker, items, case when alive then follow else '{}' end, moves, queues);
         if x.v_n is not null then
             for n, verdict, run, key in select * from unnest(x.v_n, x.v_verdict, x.v_runs, x.v_keys) loop
                 return next;
