@@ -20,6 +20,22 @@ PLANNER = {
 }
 
 
+class OwnConnection(DatabaseWrapper):
+    """One that a thread of the engine keeps. It asks the same few statements again and again, so it keeps a cursor
+    too: with Django's, made anew each time, the way there and back takes 0.1 ms instead of 0.035."""
+
+    _kept: Any = None
+
+    def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        self.ensure_connection()
+        self.validate_no_broken_transaction()
+        with self.wrap_database_errors:
+            if self._kept is None or self._kept.connection is not self.connection:
+                self._kept = self.create_cursor()
+            self._kept.execute(sql, parameters)
+            return list(self._kept.fetchall()) if self._kept.description else []
+
+
 def use_own_connection() -> None:
     """Give the calling thread a connection of its own instead of one from the pool: statements are prepared once, with
     generic plans (worth 40 % of the throughput), and no compilation of plans. A worker that is frozen inside a
@@ -36,12 +52,15 @@ def use_own_connection() -> None:
     options["options"] = " ".join([options.get("options", ""), *(f"-c {name}={on}" for name, on in given.items())])
     with contextlib.suppress(AttributeError):
         connections[DEFAULT_DB_ALIAS].close()
-    connections[DEFAULT_DB_ALIAS] = DatabaseWrapper(settings, DEFAULT_DB_ALIAS)
+    connections[DEFAULT_DB_ALIAS] = OwnConnection(settings, DEFAULT_DB_ALIAS)
 
 
 def rows(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of one statement on this thread's connection; outside a transaction, one round trip and commit."""
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+    connection = connections[DEFAULT_DB_ALIAS]
+    if isinstance(connection, OwnConnection):
+        return connection.rows(sql, parameters)
+    with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall()) if cursor.description else []
 
@@ -60,13 +79,14 @@ def decoded(text: str | None) -> Any:
 def returned_connection() -> Iterator[None]:
     """Give this thread's connection back to the pool afterwards: a walker holds none while it calls.
 
-    One that an open transaction needs stays.
+    One that an open transaction needs stays, and one that the thread keeps.
     """
     try:
         yield
     finally:
-        if not connections[DEFAULT_DB_ALIAS].in_atomic_block:
-            connections[DEFAULT_DB_ALIAS].close()
+        connection = connections[DEFAULT_DB_ALIAS]
+        if not connection.in_atomic_block and not isinstance(connection, OwnConnection):
+            connection.close()
 
 
 def assert_isolation() -> None:

@@ -13,6 +13,7 @@ from agents.models import AgentVersion
 from agents.runners import Runner, runner_for
 from orchestration.engine.at_start import AtStart
 from orchestration.engine.checks import Check
+from orchestration.engine.connection import returned_connection
 from orchestration.engine.outcomes import UNDO
 from orchestration.language.expressions import Template, Typing, compile_condition, compile_template
 from orchestration.models import DefinitionVersion
@@ -168,12 +169,14 @@ class AgentFacts:
 
 @cached(LRUCache(512), condition=Condition())
 def plan_of(version: int) -> Plan:
-    return Plan(DefinitionVersion.objects.get(pk=version))
+    with returned_connection():
+        return Plan(DefinitionVersion.objects.get(pk=version))
 
 
 @cached(LRUCache(512), condition=Condition())
 def agent_of(version: int) -> AgentFacts:
-    return AgentFacts(AgentVersion.objects.select_related("agent").get(pk=version))
+    with returned_connection():
+        return AgentFacts(AgentVersion.objects.select_related("agent").get(pk=version))
 
 
 def template(content: Any) -> Template | None:

@@ -70,9 +70,8 @@ def _broken_off(claim: Claim, outcome: Outcome, retry: Mapping[str, Any] | None)
     """`retry`: in place of the step's own."""
     if claim.kind not in ("agent", UNDO) or claim.agent_version is None:
         return outcome
-    with returned_connection():
-        step = plan_of(claim.definition_version).step_of(claim.position, claim.kind)
-        repeatable = agent_of(claim.agent_version).repeatable if step.repeatable is None else step.repeatable
+    step = plan_of(claim.definition_version).step_of(claim.position, claim.kind)
+    repeatable = agent_of(claim.agent_version).repeatable if step.repeatable is None else step.repeatable
     outcome = replace(outcome, fields={**outcome.fields, **unknown(step, outcome.fields["error"]["message"])})
     if not repeatable:
         reason = outcome.fields["error"]["message"]

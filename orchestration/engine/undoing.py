@@ -60,6 +60,5 @@ def _is_repeatable(execution: "Execution") -> bool:
     """Nothing is said of what may be done twice: that it was done matters to nobody."""
     said = execution.step.repeatable
     if said is None and execution.claim.kind == "agent" and execution.claim.agent_version is not None:
-        with returned_connection():
-            return agent_of(execution.claim.agent_version).repeatable
+        return agent_of(execution.claim.agent_version).repeatable
     return said is not False

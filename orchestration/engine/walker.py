@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from django.db import InterfaceError, OperationalError
 
-from orchestration.engine.connection import returned_connection
 from orchestration.engine.execution import Execution
 from orchestration.engine.facts import facts_of
 from orchestration.engine.lines import LineWriter
@@ -38,8 +37,7 @@ class Walker(threading.Thread):
     def _outcome(self, hand: "InHand", voice: "Voice") -> Outcome | None:
         claim = hand.claim
         try:
-            with returned_connection():
-                facts = facts_of(claim)
+            facts = facts_of(claim)
             return Execution(claim, facts, hand.canceled.is_set, voice, hand.begins, voice.emit).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())

@@ -10,7 +10,6 @@ from agents.calls import Call, Message, Result
 from orchestration.engine import failpoints, slots
 from orchestration.engine.cache import asked_once
 from orchestration.engine.checks import listed
-from orchestration.engine.connection import returned_connection
 from orchestration.engine.launches import launch
 from orchestration.engine.outcomes import Outcome, failed
 from orchestration.engine.plans import AgentFacts, agent_of
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
 def begin(execution: "Execution") -> Outcome:
     step = execution.step
-    with returned_connection():
-        agent = agent_of(execution.claim.agent_version or 0)
+    agent = agent_of(execution.claim.agent_version or 0)
     given = step.given.evaluate(execution.context) if step.given else {}
     return ask(execution, agent, given)
 
