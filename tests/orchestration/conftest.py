@@ -5,7 +5,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import ApiToken
-from config.chaos.cutting import Cutter
+from config.chaos.cutting import PORT, Cutter
 from config.up.processes import kill_group
 from config.up.services import services_of, wait_until_ready
 from orchestration.engine import parts
@@ -72,6 +72,14 @@ def cutter(committed):
     cutter = Cutter(f"{there.host}/.s.PGSQL.{there.port}")
     yield cutter
     cutter.close()
+
+
+@pytest.fixture
+def through_cutter(cutter, monkeypatch):
+    """Whoever connects from now on does it through there."""
+    for name, given in (("HOST", str(cutter.folder)), ("PORT", PORT)):
+        monkeypatch.setitem(connections.settings["default"], name, given)
+    return cutter
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ import socket
 import threading
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from agents import tools
-from config.chaos.cutting import PORT
 from orchestration.engine import answers, hands
 from orchestration.engine.connection import rows, value
 from orchestration.models import Deliverable, Event, Run, Step, Worker
@@ -188,17 +187,15 @@ WAITING = "select query from pg_stat_activity where datname = current_database()
 
 
 def test_an_outcome_whose_connection_is_cut_while_it_waits_for_its_run_is_recorded_once(
-    begin, engine_later, cutter, hold, held_lock, finished, monkeypatch
+    begin, engine_later, through_cutter, hold, held_lock, finished
 ):
     run = begin("  a: {agent: hold}\n")
-    for name, given in (("HOST", str(cutter.folder)), ("PORT", PORT)):
-        monkeypatch.setitem(connections.settings["default"], name, given)
     engine_later()
     until(lambda: hold.calls)
     let_go = held_lock(run)
     hold.go.set()
     until(lambda: rows(WAITING))
-    patient = [line for line in cutter.lines if b"engine_flush" in line.head][-1]
+    patient = [line for line in through_cutter.lines if b"engine_flush" in line.head][-1]
     patient.client.shutdown(socket.SHUT_RDWR)  # the server goes on waiting
     until(lambda: len(rows(WAITING)) == 2)
     let_go.set()

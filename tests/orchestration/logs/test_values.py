@@ -1,7 +1,6 @@
 """Streams of a run as they are written and read: numbered, in order, each once, whatever befalls the database."""
 
 import pytest
-from django.db import connection
 from django.urls import reverse
 
 from agents import tools
@@ -13,7 +12,7 @@ from orchestration.engine.lines import EMIT
 from orchestration.models import LogLine, StreamHead, StreamValue
 from tests.factories import MemberFactory
 from tests.harness import race
-from tests.orchestration.logs.test_writing import Said, cut_here
+from tests.orchestration.logs.test_writing import CUTS, Said
 
 STEP = "  s: {agent: emitter}\n"
 
@@ -103,29 +102,17 @@ def test_what_cannot_be_kept_fails_the_step_in_words(emits, name, content, words
     assert not StreamHead.objects.exists()
 
 
-def test_a_connection_that_is_lost_loses_and_doubles_no_value(committed, begin, monkeypatch):
+def test_a_connection_that_is_lost_loses_and_doubles_no_value(committed, begin, through_cutter):
     run = begin("  s: {agent: echo}\n")
-    plain = lines.LineWriter._insert
     writer = Said(run)
-    cuts = iter(["before", "after", "after", ""])
-
-    def insert(self, batch):
-        found = plain(self, batch)
-        match next(cuts):
-            case "before":
-                cut_here()
-            case "after":
-                connection.connection.commit()  # the answer to the commit that follows is lost
-                cut_here()
-        return found
-
-    monkeypatch.setattr(lines.LineWriter, "_insert", insert)
     writer.start()
-    for number in range(3):
-        writer.writer.emit(writer.claim, "a", number)
+    for text, before in CUTS:
+        through_cutter.cut(text.encode(), then=b"COMMIT", before=before)
+        writer.writer.emit(writer.claim, "a", text)
         writer.flush_long()
     writer.stop()
-    assert kept(run, "a") == [0, 1, 2]
+    assert through_cutter.cuts == len(CUTS)
+    assert kept(run, "a") == [text for text, _ in CUTS]
 
 
 def test_what_cannot_be_written_in_time_is_counted(committed, begin, monkeypatch):

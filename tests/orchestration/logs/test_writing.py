@@ -3,7 +3,6 @@
 import threading
 import time
 
-import psycopg
 import pytest
 from django.db import connection, connections
 
@@ -15,7 +14,10 @@ from orchestration.engine.connection import rows
 from orchestration.engine.lines import WRITE
 from orchestration.engine.secrets import masked
 from orchestration.models import LogHead, LogLine
-from tests.harness import database_url, race, until
+from tests.harness import race, until
+
+# What is written, and whether the connection is cut before the commit of it arrives, or before its answer is read.
+CUTS = [("cut-0", True), ("cut-1", False), ("cut-2", False)]
 
 
 def said(run, count=0):
@@ -112,41 +114,18 @@ def test_lines_of_many_processes_are_numbered_without_a_gap(committed, begin):
         assert len(said(run)) == 30 * 3 * 5
 
 
-def test_a_commit_whose_answer_was_lost_is_not_written_twice(committed, begin, monkeypatch):
-    """The connection is cut right after the commit, and right before it."""
+def test_a_commit_whose_answer_was_lost_is_not_written_twice(committed, begin, through_cutter):
+    """The connection is cut right before the commit arrives, and right after it was done."""
     run = begin("  s: {agent: echo}\n")
     writer = Said(run)
-    plain = lines.LineWriter._insert
-    cuts = iter(["before", "after", "after", ""])
-
-    def insert(self, batch):
-        found = plain(self, batch)
-        match next(cuts):
-            case "before":
-                cut_here()
-            case "after":
-                connection.connection.commit()  # the answer to the commit that follows is lost
-                cut_here()
-        return found
-
-    monkeypatch.setattr(lines.LineWriter, "_insert", insert)
     writer.start()
-    for text in ("one", "two", "three"):
+    for text, before in CUTS:
+        through_cutter.cut(text.encode(), then=b"COMMIT", before=before)
         writer.say(text)
         writer.flush_long()
     writer.stop()
-    assert [text for _, text in said(run)] == ["one", "two", "three"]
-
-
-def cut_here():
-    """End the server's side of this thread's connection."""
-    pid = connection.connection.info.backend_pid
-    with psycopg.connect(database_url().partition("?")[0].replace("postgres://", "postgresql://"), **hosts()) as other:
-        other.execute("select pg_terminate_backend(%s, 5000)", [pid])
-
-
-def hosts():
-    return {"host": connection.settings_dict["OPTIONS"].get("host") or connection.settings_dict["HOST"]}
+    assert through_cutter.cuts == len(CUTS)
+    assert [text for _, text in said(run)] == [text for text, _ in CUTS]
 
 
 class Said:
