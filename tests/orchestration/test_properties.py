@@ -4,13 +4,16 @@ The engine's recorder, walker, answers and SQL functions are the real ones; only
 turn when the plan says so. No clock has a say: time passes by moving what is written in the rows.
 """
 
+from collections import Counter
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import connection, connections
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.statistics import collector, describe_statistics
 
 from agents import tools
 from approvals.exceptions import AlreadyEnded, StaleDigest
@@ -21,8 +24,10 @@ from orchestration.engine.connection import decoded, rows, use_own_connection
 from orchestration.engine.levers import pausing
 from orchestration.exceptions import NotUncertain, Refused, RunEnded
 from orchestration.models import Run, Step
+from tests.orchestration.properties.definitions import MAILBOXES, definitions
+from tests.orchestration.properties.sharing import Sharing
 from tests.orchestration.properties.worker import Script, Worker
-from tests.orchestration.properties.workers import ACTS, CHOICES, Workers, index
+from tests.orchestration.properties.workers import ACTS, CHOICES, index
 
 LOOK = """
 select 'step', s.run_id, s.name, s.round, s.index, s.pass, s.status, s.waits_for, s.owner, s.attempt,
@@ -30,10 +35,22 @@ select 'step', s.run_id, s.name, s.round, s.index, s.pass, s.status, s.waits_for
 from orchestration_step s
 union all select 'run', id, status, null, null, null, null, null, null, null, null, null from orchestration_run
 union all select 'request', id, status, null, null, null, choice, null, null, null, null, null from approvals_request
+union all select 'slot', l.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, null, null, null, null
+    from orchestration_limitslot l join orchestration_limit k on k.id = l.limit_id
+    left join orchestration_step s on s.run_id = l.run_id and s.key = l.key
+union all select 'place', q.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, null, q.units,
+    to_jsonb(q.woken_at is not null), null
+    from orchestration_limitqueue q join orchestration_limit k on k.id = q.limit_id
+    left join orchestration_step s on s.run_id = q.run_id and s.key = q.key
+union all select 'limit', null, null, k.taken, k.promised, null, k.kind, k.key, null, null, null, null
+    from orchestration_limit k
+union all select 'ear', w.run_id, s.name, s.round, s.index, s.pass, w.name, w.event_key, null, w.number, e.data, null
+    from orchestration_eventwait w left join orchestration_step s on s.run_id = w.run_id and s.key = w.key
+    left join orchestration_outsideevent e on e.id = w.event_id
 """
 
 
-class Runs(Workers):
+class Runs(Sharing):
     # --- people
 
     @precondition(lambda self: self.questions)
@@ -72,6 +89,7 @@ class Runs(Workers):
         self.questions[pk].is_overdue = True
         rows("update approvals_request set deadline_at = clock_timestamp() - interval '1 s' where id = %s", [pk])
 
+    @precondition(lambda self: self.questions)
     @rule()
     def expire(self):
         for question in self.questions.values():
@@ -79,6 +97,7 @@ class Runs(Workers):
                 question.status, question.choice = "expired", question.deadline
         Request.expire_due()
 
+    @precondition(lambda self: self.questions)
     @rule()
     def take_up(self):
         for _, question in sorted(self.questions.items()):
@@ -86,6 +105,7 @@ class Runs(Workers):
                 question.row.run.take_up(question)
         answers.take_up_decisions()
 
+    @precondition(lambda self: any(run.parent for run in self.runs.values()))
     @rule()
     def tell_parents(self):
         self.expect_told()
@@ -98,6 +118,7 @@ class Runs(Workers):
             run.tell_parent()
         return bool(untold)
 
+    @precondition(lambda self: not all(run.is_tidy for run in self.runs.values()))
     @rule()
     def tidy_up(self):
         self.expect_tidied()
@@ -139,6 +160,22 @@ class Runs(Workers):
         (run.resume if goes_on else run.pause)(list(self.runs.values()))
         act(found, by=None, reason="r")
 
+    def launching(self):
+        """Steps in hand that are about to start a child."""
+        bosses = [hand for hand in self.hands if hand.row.kind == "agent" and hand.row.spec["agent"] == "boss"]
+        return [hand for hand in bosses if not hand.is_called and hand.is_current]
+
+    @precondition(lambda self: self.launching())
+    @rule(number=index)
+    def launch_below_a_paused_run(self, number):
+        """It is paused while its step is about to start a child, which then is, too."""
+        launching = self.launching()
+        hand = launching[number % len(launching)]
+        if hand.row.run.status in ("running", "waiting"):
+            self.pause(sorted(self.runs).index(self.key_of(hand.row.run)), goes_on=False)
+        self.do_call(hand, "completed")
+        self.do_finish([hand], follow=True, look=False)
+
     @precondition(lambda self: any(row.status == "uncertain" for row in self.rows()))
     @rule(number=index, outcome=st.sampled_from(["completed", "failed", "again"]))
     def resolve(self, number, outcome):
@@ -177,11 +214,14 @@ class Runs(Workers):
     @invariant()
     def the_rows_are_as_the_model(self):
         found, runs, asked = {}, {}, {}
+        shared: Counter[tuple[Any, ...]] = Counter()
         for kind, pk, name, round_, index_, pass_, status, *rest, output, everything in rows(LOOK):
             if kind == "run":
                 runs[pk] = name
             elif kind == "request":
                 asked[pk] = (name, status)
+            elif kind != "step":
+                shared[kind, pk, name, round_, index_, pass_, status, *rest, decoded(output)] += 1
             else:
                 place = (pk, name, round_, index_, pass_)
                 found[place] = (status, *rest, decoded(output))
@@ -194,13 +234,14 @@ class Runs(Workers):
         }
         assert runs == {pk: run.status for pk, run in self.runs.items()}
         assert asked == {pk: (each.status, each.choice) for pk, each in self.questions.items()}
+        assert shared == Counter(self.expect_shared())
 
     def end_all(self):
         """Whatever was left undone is done: everything ends, and nothing waits for ever."""
         if not self.runs:
             return
         self.workers.append(Worker())
-        for turn in range(60):
+        for turn in range(200):
             soon = turn < 12  # then nothing but the best befalls what is left
             for hand in list(self.hands):
                 if not hand.is_called:
@@ -221,6 +262,11 @@ class Runs(Workers):
                 self.resolve(0, "completed")
             self.sweep(len(self.workers) - 1)
             due = {"answers": self.take_up, "untold": self.tell_parents, "untidy": self.tidy_up}
+            due |= {"events": self.match, "limits": self.tend}
+            if self.limits.places:
+                self.ticks(1)
+            for name, key in sorted(self.listened_to()):
+                self.deliver(MAILBOXES.index((name, key)), again=False)
             if any(each.status == "pending" and each.is_overdue for each in self.questions.values()):
                 self.expire()
                 self.take_up()
@@ -266,17 +312,45 @@ def world(committed, organization, members, policies, save_agent, settings):
     connections["default"] = usual
 
 
-def test_runs_are_as_the_model_says_whatever_befalls_them(world, caplog):
-    machine = type("Machine", (Runs,), {"world": world})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=2 * settings().max_examples,
-            stateful_step_count=30,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        ),
+class Limited(Runs):
+    """Most of the calls share limits, with those of other runs too."""
+
+    most_runs = 3
+
+    @initialize(
+        seed=index,
+        child=definitions("child", 2, ["scripted"], most_needs=1, limited=True),
+        text=definitions("parent", 5, [*["scripted"] * 4, "boss", "approval"], most_needs=1, limited=True),
     )
+    def save(self, seed, child, text):
+        self.begin(seed, child, text)
+
+
+class Hearing(Runs):
+    """Most of the steps wait for events."""
+
+    @initialize(
+        seed=index,
+        child=definitions("child", 2, ["wait", "scripted"], most_needs=1, hears=True),
+        text=definitions("parent", 5, [*["wait"] * 4, "scripted", "approval", "boss"], most_needs=1, hears=True),
+    )
+    def save(self, seed, child, text):
+        self.begin(seed, child, text)
+
+
+@pytest.mark.parametrize(("kind", "share"), [(Runs, 2), (Limited, 0.5), (Hearing, 0.5)])
+def test_runs_are_as_the_model_says_whatever_befalls_them(world, caplog, kind, share):
+    machine = type("Machine", (kind,), {"world": world})
+    with collector.with_value(lambda found: print(describe_statistics(found))):  # noqa: T201  with `-s`
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=round(share * settings().max_examples),
+                stateful_step_count=30,
+                suppress_health_check=list(HealthCheck),
+                print_blob=False,
+            ),
+        )
     # What comes late is no error; a call that hangs is.
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert {record.msg["event"] for record in errors} <= {"call_hung"}

@@ -6,6 +6,7 @@ from django.db import connection
 from orchestration.engine import answers, mail
 from orchestration.engine.connection import rows
 from orchestration.models import Deliverable, Event, EventWait, OutsideEvent, Step
+from orchestration.testkit.worker import Worker
 from tests.harness import assert_sound, until
 from tests.orchestration.engine.looks import statuses, step
 
@@ -191,6 +192,34 @@ def test_a_loop_hears_each_event_once(begin, engine, finished, deliver):
     passes = Step.objects.filter(run_id=run.pk, head__isnull=False).order_by("key")
     assert [(each.pass_number, each.event_id) for each in passes] == list(enumerate(heard))
     assert_sound(run.pk)
+
+
+@pytest.mark.xfail(strict=True, reason="engine_repair_v1 takes the pass for one that has waited already")
+def test_a_pass_that_begins_later_than_the_one_before_waits_too(begin, engine, finished, deliver):
+    run = begin("  w: {repeat: {until: index == 1, max: 3, every: 20ms}, wait: {event: invoice.paid}}\n")
+    engine.look()
+    until(is_open)
+    deliver(data=0)
+    until(lambda: Step.objects.filter(run_id=run.pk, pass_number=1, started_at__isnull=False).exists())
+    deliver(data=1)
+    assert finished(run).status == "completed"
+    assert step(run, "w").output == 1
+
+
+@pytest.mark.parametrize(
+    "first", ["a", pytest.param("b", marks=pytest.mark.xfail(strict=True, reason="engine_repair_v1 takes either"))]
+)
+def test_of_two_that_came_between_two_sweeps_the_first_ends_a_wait_for_either(begin, organization, first):
+    run = begin("  w: {wait: {any: [{event: a}, {event: b}]}}\n")
+    worker = Worker()
+    (hand,) = worker.look()
+    worker.do(hand)
+    worker.record([], look=False)
+    for name in sorted("ab", reverse=first == "b"):
+        mail.deliver(organization=organization, name=name, key="", data=name, sender_id=None, by=None)
+    mail.match()
+    worker.sweep()
+    assert step(run, "w").output == first
 
 
 def test_expressions_read_what_ended_a_wait(begin, engine, finished, deliver):

@@ -10,6 +10,39 @@ from orchestration.models.layouts import row_kind, tolerated_by
 LARGEST = 8
 OVER = [10, 11, 12]  # what maps go over, or the first of it
 STATUSES = ["completed", "failed", "skipped"]
+TICK_SECONDS = 1200  # of the clock of rates
+MAILBOXES = [("paid", ""), ("paid", "k"), ("sent", "")]  # names and keys of events
+
+
+@st.composite
+def limits(draw, key):
+    """What a step says of limits. `key`: the one that all steps of its kind may share."""
+    wanted = {}
+    most = st.integers(1, 2)
+    if count := draw(st.sampled_from([0, 1, 1, 2])):
+        keys = [key, None] if draw(st.integers(0, 3)) == 0 else [key, f"{key}2"]
+        chosen = draw(st.permutations(keys))[:count]
+        wanted["concurrency"] = [{"max": draw(most), **({"key": one} if one else {})} for one in chosen]
+    if not wanted or draw(st.integers(0, 2)) == 0:
+        most_units = draw(st.integers(1, 3))
+        units = {"units": f"${{{{ {draw(st.integers(1, most_units))} }}}}"} if draw(st.booleans()) else {}
+        wanted["rate"] = {"key": key, "max": most_units, "per": draw(st.sampled_from(["40m", "1h"])), **units}
+    return wanted
+
+
+@st.composite
+def waits(draw):
+    """What a wait says: for a time, for an event, or for whichever comes first."""
+    events = [{"event": name, **({"key": key} if key else {})} for name, key in MAILBOXES]
+    match draw(st.integers(0, 5)):
+        case 0:
+            return {"for": "1h"}
+        case 1 | 2:
+            wait = dict(draw(st.sampled_from(events)))
+        case _:
+            chosen = draw(st.lists(st.sampled_from(events), unique_by=str, min_size=1, max_size=3))
+            wait = {"any": [*chosen, *([{"for": "1h"}] if draw(st.integers(0, 2)) == 0 else [])]}
+    return wait | ({"timeout": draw(st.sampled_from(["30m", "2h"]))} if draw(st.booleans()) else {})
 
 
 @st.composite
@@ -21,20 +54,26 @@ def around(draw, given):
             window = draw(st.sampled_from([{}, {"concurrency": 1}, {"concurrency": 2}]))
             return {"map": {"over": OVER[: draw(st.integers(0, 3))], "tolerate": draw(st.integers(0, 2)), **window}}
         case 2:
-            until, most = draw(st.integers(0, 2)), draw(st.integers(1, 3))
-            return {"repeat": {"until": f"index == {until}", "max": most, "every": draw(st.sampled_from(["0s", "1h"]))}}
+            return draw(repeats())
     return {}
 
 
 @st.composite
-def definitions(draw, name, largest, kinds):
-    """{name: step} of a definition: each needs some before it, and reads some that it needs, directly or not."""
+def repeats(draw, every=("0s", "1h")):
+    until, most = draw(st.integers(0, 2)), draw(st.integers(1, 3))
+    return {"repeat": {"until": f"index == {until}", "max": most, "every": draw(st.sampled_from(every))}}
+
+
+@st.composite
+def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hears=False):
+    """{name: step} of a definition: each needs some before it, and reads some that it needs, directly or not. Its calls
+    may be `limited`, and its waits be for events."""
     steps: dict[str, Any] = {}
     above: dict[str, set[str]] = {}
     for number in range(draw(st.integers(1, largest))):
         step = f"s{number}"
         earlier = sorted(above)
-        needs = sorted(draw(st.sets(st.sampled_from(earlier), max_size=3))) if earlier else []
+        needs = sorted(draw(st.sets(st.sampled_from(earlier), max_size=most_needs))) if earlier else []
         above[step] = set(needs).union(*(above[need] for need in needs))
         upward = st.sampled_from(sorted(above[step]))
         read = {
@@ -50,13 +89,17 @@ def definitions(draw, name, largest, kinds):
             if then := draw(st.sampled_from([None, "continue", "abort"])):
                 spec["approval"]["deadline"] = {"after": "1h", "then": then}
         elif kind == "wait":
-            spec["wait"] = {"for": "1h"}
+            spec["wait"] = draw(waits()) if hears else {"for": "1h"}
+            if hears and draw(st.integers(0, 3)) == 0:
+                spec |= draw(repeats(every=["0s"]))
         else:
             spec["agent"] = kind
             spec["with"] = {} if kind == "boss" else {"read": read}
             spec["retry"] = {"attempts": draw(st.integers(1, 3)), "backoff": "1h"}
             spec["repeatable"] = draw(st.booleans())
             spec |= {"timeout": "1h"} if kind == "boss" else draw(around(spec["with"]))
+            if limited and draw(st.integers(0, 4)):
+                spec |= draw(limits("b" if kind == "boss" else "x"))
         if draw(st.booleans()):
             spec["deliverable"] = {"name": step, "content": step}
         if needs and draw(st.integers(0, 2)) == 0:
@@ -95,6 +138,33 @@ def shown(step):
     return sorted((step.get("with") or step.get("approval", {}).get("show") or {}).get("read", {}))
 
 
+def limits_of(step):
+    """As the model takes them, in the order in which they are made."""
+    wanted = [
+        {
+            "kind": kind,
+            "key": one["key"],
+            "max": one["max"],
+            "span": one["per"] / TICK_SECONDS if "per" in one else None,
+            "units": int(str(one.get("units", 1)).strip("${} ")),
+        }
+        for kind, name in (("rate", "rate"), ("steps", "concurrency"))
+        for one in step.get(name, ())
+    ]
+    return sorted(wanted, key=lambda one: (one["kind"], one["key"]))
+
+
+def wait_of(wait):
+    """{hears: [(name, key)], ends: whether a time does, times_out: whether it then fails}; None of another kind."""
+    if wait is None:
+        return None
+    conditions = wait.get("any") or [wait]
+    hears = [(one["event"], one.get("key", "")) for one in conditions if "event" in one]
+    has_time = any("for" in one for one in conditions)
+    times_out = "timeout" in wait and not (has_time and wait["timeout"] == "2h")
+    return {"hears": hears, "ends": has_time or "timeout" in wait, "times_out": times_out}
+
+
 def specs_of(version):
     """As the model takes them."""
     plan, given = version.plan, decoded(version.text)["steps"]
@@ -118,6 +188,9 @@ def specs_of(version):
             "if": given[step["name"]].get("if"),
             "again": (step["approval"] or {}).get("retry"),
             "deadline": ((step["approval"] or {}).get("deadline") or {}).get("then"),
+            "item_kind": step["kind"],
+            "limits": limits_of(step),
+            "wait": wait_of(given[step["name"]].get("wait")),
             "shown": shown(given[step["name"]]),
         }
         for step in plan["steps"]
@@ -128,5 +201,5 @@ def specs_of(version):
         reads = plan["output_reads"]
         last = {"name": "", "kind": "output", "needs": leaves, "reads": reads, "shown": reads, "tolerates": leaves}
         last |= {"slack": None, "choose": None, "chosen_by": [], "map": None, "repeat": None}
-        specs.append({**last, "agent": None, "repeatable": True, "deliverable": False, "if": None})
+        specs.append({**last, "agent": None, "repeatable": True, "deliverable": False, "if": None, "limits": []})
     return specs

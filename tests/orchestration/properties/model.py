@@ -40,6 +40,8 @@ class Row:
     newest_items: "list[Row]" = field(default_factory=list)  # those that it waits for
     is_gathering: bool = False  # its items were laid
     bearable: int = 0
+    ears: list[Any] = field(default_factory=list)  # what it waits for, of events from outside
+    heard: Any = None  # the one that ended its wait
 
     @property
     def name(self) -> str:
@@ -47,7 +49,7 @@ class Row:
 
     @property
     def kind(self) -> str:
-        return "agent" if self.head else self.spec["kind"]
+        return self.spec["item_kind"] if self.head else self.spec["kind"]
 
     @property
     def place_in_run(self) -> tuple[str, int, int | None, int | None]:
@@ -82,9 +84,13 @@ class Row:
     @property
     def comes(self) -> str:
         """What becomes of it when its time has come."""
-        if self.kind == "wait" and not self.spec["deliverable"]:
-            return "completed"
+        if self.waits_for in ("time", "event") and self.kind == "wait" and self.is_gathering:
+            return "failed" if self.spec["wait"]["times_out"] else self.comes_of_waiting
         return "failed" if self.waits_for == "child" else "ready"
+
+    @property
+    def comes_of_waiting(self) -> str:
+        return "ready" if self.spec["deliverable"] else "completed"
 
     @property
     def value(self) -> Any:
@@ -113,9 +119,10 @@ def judged(open_: int, bad: int, slack: int | None) -> str:
 
 
 class ModelRun:
-    def __init__(self, steps: list[dict[str, Any]], parent: Row | None = None) -> None:
+    def __init__(self, steps: list[dict[str, Any]], parent: Row | None = None, priority: int = 0) -> None:
         self.rows = [Row(self, spec) for spec in steps]
         self.parent = parent
+        self.priority = parent.run.priority if parent is not None else priority
         self.ending: str | None = None
         self.is_paused = parent is not None and parent.run.is_paused
         self.output: Any = None
@@ -213,7 +220,8 @@ class ModelRun:
         lost: bool = False,
         lays: int = 0,
     ) -> None:
-        if becomes == "ready" and row.status in ("running", "uncertain") and not row.is_gathering:
+        is_no_try = becomes == "ready" or (becomes == "waiting" and waits_for == "limit")
+        if is_no_try and row.status in ("running", "uncertain") and not row.is_gathering:
             row.attempt -= 1
         if row.status == "running":
             row.lost = row.lost if becomes == "ready" else 0

@@ -36,6 +36,7 @@ class Hand:
     expected: dict[str, Any] | None = None
     held: Row | None = None
     is_called: bool = False
+    is_at_work: bool = False  # its agent was called
 
     @property
     def claim(self):

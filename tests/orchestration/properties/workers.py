@@ -8,12 +8,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from agents import exceptions
 from approvals.models import Request
-from orchestration.engine.connection import rows
+from orchestration.engine.connection import decoded, rows
 from orchestration.engine.execution import Execution
 from orchestration.engine.facts import facts_of
 from orchestration.engine.outcomes import Outcome
@@ -23,11 +24,15 @@ from orchestration.engine.starts import start_version
 from orchestration.sources import Source, apply
 from tests.harness import end_lease, sweep
 from tests.orchestration.properties.definitions import LARGEST, OVER, definitions, specs_of
+from tests.orchestration.properties.events import Events
+from tests.orchestration.properties.limits import Limits
 from tests.orchestration.properties.model import ModelRun, Question, Row
 from tests.orchestration.properties.worker import Hand, Worker
 
 ACTS = ["completed"] * 6 + ["permanent", "temporary", "temporary", "timeout", "canceled", "unbegun"]
 CHOICES = ["continue", "continue", "retry", "abort"]
+PRIORITIES = [0, 0, 5]
+STEP = "run_id = %s and name = %s and round = %s and index is not distinct from %s and pass is not distinct from %s"
 index = st.integers(0, 99)
 
 
@@ -35,6 +40,7 @@ class Workers(RuleBasedStateMachine):
     """`world` has what is there before all examples."""
 
     world: Any
+    most_runs = 2
 
     def __init__(self):
         super().__init__()
@@ -45,6 +51,7 @@ class Workers(RuleBasedStateMachine):
         self.hands: list[Hand] = []
         self.over: list[Hand] = []
         self.questions: dict[int, Question] = {}
+        self.limits, self.events = Limits(), Events()
         self.ended: dict[tuple[int, str, int], str] = {}
         self.was_due: set[tuple[Row, Any]] = set()
         self.tokens = 0
@@ -63,20 +70,28 @@ class Workers(RuleBasedStateMachine):
         text=definitions("parent", LARGEST, ["scripted", "scripted", "approval", "approval", "boss", "wait"]),
     )
     def save(self, seed, child, text):
+        self.begin(seed, child, text)
+
+    def begin(self, seed, child, text):
         self.random = random.Random(seed)
         sources = [Source(f"{each['name']}.yaml", json.dumps(each)) for each in (child, text)]
         self.child, self.version = apply(sources, organization=self.world.organization, by=None)
         self.workers = [Worker()]
-        self.start()
+        self.start(0)
 
     # --- workers
 
-    @precondition(lambda self: len(self.runs) < 2)
-    @rule()
-    def start(self):
+    @precondition(lambda self: len(self.runs) < self.most_runs)
+    @rule(priority=st.sampled_from(PRIORITIES))
+    def start(self, priority):
         world = self.world
-        run = start_version(self.version.pk, world.organization.pk, {}, by=world.members.operator.pk)
-        self.runs[run] = ModelRun(specs_of(self.version))
+        given = {"by": world.members.operator.pk, "facts": {"priority": priority}}
+        run = start_version(self.version.pk, world.organization.pk, {}, **given)
+        self.add_run(run, ModelRun(specs_of(self.version), priority=priority))
+
+    def add_run(self, pk, run):
+        self.runs[pk] = run
+        self.events.born[run] = self.events.next_number()
 
     @precondition(lambda self: len(self.workers) < 4)
     @rule()
@@ -132,6 +147,7 @@ class Workers(RuleBasedStateMachine):
             hand.outcome, hand.expected = Outcome("ready", fields={"unlost": True}), {"becomes": "ready"}
             return
         current = hand.is_current
+        self.expects_call = False
         hand.outcome = Execution(hand.claim, facts_of(hand.claim), lambda: act == "canceled").outcome()
         shown = {name: row.seen[name][1] for name in row.spec["shown"]} if current else None
         hand.expected = self.expected(run, row, act, shown, current)
@@ -142,15 +158,26 @@ class Workers(RuleBasedStateMachine):
             else:
                 assert hand.outcome is not None
                 hand.expected = {"becomes": "ready"}
-        elif self.world.script.given is not None and current:
-            item = {"item": OVER[row.index]} if row.spec["map"] else {}
-            assert self.world.script.given == {"read": shown, **item}
+        elif current and row.kind == "agent" and row.spec["agent"] == "scripted":
+            assert (self.world.script.given is not None) == self.expects_call
+            if self.expects_call:
+                item = {"item": OVER[row.index]} if row.spec["map"] else {}
+                assert self.world.script.given == {"read": shown, **item}
+                self.has_gone(hand)
+        else:
+            assert self.world.script.given is None or not current
 
     def expected(self, run, row, act, shown, current):
         if not current:
             return {}
+        if row.kind == "wait":
+            waits = {"becomes": "waiting", "for": "event" if row.spec["wait"]["hears"] else "time"}
+            if row.is_gathering:
+                return {"becomes": "completed", "output": row.heard and row.heard.number}
+            if row.head is not None:
+                return waits
         if row.head is not None:
-            return self.called(row, act)
+            return self.asked(row, act) or self.called(row, act)
         if row.is_gathering:
             return self.gathered(row)
         if row.kind == "output":
@@ -177,22 +204,20 @@ class Workers(RuleBasedStateMachine):
             chosen = [branch["then"] for branch in row.spec["choose"] if known[branch["if"]]]
             return {"becomes": "completed", "output": {"chosen": chosen[0] if chosen else None}}
         if row.kind == "wait":
-            return {"becomes": "waiting", "for": "time"}
+            return waits
         if row.kind == "approval":
             payload = {"note": row.name, "read": shown}
             return {"becomes": "waiting", "for": "approval", "behind": run.behind(row), "payload": payload}
         if row.spec["agent"] == "boss":
-            return {"becomes": "waiting", "for": "child"}
+            return self.asked(row, act) or {"becomes": "waiting", "for": "child"}
         if row.kind == "map" and not row.spec["map"]["count"]:
             return {"becomes": "completed", "output": []}
         if row.kind in ("map", "repeat"):
             return {"becomes": "waiting", "for": "child", "lays": (row.spec["map"] or {"count": 1})["count"]}
-        return self.called(row, act)
+        return self.asked(row, act) or self.called(row, act)
 
     def gathered(self, head):
-        """Of a head whose items have ended, or of which too many ended badly; of a wait whose time has come."""
-        if head.kind == "wait":
-            return {"becomes": "completed"}
+        """Of a head whose items have ended, or of which too many ended badly."""
         if head.kind == "map":
             if head.bad > head.bearable:
                 return {"becomes": "failed"}
@@ -205,6 +230,14 @@ class Workers(RuleBasedStateMachine):
         if len(head.items) == repeat["max"]:
             return {"becomes": "failed"}
         return {"becomes": "waiting", "for": "child", "lays": 1}
+
+    def asked(self, row, act):
+        """What becomes of one that has not all its limits; None: it calls."""
+        full = self.limits.ask(row, row.spec["limits"]) if row.spec["limits"] else None
+        self.expects_call = full is None
+        if isinstance(full, int):
+            return {"becomes": "failed"}
+        return None if full is None else {"becomes": "waiting", "for": "limit"}
 
     def called(self, row, act):
         """Of an agent's call."""
@@ -267,6 +300,9 @@ class Workers(RuleBasedStateMachine):
             moves.append((row, becomes, how))
         for run in {row.run for row, _, _ in moves}:
             run.settle([move for move in moves if move[0].run is run])
+        for row, _, how in moves:
+            if row.waits_for == "event" and how.get("waits_for") == "event":
+                self.events.begin(row)
 
     def follow_up(self, hand):
         """What was made with the outcome: a question, or a child."""
@@ -282,7 +318,10 @@ class Workers(RuleBasedStateMachine):
         elif row.waits_for == "child" and row.child is None and not row.items:
             sql = "select id from orchestration_run where parent_run_id = %s and parent_key = %s"
             ((child,),) = rows(sql, hand.claim.place[:2])
-            self.runs[child] = row.child = ModelRun(specs_of(self.child), row)
+            row.child = ModelRun(specs_of(self.child), row)
+            self.add_run(child, row.child)
+            if row.run.is_paused:
+                event("a child is laid below a paused run")
 
     @rule(number=index, turns=st.integers(1, 3))
     def walk(self, number, turns):
@@ -316,6 +355,10 @@ class Workers(RuleBasedStateMachine):
         calling = self.calling()
         hand = calling[number % len(calling)]
         row, long_ago = hand.row, time.monotonic() - 1e6
+        if has_begun and row.spec["limits"]:
+            self.do_call(hand, "completed")
+            if hand.is_current and not self.expects_call:
+                return
         hand.in_hand.since, hand.in_hand.called_at = long_ago, long_ago if has_begun else None
         hand.is_called, hand.outcome = True, Outcome("completed", output={"value": None})
         if not has_begun:
@@ -353,19 +396,38 @@ class Workers(RuleBasedStateMachine):
         if not worker.is_dead and not worker.is_over:
             for other in self.workers:
                 other.is_dead |= other.is_over
+        self.found = sweep(worker.id)
         dead = {other.id for other in self.workers if other.is_dead}
         for run in self.runs.values():
             lost = [run.lost(row) for row in run.rows if row.status == "running" and row.owner in dead]
+            heard = [row for row in run.rows if self.events.of(row)]
             due = [row for row in run.rows if row.status == "waiting" and (row, row.place) in self.was_due]
+            due = [row for row in due if row not in heard]
+            woken = [row for row in self.limits.woken() if row.run is run]
             run.is_tidy &= all(row.waits_for != "child" for row in due)
-            run.settle(lost + [(row, row.comes, {}) for row in due])
+            for row in heard:
+                row.heard = self.which(row, self.events.of(row))
+            told = [(row, row.comes_of_waiting, {"output": row.heard.number}) for row in heard]
+            run.settle(lost + told + [(row, row.comes, {}) for row in due] + [(row, "ready", {}) for row in woken])
         self.was_due = set()
-        self.found = sweep(worker.id)
+
+    def which(self, row, events):
+        """Of several that came before a sweep any may end a wait for whichever comes first: the rows tell."""
+        if len(events) == 1:
+            return events[0]
+        step = "select event_id from orchestration_step where " + STEP  # noqa: S608
+        place = [self.key_of(row.run), *row.place_in_run]
+        ((number,),) = rows(f"select data from orchestration_outsideevent where id = ({step})", place)  # noqa: S608
+        return next(each for each in events if each.number == decoded(number))
 
     def timed(self):
         """The rows that wait until some time; a head does not."""
         return [
-            row for row in self.rows() if row.waits_for in ("retry", "time") or (row.waits_for == "child" and row.child)
+            row
+            for row in self.rows()
+            if row.waits_for in ("retry", "time")
+            or (row.waits_for == "child" and row.child)
+            or (row.waits_for == "event" and row.spec["wait"]["ends"])
         ]
 
     @precondition(lambda self: self.timed())
@@ -374,10 +436,7 @@ class Workers(RuleBasedStateMachine):
         waiting = self.timed()
         row = waiting[number % len(waiting)]
         self.was_due.add((row, row.place))
-        sql = (
-            "update orchestration_step set wake_at = clock_timestamp() - interval '1 s' where run_id = %s"
-            " and name = %s and round = %s and index is not distinct from %s and pass is not distinct from %s"
-        )
+        sql = f"update orchestration_step set wake_at = clock_timestamp() - interval '1 s' where {STEP}"  # noqa: S608
         rows(sql, [self.key_of(row.run), *row.place_in_run])
 
     def key_of(self, run):
