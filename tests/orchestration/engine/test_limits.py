@@ -7,10 +7,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
 from agents import tools
 from agents.calls import Result
 from agents.exceptions import Temporary
+from orchestration.doctor import examine
+from orchestration.engine import housekeeper, slots
 from orchestration.models import Event, Limit, LimitPlace, LimitSlot, RateHit, Run, Step
 from tests.harness import until
 from tests.orchestration.engine.looks import step
@@ -145,6 +149,37 @@ def test_a_step_holds_its_slot_while_its_child_is_at_work(engine, begin, save, f
     assert LimitSlot.objects.get().run_id == first.pk
     hold.go.set()
     assert {finished(run).status for run in (first, second)} == {"completed"}
+
+
+@pytest.mark.parametrize("what", ["slot", "start", "place"])
+def test_what_was_left_behind_of_one_that_is_gone_is_the_next_ones(engine_later, begin, finished, monkeypatch, what):
+    monkeypatch.setattr(housekeeper, "EVERY_SECONDS", 0.05)
+    text = "  a: {agent: echo, concurrency: {key: k, max: 1}}\n"
+    engine_later()
+    gone = finished(begin(text))
+    until(lambda: not LimitSlot.objects.exists())
+    limit = Limit.objects.get()
+    with transaction.atomic():
+        if what != "place":
+            LimitSlot.objects.create(limit_id=limit.pk, run_id=gone.pk, key=int(what == "slot"), fence=1)
+            Limit.objects.update(taken=1)
+        else:
+            LimitPlace.objects.create(limit_id=limit.pk, run_id=gone.pk, key=1, fence=1, woken_at=timezone.now())
+            Limit.objects.update(promised=1)
+    assert finished(begin(text)).status == "completed"
+    assert not LimitPlace.objects.exists()
+    until(lambda: not examine())
+
+
+def test_what_is_held_is_not_taken_for_left_behind(engine_later, begin, save, finished, hold):
+    save("name: below\nsteps: {a: {agent: hold}}")
+    engine_later()
+    runs = [begin("  a: {run: below, concurrency: {key: k, max: 1}}\n") for _ in range(2)]
+    until(lambda: hold.calls and LimitPlace.objects.exists())
+    until(lambda: not LimitPlace.objects.filter(stirred_at__isnull=False).exists())
+    assert slots.stir_left() == 0
+    hold.go.set()
+    assert {finished(run).status for run in runs} == {"completed"}
 
 
 def test_keys_that_are_none_and_units_that_cannot_be_had_fail_the_step(engine, begin, finished):
