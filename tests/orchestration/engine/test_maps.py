@@ -8,7 +8,9 @@ from agents.calls import Result
 from approvals.models import Request
 from orchestration.engine import answers
 from orchestration.engine.connection import value
+from orchestration.engine.levers import pausing
 from orchestration.models import Payload, Run, Step
+from orchestration.testkit.worker import Worker
 from tests.harness import assert_sound, claim, database_url, end, end_lease, make_worker, sweep, until
 from tests.orchestration.engine.looks import CHILD, decide, pending, step, types, waiting
 
@@ -281,3 +283,19 @@ def test_items_of_a_run_that_is_locked_elsewhere_are_written_together(begin, eng
     assert finished(run).status == "completed"
     written = "select count(distinct xmin::text) from orchestration_event where run_id = %s and type = 'step.completed'"
     assert value(written, [run.pk]) < 8
+
+
+@pytest.mark.xfail(strict=True, reason="engine_spread_v1 parks blocked items too, and engine_resume_v1 forgets them")
+def test_items_that_are_laid_in_a_paused_run_all_start_when_it_goes_on(begin):
+    run = begin("  m: {map: {over: [1, 2], concurrency: 1}, agent: echo, with: {value: 1}}\n")
+    worker = Worker()
+    (head,) = worker.look()
+    worker.do(head)
+    pausing.pause(run, by=None, reason="r")
+    worker.record([], look=False)
+    pausing.resume(run, by=None, reason="r")
+    other = make_worker()
+    for _ in range(2):
+        (item,) = claim(other)
+        end(other, item)
+    assert [each.status for each in Step.objects.filter(run=run, head__isnull=False)] == ["completed"] * 2

@@ -90,7 +90,7 @@ def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hear
                 spec["approval"]["deadline"] = {"after": "1h", "then": then}
         elif kind == "wait":
             spec["wait"] = draw(waits()) if hears else {"for": "1h"}
-            if hears and draw(st.integers(0, 3)) == 0:
+            if hears and draw(st.booleans()):
                 spec |= draw(repeats(every=["0s"]))
         else:
             spec["agent"] = kind
