@@ -157,17 +157,8 @@ class Runs(Sharing):
             with pytest.raises(Refused):
                 act(found, by=None, reason="r")
             return
-        if not goes_on and self.is_laying(run):
-            return
         (run.resume if goes_on else run.pause)(list(self.runs.values()))
         act(found, by=None, reason="r")
-
-    def is_laying(self, run):
-        """Whether items are about to be laid: those that do not start at once are forgotten by a resume, which
-        test_maps.py has."""
-        runs = [run, *run.below(list(self.runs.values()))]
-        laying = [hand for hand in self.hands if hand.is_current and hand.row.kind in ("map", "repeat")]
-        return any(hand.row.run in runs for hand in laying)
 
     def launching(self):
         """Steps in hand that are about to start a child."""

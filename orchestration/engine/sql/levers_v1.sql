@@ -27,8 +27,9 @@ begin
     if run_status <> 'paused' then
         return run_status;
     end if;
-    update orchestration_step s set priority = r.priority, rank = greatest(s.rank, engine_clock_v1(s.queue))
-    from orchestration_run r where r.id = target and s.run_id = target and s.status = 'ready';
+    update orchestration_step s set priority = r.priority, rank = case when s.status = 'ready' then greatest(s.rank, engine_clock_v1(s.queue)) else s.rank end
+    from orchestration_run r where r.id = target and s.run_id = target
+        and (s.status = 'ready' or s.status in ('blocked', 'waiting', 'running', 'uncertain') and s.priority = -32768);
     update orchestration_run r set status = 'waiting' where r.id = target;  -- or running: the moves say
     update orchestration_limitqueue q set stirred_at = clock_timestamp() where q.run_id = target;
     perform engine_settle_v3(null, '[]', '{}', jsonb_build_array(jsonb_build_object('run', target, 'type', 'run.resumed', 'data', note)), null);

@@ -56,7 +56,8 @@ declare
 begin
     insert into orchestration_eventwait (run_id, key, number, organization_id, name, event_key, fence, since, event_id, becomes)
     select m.run, m.key, h.number, case when h.box ? 'message' then 0 else r.organization_id end, h.box ->> 'name', h.box ->> 'key', s.fence,
-           r.created_at, e.id, m.more ->> 'becomes'
+           greatest(r.created_at, case when not h.box ? 'message' then clock_timestamp() - make_interval(hours => (m.more ->> 'look_back')::int) end),
+           e.id, m.more ->> 'becomes'
     from unnest(moved) m
     cross join lateral (select r.organization_id, r.created_at from orchestration_run r where r.id = m.run offset 0) r
     cross join lateral (

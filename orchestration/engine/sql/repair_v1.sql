@@ -15,8 +15,8 @@ begin
                                 else '{"reason": "the worker was lost"}'::jsonb end) as item
         from orchestration_step s join orchestration_worker w on w.id = s.owner
         where s.run_id = any (runs) and s.status = 'running' and w.dead_at is not null
-    ), heard as (
-        select s.run_id, s.key, 2, jsonb_build_object('outcome', w.becomes,
+    ), heard as (  -- of several that came, the first
+        select distinct on (s.run_id, s.key) s.run_id, s.key, 2, jsonb_build_object('outcome', w.becomes,
                    'output', case when w.becomes = 'completed' then e.data end,
                    'output_digest', case when w.becomes = 'completed' then encode(e.data_digest, 'hex') end,
                    'note', jsonb_build_object('event', e.public_id),
@@ -24,6 +24,7 @@ begin
         from orchestration_eventwait w join orchestration_step s on s.run_id = w.run_id and s.key = w.key
         join orchestration_outsideevent e on e.id = w.event_id
         where w.run_id = any (runs) and s.status = 'waiting' and s.fence = w.fence
+        order by s.run_id, s.key, e.id
     ), late as (
         select s.run_id, s.key, 3, jsonb_build_object(
                    'outcome', case when s.status = 'running' and not s.repeatable then 'uncertain' else 'failed' end,
@@ -36,7 +37,7 @@ begin
                    'outcome', coalesce(s.due_as, case when s.waits_for in ('retry', 'limit') then 'ready' else 'failed' end),
                    'error', case when coalesce(s.due_as, s.waits_for) not in ('retry', 'limit', 'ready', 'completed')
                        then jsonb_build_object('class', 'timeout', 'message', 'What it waited for did not end in time.') end,
-                   'more', case when s.due_as = 'ready' and s.kind = 'wait' then '{"phase": 1}'::jsonb end))
+                   'more', case when s.due_as = 'ready' and s.kind = 'wait' and s.started_at is not null then '{"phase": 1}'::jsonb end))
         from orchestration_step s where s.run_id = any (runs) and s.status = 'waiting' and s.wake_at <= clock_timestamp() and s.kind <> 'start'
     ), woken as (
         select s.run_id, s.key, 5, jsonb_build_object('outcome', 'ready')

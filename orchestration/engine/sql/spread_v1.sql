@@ -45,7 +45,7 @@ begin
             undo_version_id, total_seconds, queue_seconds)
         select i.run, i.base + i.nth, i.position, i.name, i.round, coalesce(i.of_all, i.nth - 1), i.pass, i.kind, i.queue, i.status, case when i.status = 'waiting' then 'time' end, i.wake_at, case when i.status = 'waiting' then 'ready' end,
                (i.status = 'blocked')::int, array[i.key], i.reads, true, i.repeatable, i.agent_version_id,
-               case when i.parks then parked else i.priority end, case when i.status = 'ready' then i.place else 0 end, i.feedback, i.key,
+               case when i.parks and i.status = 'ready' then parked else i.priority end, case when i.status = 'ready' then i.place else 0 end, i.feedback, i.key,
                coalesce(i.value -> 'item', i.item), coalesce(decode(i.value ->> 'digest', 'hex'), i.item_digest), i.win < i.total, true, i.limited,
                i.undo_version_id, i.seconds, i.patience
         from items i

@@ -285,7 +285,6 @@ def test_items_of_a_run_that_is_locked_elsewhere_are_written_together(begin, eng
     assert value(written, [run.pk]) < 8
 
 
-@pytest.mark.xfail(strict=True, reason="engine_spread_v1 parks blocked items too, and engine_resume_v1 forgets them")
 def test_items_that_are_laid_in_a_paused_run_all_start_when_it_goes_on(begin):
     run = begin("  m: {map: {over: [1, 2], concurrency: 1}, agent: echo, with: {value: 1}}\n")
     worker = Worker()

@@ -194,7 +194,6 @@ def test_a_loop_hears_each_event_once(begin, engine, finished, deliver):
     assert_sound(run.pk)
 
 
-@pytest.mark.xfail(strict=True, reason="engine_repair_v1 takes the pass for one that has waited already")
 def test_a_pass_that_begins_later_than_the_one_before_waits_too(begin, engine, finished, deliver):
     run = begin("  w: {repeat: {until: index == 1, max: 3, every: 20ms}, wait: {event: invoice.paid}}\n")
     engine.look()
@@ -206,9 +205,7 @@ def test_a_pass_that_begins_later_than_the_one_before_waits_too(begin, engine, f
     assert step(run, "w").output == 1
 
 
-@pytest.mark.parametrize(
-    "first", ["a", pytest.param("b", marks=pytest.mark.xfail(strict=True, reason="engine_repair_v1 takes either"))]
-)
+@pytest.mark.parametrize("first", ["a", "b"])
 def test_of_two_that_came_between_two_sweeps_the_first_ends_a_wait_for_either(begin, organization, first):
     run = begin("  w: {wait: {any: [{event: a}, {event: b}]}}\n")
     worker = Worker()

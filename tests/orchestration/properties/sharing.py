@@ -141,7 +141,6 @@ class Sharing(Workers):
     @rule()
     def a_day_passes(self):
         """And what came before it is too old for those who begin to wait."""
-        self.match()
         self.events.day += 1
         for table, column in TIMES_OF_EVENTS.items():
             rows(f"update {table} set {column} = {column} - interval '25 hours'")  # noqa: S608

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from agents import exceptions
 from approvals.models import Request
-from orchestration.engine.connection import decoded, rows
+from orchestration.engine.connection import rows
 from orchestration.engine.execution import Execution
 from orchestration.engine.facts import facts_of
 from orchestration.engine.outcomes import Outcome
@@ -406,19 +406,10 @@ class Workers(RuleBasedStateMachine):
             woken = [row for row in self.limits.woken() if row.run is run]
             run.is_tidy &= all(row.waits_for != "child" for row in due)
             for row in heard:
-                row.heard = self.which(row, self.events.of(row))
+                row.heard = min(self.events.of(row), key=lambda event: event.number)  # of several, the first
             told = [(row, row.comes_of_waiting, {"output": row.heard.number}) for row in heard]
             run.settle(lost + told + [(row, row.comes, {}) for row in due] + [(row, "ready", {}) for row in woken])
         self.was_due = set()
-
-    def which(self, row, events):
-        """Of several that came before a sweep any may end a wait for whichever comes first: the rows tell."""
-        if len(events) == 1:
-            return events[0]
-        step = "select event_id from orchestration_step where " + STEP  # noqa: S608
-        place = [self.key_of(row.run), *row.place_in_run]
-        ((number,),) = rows(f"select data from orchestration_outsideevent where id = ({step})", place)  # noqa: S608
-        return next(each for each in events if each.number == decoded(number))
 
     def timed(self):
         """The rows that wait until some time; a head does not."""
