@@ -23,7 +23,7 @@ from approvals.exceptions import AlreadyEnded, InvalidAnswer, NotAllowed, StaleD
 from approvals.models.policies import Policy
 from approvals.models.request_queries import ENDED_AT, RequestQuerySet
 from approvals.models.statuses import Status
-from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, RETRY, Words, words_of_choice
+from approvals.models.words import ABORT, CONTINUE, LONGEST_CHOICE, RETRY, Words, past_of_choice, words_of_choice
 
 log = structlog.get_logger(__name__)
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -154,6 +154,12 @@ class Request(models.Model):
     @property
     def choice_word(self) -> str:
         return self.word_of(self.choice) if self.choice else ""
+
+    @property
+    def choice_past(self) -> str:
+        """What was decided, in a list."""
+        own = self.context.get("words", {}).get(self.choice)
+        return str(own[0]) if own else past_of_choice(self.choice) if self.choice else ""
 
     @property
     def deadline_word(self) -> str:

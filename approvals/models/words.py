@@ -8,6 +8,8 @@ from approvals.exceptions import Finding
 
 CONTINUE, RETRY, ABORT = "continue", "retry", "abort"
 CHOICE_WORDS = {CONTINUE: "Approve and continue", RETRY: "Retry", ABORT: "Abort"}
+# Short: a row that is told so keeps its height.
+PAST_WORDS = {CONTINUE: "approved", RETRY: "sent back", ABORT: "aborted"}
 LONGEST_CHOICE = 100
 LONGEST_NOTE = 20_000
 
@@ -15,6 +17,10 @@ LONGEST_NOTE = 20_000
 def words_of_choice(choice: str) -> str:
     """As people read it; a program reads the choice itself."""
     return CHOICE_WORDS.get(choice) or choice[:1].upper() + choice[1:]
+
+
+def past_of_choice(choice: str) -> str:
+    return PAST_WORDS.get(choice) or words_of_choice(choice)
 
 
 class Words:

@@ -114,7 +114,7 @@ def test_an_open_row_that_ended_elsewhere_stays_and_says_how(policy, site, ada, 
     over = set(re.findall(r'<tr class="row-link is-over" id="(\w+)"', site.get(part).content.decode()))
     assert over == {row.public_id for name, row in rows.items() if name != "open"}
     said = words(site.get(part))
-    assert f"Decided Approve and continue by {bob.name}, just now" in said
+    assert f"Decided approved by {bob.name}, just now" in said
     assert "Withdrawn just now" in said
     assert "Expired" in said
 
