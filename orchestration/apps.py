@@ -30,4 +30,4 @@ class OrchestrationConfig(AppConfig):
 
 def hint_answer(**_: object) -> None:
     """Someone, or the clock, answered: any worker may take the answer up."""
-    hints.work(hints.ANSWERS)
+    hints.answer()

@@ -4,7 +4,7 @@ import atexit
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import redis
@@ -25,18 +25,27 @@ def work_key(queue: str) -> str:
     return f"countersign:work:{queue}"
 
 
+def takes_nothing(queue: str, steps: int) -> bool:
+    return False
+
+
 class Hints:
-    """What is to be said, coalesced; the thread starts with the first word, once in each process."""
+    """What is to be said, coalesced; the thread starts with the first word, once in each process.
+
+    `takes`: whether the engine of this process takes so many steps of a queue itself, and nobody else need be told.
+    """
 
     ANSWERS = "default"  # the queue in which answers are hinted: whoever gets the message sweeps
 
     def __init__(self) -> None:
+        self.takes: Callable[[str, int], bool] = takes_nothing
         self._begin()
         os.register_at_fork(after_in_child=self._begin)  # the parent's thread is not there
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._some = threading.Event()
+        self._urgent = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
         self._queues: dict[str, int] = {}
@@ -48,6 +57,13 @@ class Hints:
         """So many steps became ready in this queue."""
         with self._lock:
             self._queues[queue] = self._queues.get(queue, 0) + steps
+            self._wake()
+
+    def answer(self) -> None:
+        """A step may go on that waited for a person, or for something outside: said at once, and not gathered."""
+        with self._lock:
+            self._queues[self.ANSWERS] = self._queues.get(self.ANSWERS, 0) + 1
+            self._urgent.set()
             self._wake()
 
     def changed(self, runs: Iterable[int]) -> None:
@@ -84,23 +100,24 @@ class Hints:
             self._some.wait()
             self._some.clear()
             with self._lock:
+                self._urgent.clear()
                 queues, self._queues = self._queues, {}
                 runs, self._runs = self._runs, set()
                 logs, self._logs = self._logs, set()
             try:
-                if runs:
-                    client.publish(CHANGED, json.dumps(sorted(runs)))
-                if logs:
-                    client.publish(LOGGED, json.dumps(sorted(logs)))
                 for queue, steps in sorted(queues.items()):
                     with client.pipeline() as pipeline:
                         pipeline.rpush(work_key(queue), *["1"] * min(MOST_WOKEN, -(-steps // STEPS_EACH)))
                         pipeline.ltrim(work_key(queue), -MOST_WAITING, -1)
                         pipeline.expire(work_key(queue), KEPT_SECONDS)
                         pipeline.execute()
+                if runs:
+                    client.publish(CHANGED, json.dumps(sorted(runs)))
+                if logs:
+                    client.publish(LOGGED, json.dumps(sorted(logs)))
             except (redis.RedisError, OSError) as exc:
                 log.warning("hint_lost", error=str(exc), queues=sorted(queues), runs=len(runs))
-            threading.Event().wait(PAUSE_SECONDS)
+            self._urgent.wait(PAUSE_SECONDS)
 
 
 hints = Hints()
@@ -112,6 +129,7 @@ def hint_after_commit(queues: Mapping[str, int], runs: Iterable[int]) -> None:
     def say() -> None:
         hints.changed(runs)
         for queue, steps in queues.items():
-            hints.work(queue, steps)
+            if not hints.takes(queue, steps):
+                hints.work(queue, steps)
 
     transaction.on_commit(say, robust=True)

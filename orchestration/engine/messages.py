@@ -43,7 +43,7 @@ def send(run: Run, *, name: str, data: Any, sender_id: str | None, by: Member | 
         if public_id is not None:
             failpoints.reach("delivered")
             hints.changed([run.pk])
-            hints.work(hints.ANSWERS)
+            hints.answer()
             return OutsideEvent.objects.get(public_id=public_id), verdict == "kept"
     raise Refused("The run moves too fast for this message to be judged; send it again.")
 

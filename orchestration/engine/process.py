@@ -8,7 +8,7 @@ from django.db import Error, connection
 from orchestration.engine import failpoints
 from orchestration.engine.connection import assert_isolation, rows, use_own_connection
 from orchestration.engine.hands import Hands, InHand
-from orchestration.engine.hints import hints
+from orchestration.engine.hints import hints, takes_nothing
 from orchestration.engine.housekeeper import Housekeeper
 from orchestration.engine.lease import Lease, Life
 from orchestration.engine.lines import LineWriter
@@ -52,6 +52,7 @@ class Process:
         for thread in (self.lease, self.recorder, self.sweeper, self.housekeeper, self.lines, self.listener):
             thread.start()
         self.recorder.look()
+        hints.takes = self.takes
         log.info(
             "engine_started", worker=self.worker_id, threads=settings.WORKER_THREADS, queues=settings.WORKER_QUEUES
         )
@@ -59,6 +60,7 @@ class Process:
     def stop(self) -> None:
         """Drain: claim nothing more, let calls end within the grace time, hand back the rest, give the lease up."""
         self.draining.set()
+        hints.takes = takes_nothing
         failpoints.reach("drain")
         self.hands.wait_until_empty(settings.WORKER_DRAIN_SECONDS)
         self.hands.ask_to_stop()
@@ -97,6 +99,14 @@ class Process:
         if queue == hints.ANSWERS:
             self.sweeper.hear_answer()
         self.recorder.look()
+
+    def takes(self, queue: str, steps: int) -> bool:
+        """What became ready by a thread of this process, it takes itself if it can, without a way over Valkey."""
+        is_able = queue in settings.WORKER_QUEUES and steps <= self.hands.free() and self.lease.life.may_begin()
+        if is_able and not self.draining.is_set():
+            self.look(queue)
+            return True
+        return False
 
     def begin(self, claim: Claim, life: Life, after: InHand | None = None) -> None:
         """Give a claim to the walkers. `after`: the recorded step whose place in hand it takes."""

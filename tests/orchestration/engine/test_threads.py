@@ -9,12 +9,12 @@ import pytest
 import redis
 from django.conf import settings
 
-from orchestration.engine.hints import Hints, work_key
+from orchestration.engine.hints import Hints, hints, work_key
 from orchestration.engine.lease import Lease
 from orchestration.engine.patient import PatientRecorder
 from orchestration.engine.recorder import Recorder
 from orchestration.engine.vital import Vital
-from tests.harness import ROOT
+from tests.harness import ROOT, until
 
 BROKEN = """
 import threading
@@ -48,12 +48,31 @@ def list_of_work():
 
 
 def test_no_word_is_left_unsaid_because_the_thread_was_woken_before_it_was_there(list_of_work):
-    hints = Hints()
+    said = Hints()
     for number in range(50):
-        with hints._lock:  # one who speaks, and the thread, are both stopped at it
-            speaker = threading.Thread(target=hints.work, args=("test-threads",))
+        with said._lock:  # one who speaks, and the thread, are both stopped at it
+            speaker = threading.Thread(target=said.work, args=("test-threads",))
             speaker.start()
             speaker.join(0.005)
         speaker.join()
-        hints.drain(10)
+        said.drain(10)
         assert list_of_work() == number + 1
+
+
+def test_an_answer_is_said_while_other_words_are_gathered(list_of_work, monkeypatch):
+    monkeypatch.setattr("orchestration.engine.hints.PAUSE_SECONDS", 3_600)
+    said = Hints()
+    monkeypatch.setattr(said, "ANSWERS", "test-threads")
+    said.work("test-threads")
+    until(lambda: list_of_work() == 1)
+    said.work("test-threads")  # waits for the end of the pause
+    said.answer()
+    until(lambda: list_of_work() == 2)
+
+
+def test_a_process_takes_what_became_ready_by_itself_as_far_as_its_hands_go(engine):
+    assert hints.takes("tool", 1)
+    assert not hints.takes("tool", settings.WORKER_THREADS + 1)
+    assert not hints.takes("elsewhere", 1)
+    engine.stop()
+    assert not hints.takes("tool", 1)
