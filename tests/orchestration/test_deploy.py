@@ -26,7 +26,7 @@ from orchestration.models import Run, Step, Worker
 from tests.harness import ROOT, WorkerProcess, assert_sound, database_url, make_worker, until
 
 HERE = Path(__file__).resolve().parent
-RELEASED = "c117d3b3584da2e9a1fa51ff93d96fff1ef0a095"  # the commit that released.json was made from
+RELEASED = "fed0910186259019ba08b5e7712656d80517b52e"  # the commit that released.json was made from
 PATIENT = {"WORKER_LEASE_SECONDS": "600", "WORKER_HEARTBEAT_SECONDS": "1", "WORKER_SWEEP_SECONDS": "1"}
 APPS = ("accounts", "agents", "approvals", "orchestration")
 IN_FLIGHT = 6
