@@ -226,7 +226,7 @@ def end_lease(worker):
 
 def claim(worker, want=1):
     """Claim as the recorder of `worker` does: [(run, key, fence)]."""
-    found = rows("select * from engine_flush_v4(%s, '{}', '[]', '{}', %s, %s::text[], false)", [worker, want, QUEUES])
+    found = rows("select * from engine_flush_v5(%s, '{}', '[]', '{}', %s, %s::text[], false)", [worker, want, QUEUES])
     return [row[2:5] for row in found if row[1] == "claimed"]
 
 
@@ -235,7 +235,7 @@ def flush(worker, step, outcome="completed", *, follow=False, **fields):
     run, key, fence = step
     item = {"n": 1, "run": run, "key": key, "fence": fence, "was": "running", "outcome": outcome, **fields}
     return rows(
-        "select * from engine_flush_v4("
+        "select * from engine_flush_v5("
         "%s, array[%s]::bigint[], jsonb_build_array(%s::jsonb), %s, 0, %s::text[], false)",
         [worker, run, json.dumps(item), json.dumps({run: 1} if follow else {}), QUEUES],
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 Place = tuple[int, int, int]
-FLUSH = "select * from engine_flush_v4(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s)"
+FLUSH = "select * from engine_flush_v5(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s)"
 LOCK_LIVES = "select from orchestration_worker where id = any(%s) order by id for update"
 OWNED = "select run_id, key, fence from orchestration_step where owner = any(%s) and status = 'running'"
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
     dependencies = [("orchestration", "0032_visible_to")]
 
     operations = [
-        migrations.RunSQL((SQL / "flush_v4.sql").read_text(), f"drop function engine_flush_v4({FLUSHED})"),
+        migrations.RunSQL((SQL / "past/flush_v4.sql").read_text(), f"drop function engine_flush_v4({FLUSHED})"),
         migrations.RunSQL(
             replacing("past/flush_v3").replace(GOES, f"r.level < 2 and {GOES}"), replacing("past/flush_v3")
         ),

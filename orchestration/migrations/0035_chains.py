@@ -19,5 +19,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(
             (SQL / "chain_v1.sql").read_text(), "drop function engine_chain_v1(bigint, jsonb, jsonb, text[])"
         ),
-        migrations.RunSQL(replacing("flush_v4"), replacing("past/flush_v4_first")),
+        migrations.RunSQL(replacing("past/flush_v4"), replacing("past/flush_v4_first")),
     ]

@@ -219,7 +219,7 @@ def test_what_is_ready_in_a_paused_run_hides_nothing(begin):
     assert [place[0] for place in claim(worker)] == [other.pk]
 
 
-@pytest.mark.parametrize(("flush", "level"), [("flush_v2", 0), ("flush_v3", 1)])
+@pytest.mark.parametrize(("flush", "level"), [("flush_v2", 0), ("flush_v3", 1), ("flush_v4", 2)])
 def test_an_earlier_release_claims_no_step_of_a_run_that_it_does_not_understand(begin, flush, level):
     run = begin("  a: {agent: echo}\n")
     Run.objects.filter(pk=run.pk).update(level=level + 1)

@@ -55,7 +55,7 @@ def flush(worker, items):
     runs = sorted({each["run"] for each in items})
     follow = json.dumps(dict.fromkeys(runs, 1))
     found = rows(
-        "select * from engine_flush_v4(%s, %s::bigint[], %s::jsonb, %s::jsonb, 0, %s::text[], false)",
+        "select * from engine_flush_v5(%s, %s::bigint[], %s::jsonb, %s::jsonb, 0, %s::text[], false)",
         [worker, runs, json.dumps(items), follow, QUEUES],
     )
     return [row[2:5] for row in found if row[1] == "claimed"]
