@@ -1,5 +1,6 @@
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -123,6 +124,26 @@ class Bench:
             if time.monotonic() > deadline:
                 raise BenchmarkFailed(f"Waited {DEADLINE_SECONDS} s for {what}.")
             time.sleep(POLL_SECONDS)
+
+    def idle(self) -> dict[str, float]:
+        """What a system costs that has nothing to do: its sweep, and transactions and processor time a second."""
+        time.sleep(3)  # what was hinted is looked at
+        before, used, began = self.statements(), self.processor_seconds(), time.monotonic()
+        time.sleep(10)
+        seconds = time.monotonic() - began
+        transactions = self.statements() - before
+        busy = sum(self.processor_seconds().values()) - sum(used.values())
+        (worker,) = rows("select min(id) from orchestration_worker where dead_at is null")[0]
+        times = []
+        for _ in range(20):
+            start = time.perf_counter()
+            rows("select engine_sweep_v2(%s, %s, 3, '{}')", [worker, settings.WORKER_LEASE_SECONDS])
+            times.append((time.perf_counter() - start) * 1000)
+        return {
+            "sweep_ms": round(statistics.median(times), 2),
+            "transactions_per_s_idle": round(transactions / seconds, 1),
+            "processor_ms_per_s_idle": round(busy * 1000 / seconds, 1),
+        }
 
     def statements(self) -> int:
         """Transactions of this database so far."""

@@ -19,6 +19,12 @@ steps:
   wait: {wait: {until: "${{ input.at }}"}}
   after: {needs: [wait], agent: echo, with: {value: 1}}
 """
+SCHEDULED = """name: benchmark-scheduled-{number}
+schedule: [{schedules}]
+steps:
+  a: {{agent: echo, with: {{value: 1}}}}
+"""
+SCHEDULES, OF_EACH = 1_000, 50
 WAITING = "select count(*) from orchestration_step where run_id = any(%s) and status = 'waiting'"
 STARTED = (
     "select started_at from orchestration_step where run_id = any(%s) and name = 'after' and started_at is not null"
@@ -52,3 +58,13 @@ def timers(bench: Bench, *, runs: int, steps: int, workers: int) -> dict[str, An
     bench.wait(held)
     late = sorted(float((at - due).total_seconds()) for (at,) in rows(STARTED, [held]))
     return {"half_started_s": round(late[TIMERS // 2], 2), "last_started_s": round(late[-1], 2)}
+
+
+def schedules(bench: Bench, *, runs: int, steps: int, workers: int) -> dict[str, Any]:
+    """What the idle system costs without a schedule, and with 1,000 whose next times are far off."""
+    bench.start_workers(workers)
+    without = bench.idle()
+    far = ", ".join(f'{{cron: "{n} 0 29 2 *"}}' for n in range(OF_EACH))
+    for number in range(SCHEDULES // OF_EACH):
+        bench.save(SCHEDULED.format(number=number, schedules=far))
+    return {"schedules": value("select count(*) from orchestration_schedule"), "without": without, "with": bench.idle()}

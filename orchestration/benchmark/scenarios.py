@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.db import connection, transaction
 
 from approvals.models import Request
 from orchestration.benchmark.bench import Bench, chain_of, fan_of
-from orchestration.benchmark.flow import map_of_items, timers
+from orchestration.benchmark.flow import map_of_items, schedules, timers
 from orchestration.benchmark.server import slow_model
 from orchestration.engine.connection import rows, value
 from orchestration.models import DefinitionVersion
@@ -162,22 +161,9 @@ def waiting(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
     gate = bench.save(GATE)
     held = bench.start(gate, 10_000, {})
     _requests(bench, held)
-    time.sleep(3)  # what was hinted is looked at
-    before, began = bench.statements(), time.monotonic()
-    time.sleep(10)
-    per_second = (bench.statements() - before) / (time.monotonic() - began)
-    (worker,) = rows("select min(id) from orchestration_worker where dead_at is null")[0]
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        rows("select engine_sweep_v2(%s, %s, 3, '{}')", [worker, settings.WORKER_LEASE_SECONDS])
-        times.append((time.perf_counter() - start) * 1000)
+    idle = bench.idle()
     busy = value("select count(*) from orchestration_step where status in ('running', 'ready')")
-    return {
-        "steps_that_hold_a_worker": busy,
-        "sweep_ms": round(statistics.median(times), 2),
-        "transactions_per_s_idle": round(per_second, 1),
-    }
+    return {"steps_that_hold_a_worker": busy, **idle}
 
 
 def growth(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
@@ -262,4 +248,5 @@ SCENARIOS: dict[str, Callable[..., Figures]] = {
     "growth": growth,
     "map": map_of_items,
     "timers": timers,
+    "schedules": schedules,
 }
