@@ -2,15 +2,18 @@
 -- clock, which is the rank of the first that is ready; with none ready, the last rank that was given. Steps of
 -- paused runs, of the last priority, do not count.
 --
--- Both are read without a lock: a rank only orders, and two batches that read the same do no harm.
-create function engine_clock_v1(of_queue text) returns bigint language sql stable as $$
-    select coalesce((select s.rank from orchestration_step s where s.status = 'ready' and s.queue = of_queue and s.priority > -32768 order by s.priority desc, s.rank limit 1),
-                    (select f.rank from orchestration_fairshare f where f.queue = of_queue order by f.rank desc limit 1), 0)
-$$;
+-- Both are read without a lock: a rank only orders, and two batches that read the same do no harm. In PL/pgSQL, which keeps their
+-- plans: one of the language SQL that reads a table is planned anew by each statement that calls it.
+create function engine_clock_v1(of_queue text) returns bigint language plpgsql stable as $$
+begin
+    return coalesce((select s.rank from orchestration_step s where s.status = 'ready' and s.queue = of_queue and s.priority > -32768 order by s.priority desc, s.rank limit 1),
+                    (select f.rank from orchestration_fairshare f where f.queue = of_queue order by f.rank desc limit 1), 0);
+end $$;
 
-create function engine_fair_v1(of_queue text, of_key text) returns bigint language sql stable as $$
-    select greatest((select f.rank from orchestration_fairshare f where f.queue = of_queue and f.fair_key = of_key), engine_clock_v1(of_queue))
-$$;
+create function engine_fair_v1(of_queue text, of_key text) returns bigint language plpgsql stable as $$
+begin
+    return greatest((select f.rank from orchestration_fairshare f where f.queue = of_queue and f.fair_key = of_key), engine_clock_v1(of_queue));
+end $$;
 
 -- Keeps the last rank of each key. The row is everybody's: who finds it locked for longer than an ordinary commit takes,
 -- by a process that stands still, goes on without: its key is a little too far ahead then, and nobody waits for anybody.

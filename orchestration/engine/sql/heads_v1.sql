@@ -2,7 +2,11 @@
 
 -- For each item that ended of a map that lets only so many run at once, its next blocked one may start: it is told that what it
 -- waited for has ended, as a step is whose need has.
-create function engine_window_v1(moved engine_moved_v1[]) returns engine_over_v1[] language sql as $$
+create function engine_window_v1(moved engine_moved_v1[]) returns engine_over_v1[] language plpgsql as $$
+#variable_conflict use_column
+declare
+    freed engine_over_v1[];
+begin
     with over as (
         select m.run, m.head, count(*)::int as n from unnest(moved) m
         where m.windowed and m.was <> 'blocked' and m.becomes in ('completed', 'failed', 'skipped', 'canceled') group by 1, 2
@@ -20,8 +24,9 @@ create function engine_window_v1(moved engine_moved_v1[]) returns engine_over_v1
         from heads h left join (select n.run, n.head, max(n.key) as key from next n group by 1, 2) n on n.run = h.run and n.head = h.head
         where s.run_id = h.run and s.key = h.head and (n.key is not null or h.is_smaller)
     )
-    select array_agg(row (n.run, false, array[n.key])::engine_over_v1) from next n
-$$;
+    select array_agg(row (n.run, false, array[n.key])::engine_over_v1) into freed from next n;
+    return freed;
+end $$;
 
 -- Items of heads that ended give way, and theirs: what runs goes on and is recorded as it ends, what waits for a child that its
 -- run's cancel has yet to reach waits on. Questions and children are left to `tidy`.
@@ -73,7 +78,9 @@ begin
 end $$;
 
 -- Whether a step waits on for this child although its run is canceling: leaves end first. Not for one that outlives its parent.
-create function engine_kept_v1(run bigint, child bigint) returns boolean language sql stable as $$
-    select child is not null and exists (select from orchestration_run r where r.id = run and r.status = 'canceling')
-        and exists (select from orchestration_run c where c.id = child and c.ended_at is null and not c.stays)
-$$;
+create function engine_kept_v1(run bigint, child bigint) returns boolean language plpgsql stable as $$
+#variable_conflict use_variable
+begin
+    return child is not null and exists (select from orchestration_run r where r.id = run and r.status = 'canceling')
+        and exists (select from orchestration_run c where c.id = child and c.ended_at is null and not c.stays);
+end $$;

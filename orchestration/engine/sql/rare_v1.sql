@@ -80,7 +80,9 @@ end $$;
 -- The times of steps that have such, as their status wants it: to be begun by, to have ended by, to be expected by. What has
 -- been said of one that is overdue is said once: it has no such time any more. One of which nobody knows what it did has all its
 -- time anew if a person says that it is to be done again.
-create function engine_times_v1(runs bigint[], keys int[]) returns void language sql as $$
+create function engine_times_v1(runs bigint[], keys int[]) returns void language plpgsql as $$
+#variable_conflict use_column
+begin
     update orchestration_step s set
         total_at = case when s.status <> 'uncertain' then t.total_at end,
         deadline_at = case s.status when 'ready' then least(t.total_at, t.now + make_interval(secs => s.queue_seconds))
@@ -90,5 +92,5 @@ create function engine_times_v1(runs bigint[], keys int[]) returns void language
     cross join lateral (
         select clock_timestamp() as now, coalesce(o.total_at, clock_timestamp() + make_interval(secs => o.total_seconds)) as total_at
         from orchestration_step o where o.run_id = c.run and o.key = c.key offset 0) t
-    where s.run_id = c.run and s.key = c.key and s.status in ('ready', 'running', 'waiting', 'uncertain')
-$$;
+    where s.run_id = c.run and s.key = c.key and s.status in ('ready', 'running', 'waiting', 'uncertain');
+end $$;
