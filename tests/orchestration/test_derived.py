@@ -4,6 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.models import User
 from approvals.exceptions import InvalidAnswer
 from orchestration.language.derived import Derived, NotDerivable
 from orchestration.testkit.fixtures import play
@@ -130,6 +131,16 @@ def test_without_scripts_a_button_shows_what_follows_and_decides_nothing(run, si
     assert 'value="4"' in answer.content.decode()
     answer = site.post(url(row), typed(row, **{"/lines/0/count": "0"}) | {"look": "1"})
     assert "cannot be worked out" in words(answer)
+    assert as_it_is(row) == ("pending", None, None, 0)
+
+
+def test_the_admin_shows_what_follows_too_and_decides_nothing_by_it(run, site):
+    row = run.question("check")
+    path = f"/admin/approvals/request/{row.pk}/decide/"
+    User.objects.filter(pk=run.play.people["approver"].user_id).update(is_staff=True)
+    answer = site.post(path, typed(row, **{"/lines/0/count": "4"}) | {"look": "1"})
+    assert answer.status_code == 200
+    assert "before: 10 now: 13" in words(answer)
     assert as_it_is(row) == ("pending", None, None, 0)
 
 
