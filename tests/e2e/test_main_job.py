@@ -80,6 +80,7 @@ def test_two_people_take_a_run_from_its_form_to_its_report(window, ended):
     expect(row_of(approver, "Amount").locator("ins")).to_contain_text("123,456")
     expect(row_of(approver, "Amount").locator("del")).to_contain_text(f"{int(was):,}")
     expect(row_of(approver, "Change in percent").locator("ins")).to_contain_text(change)
+    approver.set_viewport_size({"width": 1280, "height": 800})
     who = approver.locator("#history td[data-label=Who] bdi")
     assert who.evaluate("word => word.getClientRects().length") == 1  # not broken in the middle
     expect(approver.locator("#what-next")).to_contain_text("Completed")
