@@ -24,12 +24,12 @@ from accounts.authentication import member_of
 from accounts.clock import ClockTimestamp
 from accounts.exceptions import NotAMember
 from accounts.models import Member
-from approvals.changes import changes_between, edits_of
+from approvals.changes import changes_decided, edits_of
 from approvals.exceptions import AlreadyEnded
-from approvals.forms import Answer
+from approvals.forms import LOOK, Answer
 from approvals.models import CONTINUE, Decision, Policy, Request
 from approvals.sheets import Sheet
-from approvals.views import choice_of, decided, is_answer_of, shown
+from approvals.views import choice_of, decided, is_answer_of, mistakes_in, shown
 from ui.addresses import LARGEST_KEY, whole_number
 from ui.templatetags.ui import at
 
@@ -152,7 +152,7 @@ class RequestAdmin(StaffReadOnlyAdmin):
     def edited(self, row: Request) -> SafeString | str:
         if row.answer_digest is None or row.answer == row.payload:
             return "nothing"
-        changes, left = changes_between(row.payload, row.answer, row.payload_schema)
+        changes, left = changes_decided(row)
         return render_to_string("approvals/_changes.html", {"changes": changes, "left": left, "label": "Changes"})
 
     # --- one
@@ -166,6 +166,8 @@ class RequestAdmin(StaffReadOnlyAdmin):
         if request.method != "POST":
             return self._confirmation(request, shown(row, member))
         answer = Answer.of(request.POST, row)
+        if LOOK in request.POST:
+            return self._confirmation(request, shown(row, member, answer, mistakes_in(row, answer)))
         problem = decided(row, member, answer, door="admin")
         if problem is None:
             self.message_user(request, f"{row.title[:200]}: {row.word_of(answer.choice)}.", messages.SUCCESS)

@@ -3,11 +3,11 @@
 import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from approvals.difference import difference
-from approvals.editing import NoSuchPlace, tokens_of, value_at
+from approvals.editing import NoSuchPlace, is_at_or_below, tokens_of, value_at
 from approvals.headings import number_in_words, place_in_words
 from approvals.models import Decision, Request
 
@@ -17,12 +17,13 @@ LONGEST_TEXT = 1000
 
 @dataclass(frozen=True)
 class Change:
-    """One place: `word` is changed, added or removed."""
+    """One place: `word` is changed, added or removed. `follows`: from another that was changed."""
 
     place: str
     word: str
     before: str = ""
     after: str = ""
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,24 @@ def changes_between(before: Any, after: Any, schema: Any) -> tuple[list[Change],
     """The first hundred changes, and how many more there are."""
     places = difference(before, after)
     return changes_of(places[:MOST_CHANGES], schema, before, after), max(0, len(places) - MOST_CHANGES)
+
+
+def changes_decided(row: Request) -> tuple[list[Change], int]:
+    """What differs between the payload and its answer, those that the edits do not name as what follows from them."""
+    places = difference(row.payload, row.answer)
+    taken = row.decisions.filter(late=False).values_list("edits", flat=True).first() or {}
+    edits = [tokens_of(pointer) for pointer in taken]
+    changes = changes_of(places[:MOST_CHANGES], row.payload_schema, row.payload, row.answer)
+    told = [
+        replace(change, follows=not _is_named(tokens_of(place["pointer"]), edits))
+        for change, place in zip(changes, places, strict=False)
+    ]
+    return told, max(0, len(places) - MOST_CHANGES)
+
+
+def _is_named(tokens: Sequence[str], edits: Iterable[Sequence[str]]) -> bool:
+    """Whether an edit is of this place, of what holds it, or of what it holds."""
+    return any(is_at_or_below(tokens, edit) or is_at_or_below(edit, tokens) for edit in edits)
 
 
 def given_of(row: Request) -> list[Given]:

@@ -36,11 +36,15 @@ def edited(payload: Any, edits: Mapping[str, Any], *, editable: Sequence[str], s
         answer = _replaced(answer, tokens_of(pointer), copy.deepcopy(value))
     if edits and is_too_deep(answer):
         raise InvalidAnswer([{"pointer": "", "message": f"The payload would be nested deeper than {DEEPEST_JSON}."}])
-    if edits and schema is not None:
-        errors = list(_schema_errors(answer, schema))
-        if errors:
-            raise InvalidAnswer(errors)
+    if edits:
+        check_schema(answer, schema)
     return answer
+
+
+def check_schema(answer: Any, schema: Any) -> None:
+    """`schema` None: not known. Raises InvalidAnswer."""
+    if schema is not None and (errors := list(_schema_errors(answer, schema))):
+        raise InvalidAnswer(errors)
 
 
 def tokens_of(pointer: str) -> list[str]:

@@ -24,6 +24,7 @@ from ui.schema_forms import (
 )
 
 NAME = "edit:"  # + pointer: the name of a place's field
+LOOK = "look"  # the button that shows what follows from what was typed, and decides nothing
 OTHERS = "edits"  # the field for places that are not drawn: a JSON object of pointers and values
 PARTICULAR = {"email", "url", "date", "time", "password"}
 ONE_LINE = 60  # signs: text that long or shorter, of one line, is typed in one

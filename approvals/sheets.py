@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals.difference import difference, escape
-from approvals.editing import NoSuchPlace, holds_covered, is_covered, tokens_of
+from approvals.editing import NoSuchPlace, holds_covered, is_covered, tokens_of, value_at
 from approvals.exceptions import Finding
 from approvals.forms import NAME, field_at
 from approvals.headings import ROW_NAMES, amount_at, heading_of, in_order, name_of
@@ -38,7 +38,8 @@ ROW_FIGURES = 3  # told of a row that is folded
 class Place:
     """One value. `html` is its field, "" where it may not be edited; `was` what it is called before the edit.
 
-    `mark` tells what the answer did there: changed (`before` is what stood there) or added.
+    `mark` tells what the answer did there: changed (`before` is what stood there) or added. `follows`: it is worked out
+    from others, and so changes while one types.
     """
 
     pointer: str
@@ -56,6 +57,7 @@ class Place:
     amount: bool | None = None  # of a number, see ui.reading
     mark: str = ""
     before: str = ""
+    follows: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -63,7 +65,17 @@ class Place:
 
     @property
     def said(self) -> str:
-        return self.in_words(self.now) if self.id else self.text
+        return self.in_words(self.now) if self.html else self.text
+
+    @property
+    def in_short(self) -> str:
+        return "none" if self.kind == "null" else self.text
+
+    @property
+    def amount_in_words(self) -> str:
+        """What is in the field, if it reads better with its thousands parted: a field for numbers cannot show them."""
+        words = self.in_words(self.now)
+        return words if "," in words and self.is_number else ""
 
     @property
     def needs_a_look(self) -> bool:
@@ -135,7 +147,8 @@ class Block:
 class Sheet:
     """`typed`: what someone typed, by pointer; `errors`: what is wrong with it. Both stay where their places are.
 
-    Of a question that was answered it shows the answer, what was changed with it marked.
+    Of a question that was answered it shows the answer, what was changed with it marked; else, where places follow from
+    others, how they would stand in `after`, the answer with what was typed.
     """
 
     def __init__(
@@ -145,7 +158,12 @@ class Sheet:
         may_edit: bool = True,
         typed: Mapping[str, str] | None = None,
         errors: Iterable[Finding] = (),
+        after: Any = None,
     ) -> None:
+        derivation = row.derivation if may_edit else None
+        self.derived = [tokens_of(pattern) for pattern in derivation.patterns] if derivation else []
+        self.after = after
+        self.follow: list[Place] = []
         self.roots = [tokens_of(pointer) for pointer in row.editable if _is_pointer(pointer)] if may_edit else []
         self.schema = row.payload_schema
         self.typed = typed or {}
@@ -157,7 +175,10 @@ class Sheet:
         self.drawn: dict[str, Place] = {}
         self.blocks: list[Block] = []
         shown = row.answer if row.answer_digest else row.payload
-        places = difference(row.payload, row.answer) if row.answer_digest else []
+        if row.answer_digest:
+            places = difference(row.payload, row.answer)
+        else:
+            places = [] if after is None else difference(row.payload, after)
         self.changed = {place["pointer"]: place for place in places}
         self._add("", shown, [], 0)
 
@@ -255,6 +276,9 @@ class Sheet:
     def _is_editable(self, tokens: Sequence[str]) -> bool:
         return any(is_covered(tokens, root) for root in self.roots)
 
+    def _follows(self, tokens: Sequence[str]) -> bool:
+        return any(len(tokens) == len(pattern) and is_covered(tokens, pattern) for pattern in self.derived)
+
     def _holds_fields(self, tokens: Sequence[str]) -> bool:
         return any(holds_covered(tokens, root) for root in self.roots)
 
@@ -263,7 +287,10 @@ class Sheet:
 
     def _place(self, label: str, value: Any, tokens: list[str], of: str = "") -> Place:
         pointer = "".join(f"/{escape(token)}" for token in tokens)
-        place = Place(pointer, label, key=tokens[-1] if tokens else "", kind=_kind(value))
+        follows = self._follows(tokens)
+        if follows and self.after is not None:
+            value = value_at(self.after, tokens)
+        place = Place(pointer, label, key=tokens[-1] if tokens else "", kind=_kind(value), follows=follows)
         if place.is_number:
             place.amount = amount_at(self.schema, tokens)
             if place.amount is None and isinstance(value, float):
@@ -275,6 +302,11 @@ class Sheet:
         self.is_cut |= _is_deep(value) and self._holds_fields(tokens)
         self._draw_text(place, value)
         self._mark(place, tokens)
+        if follows:
+            self.follow.append(place)
+            self.drawn[pointer] = place
+            place.id = f"follows-{len(self.follow)}"
+            place.errors = self.errors.get(pointer, [])
         return place
 
     def _mark(self, place: Place, tokens: Sequence[str]) -> None:
@@ -287,7 +319,7 @@ class Sheet:
         if place.mark == "changed":
             before = Place(place.pointer, place.label, kind=_kind(found["before"]), amount=place.amount)
             self._draw_text(before, found["before"])
-            place.before = before.text or "something else"
+            place.before = "none" if before.kind == "null" else before.text or "something else"
 
     def _draw_text(self, place: Place, value: Any) -> None:
         if isinstance(value, dict | list):

@@ -11,6 +11,7 @@ from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.text import get_text_list
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.authentication import member_of
@@ -18,10 +19,9 @@ from accounts.clock import ClockTimestamp
 from accounts.models import Member, Role
 from accounts.permissions import page
 from accounts.views.saved import saved_views
-from approvals.changes import Change, changes_between, changes_of, given_of
-from approvals.editing import edited
+from approvals.changes import Change, changes_between, changes_decided, changes_of, given_of
 from approvals.exceptions import AlreadyEnded, ApprovalError, InvalidAnswer, NotAllowed, StaleDigest
-from approvals.forms import OTHERS, Answer
+from approvals.forms import LOOK, OTHERS, Answer
 from approvals.headings import place_in_words
 from approvals.lines import ids_of, lines_named, lines_of
 from approvals.models import (
@@ -36,13 +36,14 @@ from approvals.models import (
     words_of_choice,
 )
 from approvals.sheets import Sheet
-from approvals.surroundings import surroundings_of
+from approvals.surroundings import Surroundings, surroundings_of
 from ui.arrivals import arrived, known_of
 
 PAGE_SIZE = 50
 LONGEST_SEARCH = 200
 LARGEST_CHECKED = 200_000  # signs of JSON: what is larger is checked when it is sent, not while one types
 NAMED_DECIDERS = 5
+NAMED_STEPS = 3
 CHOICE_ICONS = {CONTINUE: "check", RETRY: "rotate-cw", ABORT: "ban"}
 FILTERS = ("q", "policy", "run", "status")
 TABS = {"mine": "Mine", "all": "All", "done": "Done"}
@@ -147,6 +148,8 @@ def question(request: HttpRequest, public_id: str) -> HttpResponse:
     if request.method != "POST":
         return render(request, "approvals/question.html", shown(row, member))
     answer = Answer.of(request.POST, row)
+    if LOOK in request.POST:
+        return render(request, "approvals/question.html", shown(row, member, answer, mistakes_in(row, answer)))
     problem = decided(row, member, answer, door="page")
     if problem is None:
         messages.success(request, f"Your answer is kept: {row.word_of(answer.choice)}.")
@@ -203,6 +206,7 @@ def shown(
     refusal = str(problem) if isinstance(problem, NotAllowed) else row.refusal_of(member)
     may_decide = not ended and not refusal
     around = surroundings_of(row, member)
+    choices = [choice_of(choice, around.again, may_edit=bool(row.editable), row=row) for choice in row.choices]
     context = {
         "row": row,
         "ended_as": ended,
@@ -217,7 +221,8 @@ def shown(
             for pointer, text in (answer.typed if answer else {}).items()
         ],
         "given": given_of(row),
-        "choices": [choice_of(choice, around.again, may_edit=bool(row.editable), row=row) for choice in row.choices],
+        "choices": choices,
+        "brief": _brief(row, choices[0], around) if may_decide and choices else "",
         "part_url": f"{reverse('pages:approval-part', args=[row.public_id])}?open={0 if ended else 1}",
         **_of_payload(row, answer, problem, ended, may_decide),
     }
@@ -228,7 +233,8 @@ def _of_payload(
     row: Request, answer: Answer | None, problem: ApprovalError | None, ended: str, may_decide: bool
 ) -> dict[str, Any]:
     errors = problem.errors if isinstance(problem, InvalidAnswer) else []
-    sheet = Sheet(row, may_edit=may_decide, typed=answer.typed if answer else None, errors=errors)
+    typed = answer.typed if answer else None
+    sheet = Sheet(row, may_edit=may_decide, typed=typed, errors=errors, after=_going_on(row, answer))
     own = {error["pointer"]: error["message"] for error in errors if error["pointer"] in ("/note", "/edits")}
     found: dict[str, Any] = {
         "sheet": sheet,
@@ -241,9 +247,20 @@ def _of_payload(
     }
     if may_decide and sheet.fields:
         found["is_checked_live"] = len(json.dumps(row.payload)) <= LARGEST_CHECKED
+        found["look"] = LOOK
     if ended and row.answer_digest and row.answer != row.payload:
-        found["edited"], found["edited_left"] = changes_between(row.payload, row.answer, row.payload_schema)
+        found["edited"], found["edited_left"] = changes_decided(row)
     return found
+
+
+def _going_on(row: Request, answer: Answer | None) -> Any:
+    """What would go on, if that was typed; None if nothing was, or if it cannot be taken."""
+    if answer is None or not answer.edits or answer.errors:
+        return None
+    try:
+        return row.answer_with(answer.edits)
+    except InvalidAnswer:
+        return None
 
 
 def _since_seen(row: Request, answer: Answer, problem: StaleDigest) -> list[Change]:
@@ -279,6 +296,19 @@ def choice_of(choice: str, again: list[str], *, may_edit: bool = False, row: Req
     return {"value": choice, "words": words, "icon": CHOICE_ICONS.get(choice, "check"), "effect": effect}
 
 
+def _brief(row: Request, first: dict[str, str], around: Surroundings) -> str:
+    """What the first choice does, in one sentence beside the buttons."""
+    if first["value"] != CONTINUE or CONTINUE in row.context.get("words", {}):
+        return f"{first['words']}: {first['effect']}" if first["effect"] else ""
+    behind = [f"{step.name} (by {step.doer})" if step.doer else step.name for step in around.behind]
+    if not behind:
+        return "Approving lets the run go on; nothing else waits behind this checkpoint."
+    named = get_text_list(
+        behind[:NAMED_STEPS] + ([f"{len(behind) - NAMED_STEPS} more"] if behind[NAMED_STEPS:] else []), "and"
+    )
+    return f"Approving starts {named}, with what you see here{' and your changes' if row.editable else ''}."
+
+
 def _run_again(steps: list[str]) -> str:
     if len(steps) == 1:
         return f"{steps[0]} runs again"
@@ -308,16 +338,30 @@ def question_part(request: HttpRequest, public_id: str) -> HttpResponse:
 @require_POST
 @page()
 def check(request: HttpRequest, public_id: str) -> JsonResponse:
-    """What is wrong with what someone has typed so far: {errors: [{pointer, message}]}. Keeps nothing."""
+    """What is wrong with what someone has typed so far: {errors: [{pointer, message}]}. Keeps nothing.
+
+    Without errors, and where places follow from others, `derived` has each of them as it is then: {pointer, before,
+    now}, `before` being "" where it stays.
+    """
     row = visible_row(request, public_id)
     answer = Answer.of(request.POST, row)
-    errors = answer.errors
-    if not errors:
-        try:
-            edited(row.payload, answer.edits, editable=row.editable, schema=row.payload_schema)
-        except InvalidAnswer as exc:
-            errors = exc.errors
-    return JsonResponse({"errors": errors})
+    mistakes = mistakes_in(row, answer)
+    if mistakes is not None:
+        return JsonResponse({"errors": mistakes.errors})
+    sheet = Sheet(row, after=_going_on(row, answer))
+    derived = [{"pointer": place.pointer, "before": place.before, "now": place.in_short} for place in sheet.follow]
+    return JsonResponse({"errors": [], **({"derived": derived} if derived else {})})
+
+
+def mistakes_in(row: Request, answer: Answer) -> InvalidAnswer | None:
+    """What is wrong with what was typed, whatever the choice."""
+    if answer.errors:
+        return InvalidAnswer(answer.errors)
+    try:
+        row.answer_with(answer.edits)
+    except InvalidAnswer as exc:
+        return exc
+    return None
 
 
 @require_safe

@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 from agents import runners
-from approvals import surroundings
+from approvals import derived, surroundings
 from approvals.signals import decided
 from orchestration import orchestrator, reasons
 from orchestration.engine.hints import hints
@@ -24,6 +24,7 @@ class OrchestrationConfig(AppConfig):
         surroundings.register(
             "orchestration.asked.tell", simulated="orchestration.asked.simulated", family="orchestration.asked.family"
         )
+        derived.register("orchestration.following.derivation_of")
         reasons.register("orchestration.reasons.sources.explain")
         decided.connect(hint_answer, dispatch_uid="orchestration")
 

@@ -12,6 +12,7 @@ FINGERPRINT = "simulated"
 MODELS = [{"id": "simulated", "object": "model", "created": 0, "owned_by": "simulators"}]
 NONSENSE = "Certainly! {bananas: yellow,"
 NAMES = ("title", "name", "label", "kpi", "id")
+MAIN = ("amount", "value", "total")
 FIRST = ("target", "previous", "change_percent")  # of the figures beside the main one
 LONG_TEXTS = ("markdown", "text", "content", "report", "summary", "body")
 MAX_FACTS = 12
@@ -91,7 +92,9 @@ class Extract:
         data, rest = _json_in(first)
         self.settings = dict(re.findall(r"^(\w+): (.+)$", rest, re.M))
         self.month = next((str(each["month"]) for each in _objects(data) if each.get("month")), "")
-        self.facts = [_fact(row) for row in _objects(data) if _numbers(row)][:MAX_FACTS]
+        rows = [row for row in _objects(data) if _numbers(row)][:MAX_FACTS]
+        self.facts = [_fact(row) for row in rows]
+        self.table = _table(rows) if len(rows) > 1 else []
         if not self.facts:
             self.facts = [each for each in re.split(r"(?<=[.!?])\s+", rest.strip()) if each][:3]
 
@@ -99,24 +102,54 @@ class Extract:
         return f"Summary {self.month}".strip()
 
     def markdown(self) -> str:
-        lines = [f"# {self.title()}", "", NOTICE, ""]
-        lines += [f"- {fact}" for fact in self.facts] or ["No figures were given."]
+        lines = [NOTICE, ""]
+        lines += self.table or [f"- {fact}" for fact in self.facts] or ["No figures were given."]
         lines += ["", *(f"> Asked besides: {' '.join(text.split())}" for text in self.asked_besides)]
         return "\n".join(lines).strip() + "\n"
 
 
 def _fact(row: Mapping[str, Any]) -> str:
     """One figure in words: its name, amount and unit, then target, month before and change if they are there."""
-    name = next((str(row[key]) for key in NAMES if isinstance(row.get(key), str)), "Figure")
+    main, *others = _keys(row)
+    beside = ", ".join(f"{_called(key)} {_figure(row, key)}" for key in others)
+    return f"{_name(row)}: {_figure(row, main)}" + (f" ({beside})" if beside else "")
+
+
+def _table(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Figures in Markdown: one a row, a column for each number that one of them has."""
+    found = {key: None for row in rows for key in _keys(row)}
+    mains = [key for key in found if key in MAIN]
+    keys = [*mains, *sorted((key for key in found if key not in MAIN), key=_rank)]
+    lines = [["Figure", *(_called(key).capitalize() for key in keys)], ["---", *("---:" for _ in keys)]]
+    lines += [[_cell(_name(row)), *(_cell(_figure(row, key)) for key in keys)] for row in rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return next((str(row[key]) for key in NAMES if isinstance(row.get(key), str)), "Figure")
+
+
+def _keys(row: Mapping[str, Any]) -> list[str]:
+    """Of its numbers, the main one first."""
     numbers = _numbers(row)
-    main = next((key for key in ("amount", "value", "total") if key in numbers), next(iter(numbers)))
-    unit = f" {row['unit']}" if isinstance(row.get("unit"), str) else ""
-    others = [
-        f"{key.replace('_percent', '').replace('_', ' ')} {_plain(number)}{' %' if key.endswith('_percent') else unit}"
-        for key, number in sorted(numbers.items(), key=lambda pair: _rank(pair[0]))
-        if key != main
-    ]
-    return f"{name}: {_plain(numbers[main])}{unit}" + (f" ({', '.join(others)})" if others else "")
+    main = next((key for key in MAIN if key in numbers), next(iter(numbers)))
+    return [main, *sorted((key for key in numbers if key != main), key=_rank)]
+
+
+def _called(key: str) -> str:
+    return key.replace("_percent", "").replace("_", " ")
+
+
+def _figure(row: Mapping[str, Any], key: str) -> str:
+    """With its unit; "–" where there is none."""
+    if key not in _numbers(row):
+        return "–"
+    unit = "%" if key.endswith("_percent") else row["unit"] if isinstance(row.get("unit"), str) else ""
+    return f"{_plain(row[key])} {unit}".rstrip()
 
 
 def _rank(key: str) -> int:

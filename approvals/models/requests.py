@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -16,9 +17,10 @@ from accounts.clock import ClockTimestamp, database_clock
 from accounts.models import Member, Organization
 from accounts.public_ids import new_public_id
 from approvals import effects
+from approvals.derived import Derivation, derivation_of
 from approvals.difference import difference
 from approvals.digests import digest_of
-from approvals.editing import edited
+from approvals.editing import check_schema, edited
 from approvals.exceptions import AlreadyEnded, InvalidAnswer, NotAllowed, StaleDigest
 from approvals.models.policies import Policy
 from approvals.models.request_queries import ENDED_AT, RequestQuerySet
@@ -199,6 +201,18 @@ class Request(models.Model):
         """The newest round after it, to link to."""
         return self._rounds().filter(pk__gt=self.pk).order_by("-pk").without_payloads().first()
 
+    @cached_property
+    def derivation(self) -> Derivation | None:
+        return derivation_of(self)
+
+    def answer_with(self, edits: Mapping[str, Any]) -> Any:
+        """The payload with these edits and what follows from them, as it would go on. Raises InvalidAnswer."""
+        answer = edited(self.payload, edits, editable=self.editable, schema=self.payload_schema)
+        if edits and self.derivation is not None:
+            answer = self.derivation.applied(answer)
+            check_schema(answer, self.payload_schema)
+        return answer
+
     # --- verbs
 
     @classmethod
@@ -328,7 +342,7 @@ class Request(models.Model):
         errors = words.findings() or words.mismatches(self.choices)
         if errors:
             raise InvalidAnswer(errors)
-        answer = edited(self.payload, words.edits, editable=self.editable, schema=self.payload_schema)
+        answer = self.answer_with(words.edits)
         self._end(Status.DECIDED, at, choice=words.choice, answer=answer, note=words.note, decided_by=by)
         self._keep(by, words, at, late=False)
         effects.announce_decision(self.pk, self.subject)

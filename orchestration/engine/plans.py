@@ -15,6 +15,7 @@ from orchestration.engine.at_start import AtStart
 from orchestration.engine.checks import Check
 from orchestration.engine.connection import returned_connection
 from orchestration.engine.outcomes import UNDO
+from orchestration.language.derived import Derived
 from orchestration.language.expressions import Template, Typing, compile_condition, compile_template
 from orchestration.models import DefinitionVersion
 
@@ -41,6 +42,7 @@ class StepPlan:
         self.approval: Mapping[str, Any] | None = spec["approval"]
         self.title = template(spec["approval"] and spec["approval"]["title"])
         self.show = template(spec["approval"] and spec["approval"]["show"])
+        self.derived = _derived(spec["approval"] or {})
         self.run: Mapping[str, Any] | None = spec.get("run")
         self.deliverable = template(spec["deliverable"])
         self.typing = Typing(spec["output_schema"])
@@ -177,6 +179,10 @@ def plan_of(version: int) -> Plan:
 def agent_of(version: int) -> AgentFacts:
     with returned_connection():
         return AgentFacts(AgentVersion.objects.select_related("agent").get(pk=version))
+
+
+def _derived(approval: Mapping[str, Any]) -> Derived | None:
+    return Derived(approval["derived"], approval["payload_schema"]) if "derived" in approval else None
 
 
 def template(content: Any) -> Template | None:

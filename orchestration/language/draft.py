@@ -1,6 +1,7 @@
 """A definition while it is checked: what it says, what it may rely on, and what is known of its values."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -116,6 +117,19 @@ class Draft:
     def roots_of(self, name: str, place: Place) -> frozenset[str]:
         """The names that the expressions of a step may begin with."""
         return PLACES[place] if place in OF_THE_WHOLE else PLACES[place].union(self.variables.get(name, ()))
+
+    @contextmanager
+    def knowing(self, step: str, variable: str, schema: Any) -> Iterator[None]:
+        """While it lasts, expressions of the step may read this name besides."""
+        known = self.variables.get(step)
+        self.variables[step] = {**(known or {}), variable: schema}
+        try:
+            yield
+        finally:
+            if known is None:
+                del self.variables[step]
+            else:
+                self.variables[step] = known
 
     # --- the schemas
 

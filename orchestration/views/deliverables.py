@@ -1,6 +1,7 @@
 """Deliverables: what runs made for people to read."""
 
 import re
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.db.models import Q
@@ -13,13 +14,15 @@ from django.views.decorators.http import require_safe
 from accounts.authentication import member_of
 from accounts.models import Member
 from accounts.permissions import page
-from approvals.models import CONTINUE, Request
+from approvals.changes import Change, edits_of
+from approvals.models import CONTINUE, Decision, Request
 from orchestration.models import Definition, Deliverable, DeliverableQuerySet
 from orchestration.views.comparing import compared
 from ui.arrivals import arrived, told
 from ui.markdown import LARGEST
 
 PAGE_SIZE = 50
+MOST_CHANGES = 20  # told of one answer
 FILTERS = ("q", "name", "definition", "run")
 NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
 LONGEST_FILE_NAME = 80
@@ -92,6 +95,7 @@ def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
     """The report; with `from` and `to`, what differs between two of its versions."""
     member = member_of(request)
     found = get_object_or_404(Deliverable.objects.visible_to(member).for_page(), public_id=public_id)
+    approvals = approvals_before(found, member)
     versions = list(Deliverable.objects.filter(run=found.run, name=found.name).for_page().order_by("-version"))
     return render(
         request,
@@ -103,7 +107,8 @@ def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
             "newest": versions[0],
             "numbers": [version.version for version in versions],
             "compared": compared(request, lambda numbers: texts_of(found, numbers)),
-            "approvals": approvals_before(found, member),
+            "approvals": approvals,
+            "changed": changed_at(approvals),
         },
     )
 
@@ -127,6 +132,30 @@ def approvals_before(found: Deliverable, member: Member) -> list[Request]:
     rows = rows.filter(choice=CONTINUE, decided_at__lte=found.created_at).order_by("decided_at")
     newest = {str(row.step): row for row in rows if row.step in before}
     return list(newest.values())
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a reviewer changed with an answer: the first of it, and how much more there is."""
+
+    by: str
+    step: str
+    changes: list[Change]
+    left: int
+
+
+def changed_at(approvals: list[Request]) -> list[Changed]:
+    decisions = (
+        Decision.objects.filter(request__in=approvals, late=False).exclude(edits={}).select_related("member__user")
+    )
+    found = {decision.request_id: decision for decision in decisions}
+    told = []
+    for row in approvals:
+        if (decision := found.get(row.pk)) is not None:
+            changes, left = edits_of(row, decision)
+            by = decision.member.name if decision.member else "someone"
+            told.append(Changed(by, str(row.step), changes[:MOST_CHANGES], left + len(changes[MOST_CHANGES:])))
+    return told
 
 
 @require_safe

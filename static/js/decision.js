@@ -1,9 +1,11 @@
-// The decision page while someone types: what changed ("12 → 15"), what is wrong with it, and which answers need a note.
+// The decision page while someone types: what changed ("12 → 15"), what follows from it, what is wrong with it, and which
+// answers need a note.
 const CHECK_AFTER_MS = 400;
 const form = document.getElementById("decision");
 const note = form.elements.note;
 const summary = document.getElementById("changed");
 const fields = [...form.querySelectorAll("[data-was]")];
+const follow = [...form.querySelectorAll("output.follows")];
 let waiting = 0, latest = 0;
 
 const said = (field) => (field.type === "checkbox" ? (field.checked ? "yes" : "no") : field.value);
@@ -18,16 +20,46 @@ function thousands(field, text) {
 }
 const more = (field) => document.getElementById(`${field.id}-more`);
 
-function part(className, text) {
-  const span = document.createElement("span");
-  span.className = className;
-  span.textContent = text;
-  return span;
+function part(className, text, tag = "span") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
 }
 
+// Under the field: what changed, else the number with its thousands parted, which a field for numbers cannot show.
 function tell(field) {
-  more(field).querySelector(".change")?.remove();
-  if (!same(field)) more(field).prepend(part("change", `${short(thousands(field, field.dataset.was))} → ${short(thousands(field, said(field)))}`));
+  const now = thousands(field, said(field));
+  let words = null;
+  if (!same(field)) words = part("change", `${short(thousands(field, field.dataset.was))} → ${short(now)}`);
+  else if (now !== said(field)) words = part("dim amount", now);
+  more(field).querySelectorAll(".change, .amount").forEach((old) => old.remove());
+  if (words) more(field).prepend(words);
+}
+
+function marked(tag, before, text) {
+  const mark = part("", "", tag);
+  mark.append(part("sr", before), part("", text, "bdi"));
+  return mark;
+}
+
+// As templates/approvals/_place.html draws them.
+function tellFollowing(places, errors) {
+  for (const at of follow) {
+    const words = errors.filter((error) => error.pointer === at.dataset.pointer).map((error) => error.message);
+    at.querySelectorAll(".error").forEach((old) => old.remove());
+    const place = places.find((one) => one.pointer === at.dataset.pointer);
+    const whole = place && `${place.before}\n${place.now}`;
+    if (place && whole !== (at.dataset.said ?? `\n${at.textContent.trim()}`)) {
+      const changes = part("changes", "");
+      if (place.before) changes.append(marked("del", "before: ", place.before), " ", marked("ins", "now: ", place.now));
+      else changes.append(part("", place.now, "bdi"));
+      at.replaceChildren(changes);
+      at.dataset.said = whole;
+    }
+    at.append(...words.map((text) => part("error", text)));
+    at.classList.toggle("is-old", !place);
+  }
 }
 
 // A row that is folded on a phone shows what is wrong or changed in it.
@@ -57,7 +89,11 @@ async function check() {
   const mine = ++latest;
   try {
     const answer = await fetch(form.dataset.check, { method: "POST", body: new FormData(form), headers: { "HX-Request": "true" } });
-    if (mine === latest && answer.ok) tellErrors((await answer.json()).errors);
+    if (mine !== latest || !answer.ok) return;
+    const { errors, derived = [] } = await answer.json();
+    if (mine !== latest) return;
+    tellErrors(errors);
+    tellFollowing(derived, errors);
   } catch { /* the server says it again when the form is sent */ }
 }
 
@@ -65,6 +101,7 @@ form.addEventListener("input", (event) => {
   if (!event.target.matches("[data-was]")) return;
   tell(event.target);
   count();
+  follow.forEach((at) => at.classList.add("is-old"));
   clearTimeout(waiting);
   if (form.dataset.check) waiting = setTimeout(check, CHECK_AFTER_MS);
 });
@@ -79,6 +116,8 @@ note.addEventListener("input", () => { note.required = false; });
 // What the browser brought back with the page.
 addEventListener("pageshow", () => {
   fields.forEach(tell);
-  fields.filter((field) => !same(field)).forEach(unfold);
+  const changed = fields.filter((field) => !same(field));
+  changed.forEach(unfold);
   count();
+  if (changed.length && follow.length && form.dataset.check) check();
 });

@@ -39,6 +39,15 @@ def figure(page):
     return page.locator("#payload td.number [data-was]").first
 
 
+def row_of(page, column):
+    """The first row's cell of the payload in this column."""
+    return page.locator(f"#payload td[data-label='{column}']").first
+
+
+def number(cell):
+    return float(re.search(r"-?[0-9,.]+", cell.inner_text())[0].replace(",", ""))
+
+
 def test_two_people_take_a_run_from_its_form_to_its_report(window, ended):
     operator, approver = window("operator"), window("approver")
     approver.goto("/")
@@ -58,6 +67,9 @@ def test_two_people_take_a_run_from_its_form_to_its_report(window, ended):
     was = figure(approver).input_value()
     figure(approver).fill("123456")
     expect(approver.locator("#changed")).to_have_text("1 change")
+    month_before = number(row_of(approver, "Month before"))
+    change = f"{100 * (123456 - month_before) / month_before:.1f}"
+    expect(row_of(approver, "Change in percent").locator("output ins")).to_have_text(f"now: {change}")
     approver.get_by_label("Note").fill("The last invoice was missing")
     choose(approver, "Approve and continue")
     expect(approver.locator("#outcome")).to_contain_text("Approve and continue, by approver")
@@ -65,17 +77,24 @@ def test_two_people_take_a_run_from_its_form_to_its_report(window, ended):
     expect(approver.locator("#outcome")).to_contain_text("Amount of Revenue")
     expect(approver.locator("#outcome")).to_contain_text("123,456")
     expect(approver.locator("#outcome")).to_contain_text(f"{int(was):,}")
-    expect(approver.locator("#payload ins")).to_contain_text("123,456")
-    expect(approver.locator("#payload del")).to_contain_text(f"{int(was):,}")
+    expect(row_of(approver, "Amount").locator("ins")).to_contain_text("123,456")
+    expect(row_of(approver, "Amount").locator("del")).to_contain_text(f"{int(was):,}")
+    expect(row_of(approver, "Change in percent").locator("ins")).to_contain_text(change)
+    approver.set_viewport_size({"width": 1280, "height": 800})
+    who = approver.locator("#history td[data-label=Who] bdi")
+    assert who.evaluate("word => word.getClientRects().length") == 1  # not broken in the middle
     expect(approver.locator("#what-next")).to_contain_text("Completed")
 
     expect(head(operator)).to_contain_text("Completed")
     assert has_stayed()
     approver.locator("#what-next").get_by_role("link", name="KPI report 2026-09").click()
     report = approver.locator("article.report")
-    expect(report).to_contain_text(re.compile("123.?456"))
-    before = float(re.search(r"Revenue:.*?previous ([0-9,.]+)", report.inner_text())[1].replace(",", ""))
-    expect(report).to_contain_text(f"change {100 * (123456 - before) / before:.1f} %")
+    revenue = report.get_by_role("row", name="Revenue").get_by_role("cell")
+    assert number(revenue.nth(3)) == month_before
+    expect(revenue.nth(1)).to_have_text("123,456\N{NO-BREAK SPACE}EUR", use_inner_text=True)
+    expect(revenue.nth(4)).to_have_text(f"{change}\N{NO-BREAK SPACE}%", use_inner_text=True)
+    changed = f"Amount of Revenue {int(was):,} → 123,456, changed by approver at the checkpoint check"
+    expect(approver.locator("#changed-by-people")).to_contain_text(changed)
     with approver.expect_download() as download:
         approver.get_by_role("link", name="Download").click()
     text = download.value.path().read_text()
@@ -133,6 +152,44 @@ def test_a_field_shows_nine_digits_with_decimals(window, waiting, width):
     figure(approver).fill("123456789.25")
     assert figure(approver).evaluate("field => field.scrollWidth <= field.clientWidth")
     assert approver.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_number_is_told_with_its_thousands_parted_as_it_is_typed(window, waiting):
+    approver = window("approver")
+    _, request = waiting()
+    approver.goto(f"/a/{request['id']}")
+    was = figure(approver).input_value()
+    more = row_of(approver, "Amount").locator(".place-more")
+    expect(more).to_have_text(f"{int(was):,}")
+    expect(more).to_have_attribute("aria-live", "polite")
+    figure(approver).fill("250000")
+    expect(more).to_have_text(f"{int(was):,} → 250,000")
+    figure(approver).fill(was)
+    expect(more).to_have_text(f"{int(was):,}")
+
+
+def test_what_cannot_be_worked_out_any_more_is_not_shown_as_if_it_were(window, waiting):
+    approver = window("approver")
+    _, request = waiting()
+    approver.goto(f"/a/{request['id']}")
+    follows = row_of(approver, "Change in percent").locator("output")
+    figure(approver).fill("")
+    expect(row_of(approver, "Amount").locator(".error")).not_to_be_empty()
+    expect(follows).to_have_class(re.compile("is-old"))
+    figure(approver).fill("250000")
+    expect(follows).not_to_have_class(re.compile("is-old"))
+    expect(follows.locator("ins")).not_to_be_empty()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_what_approving_does_is_in_sight_beside_the_buttons(window, waiting, width, height):
+    approver = window("approver", viewport={"width": width, "height": height})
+    _, request = waiting()
+    approver.goto(f"/a/{request['id']}")
+    expect(approver.locator("#brief")).to_have_text(
+        "Approving starts summary (by summarizer), with what you see here and your changes."
+    )
+    expect(approver.locator("#brief")).to_be_in_viewport(ratio=1)
 
 
 def test_note_and_buttons_are_in_sight_at_once(window, waiting):

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.clock import database_clock
 from orchestration.engine.connection import rows
 from orchestration.models import Deliverable
 from orchestration.views.deliverables import PAGE_SIZE
@@ -147,6 +148,24 @@ def test_a_stand_in_is_marked(signed_in, make):
     rows("update orchestration_step set usage = '{\"simulated\": true}' where run_id = %s and key = 3", [make.run.pk])
     for path in ("/deliverables/", f"/deliverables/{found.public_id}/"):
         assert '<span class="badge"' in read(signed_in, path)
+
+
+def test_it_says_what_reviewers_changed_and_who(signed_in, make, members):
+    found = make("# KPI report\n\nAll is well")
+    policy = PolicyFactory(organization=make.run.organization)
+    asked = {"payload": {"rows": [{"name": "Revenue", "amount": 222548}, {"name": "Costs", "amount": 7}]}}
+    context = {"run": make.run.public_id, "step": "check"}
+    row = ask(policy, **asked, payload_schema=None, editable=["/rows"], context=context)
+    path = f"/deliverables/{found.public_id}/"
+    assert "Changed by people" not in read(signed_in, path)
+    row.decide(by=members.approver, choice="continue", digest=row.digest, edits={"/rows/0/amount": 250000})
+    Deliverable.objects.filter(pk=found.pk).update(created_at=database_clock())  # the answer came before it
+    page = read(signed_in, path)
+    told = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
+    name = members.approver.name
+    assert f"Amount of Revenue 222,548 → 250,000, changed by {name} at the checkpoint check" in told
+    assert "Costs" not in told
+    assert page.count("KPI report</") == 1  # the heading of the page, not once more in the text
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,30 @@ def definition(*lines):
         (definition("  a: {approval: {title: t, show: 1, editable: rows}}"), [(3, 47, "pointer")]),
         (definition("  a: {approval: {title: t, show: {b: {c: 1}}, editable: /*/d}}"), [(3, 57, "pointer")]),
         (definition("  a: {approval: {title: t, show: {b: x}, editable: /b/*}}"), [(3, 52, "pointer")]),
+        (definition("  a: {approval: {title: t, derived: {/b: 1}}}"), [(3, 28, "pointer")]),
+        (definition("  a: {approval: {title: t, show: {b: x}, derived: {b: 1}}}"), [(3, 52, "pointer")]),
+        (definition("  a: {approval: {title: t, show: {b: x}, derived: {/c: 1}}}"), [(3, 52, "pointer")]),
+        (definition("  a: {approval: {title: t, show: {b: x}, derived: {/b: [1]}}}"), [(3, 56, "shape")]),
+        (
+            definition("  a: {approval: {title: t, show: {b: {c: 1}}, editable: /b, derived: {/b/c: 2}}}"),
+            [(3, 71, "pointer")],
+        ),
+        (
+            definition("  a: {approval: {title: t, show: {b: {c: 1}}, editable: /*/c, derived: {/b: 2}}}"),
+            [(3, 73, "pointer")],
+        ),
+        (
+            definition("  a: {approval: {title: t, show: {b: {c: 1}}, derived: {/b/c: '${{ this.d }}'}}}"),
+            [(3, 73, "unknown-field")],
+        ),
+        (
+            definition("  a: {approval: {title: t, show: {b: 1}, derived: {/b: '${{ input.d + run.id }}'}}}"),
+            [(3, 61, "unknown-name"), (3, 71, "unknown-name")],
+        ),
+        (
+            definition("  a: {approval: {title: t, show: '${{ this.b }}'}}"),
+            [(3, 39, "unknown-name")],
+        ),
     ],
 )
 def test_each_finding_names_its_place(text, found):

@@ -69,6 +69,29 @@ def test_markdown_is_drawn_below_the_pages_own_heading():
     assert 'rel="noopener noreferrer nofollow"' in html
 
 
+def test_a_table_scrolls_by_itself_with_its_numbers_at_the_end():
+    html = markdown.render("| a | b |\n|---|--:|\n| 1 | 2 |\n\nNo `<table>` of ours: <table>")
+    assert html.count('<div class="scroll" role="region" tabindex="0" aria-label="Table"><table>') == 1
+    assert html.count("</table></div>") == 1
+    assert '<th class="number">b</th>' in html
+    assert '<td class="number">2</td>' in html
+    assert "style" not in html
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("1.5 %", "1.5&nbsp;%"), ("2,000 EUR", "2,000&nbsp;EUR"), ("5 points", "5 points")]
+)
+def test_no_line_breaks_between_a_number_and_its_unit(text, said):
+    assert markdown.render(f"Now {text}") == f"<p>Now {said}</p>\n"
+    assert text in markdown.render(f"`{text}`")
+
+
+def test_a_heading_that_says_what_stands_above_it_is_left_out():
+    assert markdown.render("# A  report\n\nText", title="A report") == "<p>Text</p>\n"
+    assert "<h2>Another</h2>" in markdown.render("# Another\n\nText", title="A report")
+    assert "<h2>A report</h2>" in markdown.render("Text\n\n# A report", title="A report")
+
+
 def test_markdown_too_long_to_draw_is_shown_as_text():
     long = "<b>" + "x" * markdown.LARGEST
     assert markdown.render(long) is None

@@ -164,9 +164,9 @@ def copy_id(value: str, label: str = "id") -> dict[str, Any]:
 
 
 @register.filter
-def markdown(text: str) -> SafeString | str:
+def markdown(text: str, title: str = "") -> SafeString | str:
     """Safe HTML of Markdown; text too long for that comes back as it is, to be escaped by the template."""
-    return markdown_of.render(text) or text
+    return markdown_of.render(text, title=title) or text
 
 
 @register.inclusion_tag("ui/json_tree.html")

@@ -19,6 +19,8 @@ def begin(execution: "Execution") -> Outcome:
     claim, step = execution.claim, execution.step
     approval = step.approval or {}
     payload = step.show.evaluate(execution.context) if step.show else None
+    if step.derived:
+        payload = step.derived.applied(payload)
     title = str(step.title.evaluate(execution.context)) if step.title else step.name
     deadline = approval["deadline"]
     with returned_connection():

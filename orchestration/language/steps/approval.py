@@ -10,6 +10,8 @@ from ..findings import did_you_mean
 from ..nodes import Where
 from ..references import check_template
 
+EACH = "*"
+DERIVING = frozenset({"this", "output"})
 CHOICES = ["continue", "retry", "abort"]
 
 
@@ -24,6 +26,7 @@ def check(draft: Draft, name: str) -> None:
     _check_retry(draft, name, approval)
     _check_deadline(draft, name, approval)
     _check_editable(draft, name, approval)
+    _check_derived(draft, name, approval)
     policy = approval.get("policy", "default")
     if isinstance(policy, str) and policy not in draft.policies:
         fix = did_you_mean(policy, draft.policies)
@@ -44,6 +47,8 @@ def plan(draft: Draft, name: str) -> dict[str, Any]:
         "payload_schema": draft.schema_of_one(name),
         "behind": [other for other in draft.steps if name in draft.needs[other]],
     }
+    if derived := approval.get("derived"):
+        gate["derived"] = [[pointer, value] for pointer, value in derived.items()]  # the database keeps lists in order
     return {"approval": gate}
 
 
@@ -72,22 +77,64 @@ def _check_deadline(draft: Draft, name: str, approval: Mapping[str, Any]) -> Non
 
 
 def _check_editable(draft: Draft, name: str, approval: Mapping[str, Any]) -> None:
-    schema = draft.output_schemas[name]
     for index, pointer in enumerate(texts(approval.get("editable"))):
         at: Where = ["steps", name, "approval", "editable", index]
         if "show" not in approval:
             draft.find(at, "pointer", "Nothing is shown that could be edited.", "Add show:, or take editable out.")
-        if pointer and not pointer.startswith("/"):
+        if found := _misplaced(draft.output_schemas[name], pointer):
+            draft.find(at, "pointer", *found)
+
+
+def _check_derived(draft: Draft, name: str, approval: Mapping[str, Any]) -> None:
+    derived = approval.get("derived")
+    if not isinstance(derived, dict):
+        return
+    at: Where = ["steps", name, "approval", "derived"]
+    schema = draft.output_schemas[name]
+    if "show" not in approval:
+        draft.find_key(at, "pointer", "Nothing is shown that could follow.", "Add show:, or take derived out.")
+    for pointer, value in derived.items():
+        place: Where = [*at, pointer]
+        if not pointer.startswith("/"):
             continue
-        keys = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-        path = tuple(schemas.Each.EACH if key == "*" else int(key) if key.isdecimal() else key for key in keys)
-        found = schemas.follow(schema, path) if schema is not None else None
-        if isinstance(found, schemas.Unknown):
-            key = keys[found.depth]
-            message = f"{pointer}: {key} is not in what is shown."
-            if key == "*":
-                message = f"{pointer}: what * is to stand for {found.message}."
-            draft.find(at, "pointer", message, did_you_mean(key, found.known))
+        if found := _misplaced(schema, pointer):
+            draft.find_key(place, "pointer", *found)
+        for other in texts(approval.get("editable")):
+            if _overlap(pointer, other):
+                message = f"{pointer} is worked out, and {other} lets the reviewer change it."
+                draft.find_key(place, "pointer", message, "Let them change what it follows from, and only that.")
+        above = schemas.follow(schema, _path_of(pointer)[:-1]) if schema is not None else None
+        with draft.knowing(name, "this", None if isinstance(above, schemas.Unknown) else above):
+            check_template(draft, place, value, name, DERIVING)
+
+
+def _misplaced(schema: Any, pointer: str) -> tuple[str, str] | None:
+    """What is wrong with a pointer into what is shown, and what to write instead."""
+    if schema is None or (pointer and not pointer.startswith("/")):
+        return None
+    found = schemas.follow(schema, _path_of(pointer))
+    if not isinstance(found, schemas.Unknown):
+        return None
+    key = _keys_of(pointer)[found.depth]
+    message = f"{pointer}: {key} is not in what is shown."
+    if key == EACH:
+        message = f"{pointer}: what * is to stand for {found.message}."
+    return message, did_you_mean(key, found.known)
+
+
+def _keys_of(pointer: str) -> list[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def _path_of(pointer: str) -> tuple[str | int | schemas.Each, ...]:
+    return tuple(
+        schemas.Each.EACH if key == EACH else int(key) if key.isdecimal() else key for key in _keys_of(pointer)
+    )
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a place that one pattern names can be, hold, or lie in one that the other names."""
+    return all(a == b or EACH in (a, b) for a, b in zip(_keys_of(one), _keys_of(other), strict=False))
 
 
 def _again(draft: Draft, gate: str, named: list[str]) -> list[str]:

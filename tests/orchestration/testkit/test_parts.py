@@ -22,7 +22,11 @@ def test_a_step_is_tried_by_itself(play):
     assert (asked.status, asked.waits_for) == ("waiting", "approval")
     assert asked.input == {"title": "KPI figures for 2026-10", "show": FIGURES}
     told = kpi.step("summary", {"month": "2026-10"}, outputs={"check": FIGURES})
-    assert told.deliverable == {"name": "kpi-report", "title": "KPI report 2026-10", "content": "# 2026-10"}
+    assert told.deliverable == {
+        "name": "kpi-report",
+        "title": "KPI report 2026-10",
+        "content": "# KPI report 2026-10\n\n# 2026-10",
+    }
     assert not Run.objects.exists()
 
 

@@ -30,20 +30,27 @@ def test_a_definition_runs_from_its_start_over_a_question_to_its_end(play):
     run.answer("check", edits={"/rows/0/amount": 12.0})
     assert run.status == "completed"
     assert run.output == {"report": "# 2026-10"}
-    assert run.deliverables == {"kpi-report": "# 2026-10"}
+    assert run.deliverables == {"kpi-report": "# KPI report 2026-10\n\n# 2026-10"}
     assert kpi.calls["summarizer"][0].input["text"]["rows"][0]["amount"] == 12.0
     assert examine([run.pk]) == []
 
 
 @pytest.mark.parametrize(
-    ("previous", "amount", "change"),
-    [(200.0, 250.0, 25.0), (150.0, 100, -33.3), (100, 100.06, 0.1), (None, 5.0, None), (0.0, 5.0, None)],
+    ("previous", "amount", "read", "change"),
+    [
+        (200.0, 250.0, -95.0, 25.0),
+        (150.0, 100, -93.3, -33.3),
+        (100, 100.06, -90.0, 0.1),
+        (None, 5.0, None, None),
+        (0.0, 5.0, None, None),
+    ],
 )
-def test_the_change_is_worked_out_from_the_amount_that_the_reviewer_left(play, previous, amount, change):
+def test_the_change_is_worked_out_from_the_amount_that_the_reviewer_left(play, previous, amount, read, change):
+    """And before from the amount that was read, whatever the database says of it."""
     figures = [{**ROWS[0], "previous": previous, "change_percent": -99.0}]
     kpi = play(KPI, agents={**AGENTS, "supabase-agent": lambda call: {"month": call.input["month"], "rows": figures}})
     run = kpi.start({"month": "2026-10"})
-    assert run.question("check").payload["rows"] == figures
+    assert run.question("check").payload["rows"] == [{**figures[0], "change_percent": read}]
     run.answer("check", edits={"/rows/0/amount": amount})
     assert run.status == "completed"
     (written,) = kpi.calls["summarizer"][0].input["text"]["rows"]
