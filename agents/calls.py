@@ -17,6 +17,10 @@ def say_nothing(text: str, level: str = "info") -> None:
     """For a call that nobody listens to."""
 
 
+def be_still() -> None:
+    """For a call whose silence nobody minds."""
+
+
 def emit_nothing(name: str, value: Any) -> None:
     """For a call whose values nobody reads."""
 
@@ -28,7 +32,8 @@ class Call:
     `idempotency_key` is the same in every try of the step. `canceled` is cheap and may be asked often. So is
     `log(text, level)`, for people who watch the run: it never waits and never raises; secrets are taken out on its way.
     `emit(name, value)` hands a value out before the answer is there, to programs that read the run's stream of that
-    name. It never waits either, and raises ValueError for what is no JSON, too large, or no name.
+    name. It never waits either, and raises ValueError for what is no JSON, too large, or no name. `heartbeat()` says
+    that the call is at work, and nothing more; so do the other two, besides what they say.
     """
 
     input: Any
@@ -41,6 +46,7 @@ class Call:
     output_schema: Mapping[str, Any] | None = None
     log: Callable[..., None] = say_nothing
     emit: Callable[[str, Any], None] = emit_nothing
+    heartbeat: Callable[[], None] = be_still
 
 
 @dataclass(frozen=True, slots=True)

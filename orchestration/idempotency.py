@@ -12,7 +12,7 @@ from django.db import transaction
 from accounts.clock import database_clock
 from accounts.json_values import canonical
 from accounts.models import Member
-from orchestration.engine.starts import Begun, begin, start_many
+from orchestration.engine.starts import Begun, BegunTogether, begin, begin_many
 from orchestration.exceptions import InvalidInput, KeyReused
 from orchestration.models import Run, StartKey
 
@@ -32,11 +32,10 @@ def begin_once(*, definition: str, given: Any, by: Member, key: str, version: in
     return Begun(*_once(key, by, asked, Begun._fields, start))
 
 
-def start_many_once(*, definition: str, inputs: Sequence[Any], by: Member, key: str) -> list[int]:
-    """As `start_once`, for many: ids of runs, in the order of the inputs. Raises as `start_many` does."""
-    start = partial(start_many, organization=by.organization, definition=definition, inputs=inputs, by=by)
-    (runs,) = _once(key, by, {"definition": definition, "inputs": inputs}, ("runs",), lambda: (start(),))
-    return list(runs)
+def begin_many_once(*, definition: str, inputs: Sequence[Any], by: Member, key: str) -> BegunTogether:
+    """As `begin_once`, for many. Raises as `begin_many` does."""
+    start = partial(begin_many, organization=by.organization, definition=definition, inputs=inputs, by=by)
+    return BegunTogether(*_once(key, by, {"definition": definition, "inputs": inputs}, BegunTogether._fields, start))
 
 
 def _once(

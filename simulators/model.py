@@ -54,6 +54,14 @@ def chunks(asked: Mapping[str, Any], fault: str = "none") -> list[dict[str, Any]
     return told
 
 
+def thoughts(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Pieces without text, as some models write before their answer."""
+    head = _head(asked, "chat.completion.chunk")
+    tool = {"tool_calls": [{"index": 0, "id": "call", "type": "function", "function": {"name": "n", "arguments": ""}}]}
+    deltas: list[dict[str, Any]] = [{"role": "assistant"}, {"reasoning_content": "Well"}, {"reasoning_content": "so"}]
+    return [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in [*deltas, tool]]
+
+
 def _head(asked: Mapping[str, Any], kind: str) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     return {

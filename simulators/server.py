@@ -28,6 +28,7 @@ FAULTS = (
     "length",
     "drop",
     "halting",
+    "thinking",
     "cut",
     "whole",
 )
@@ -182,6 +183,9 @@ class Simulators:
         elif asked.get("stream") and fault.kind != "whole":
             if fault.kind == "halting":
                 await answer.events(model.chunks(asked), fault.seconds)
+            elif fault.kind == "thinking":
+                thoughts = model.thoughts(asked)
+                await answer.events([*thoughts, *model.chunks(asked)], fault.seconds, thoughts=len(thoughts))
             elif fault.kind == "cut":
                 await answer.events(model.chunks(asked)[:3])
             else:
@@ -222,12 +226,17 @@ class Answer:
         await self._start(status, {"content-type": media_type, "content-length": str(len(body)), **(headers or {})})
         await self.send({"type": "http.response.body", "body": body})
 
-    async def events(self, chunks: list[dict[str, Any]], seconds: float = 0.0) -> None:
-        """So long apart."""
+    async def events(self, chunks: list[dict[str, Any]], seconds: float = 0.0, thoughts: int | None = None) -> None:
+        """So long apart; with `thoughts` only the first so many, written as strangely as server-sent events may be."""
         await self._start(200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
-        for chunk in chunks:
-            await self._piece(f"data: {json.dumps(chunk)}\n\n".encode())
-            await asyncio.sleep(seconds)
+        for number, chunk in enumerate(chunks):
+            is_thought = thoughts is not None and number < thoughts
+            lines = json.dumps(chunk, indent=1).splitlines() if is_thought else [json.dumps(chunk)]
+            end = "\r\n" if is_thought else "\n"
+            if is_thought:
+                await self._piece(b": still here\r\n")
+            await self._piece("".join(f"data: {line}{end}" for line in lines).encode() + end.encode())
+            await asyncio.sleep(seconds if is_thought or thoughts is None else 0)
         await self.send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
     async def trickled(self, seconds: float) -> None:

@@ -4,7 +4,7 @@ import datetime
 import email.utils
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Condition
 from typing import Any, cast
@@ -21,6 +21,7 @@ from agents.schemas import Finding, value_findings
 
 CONNECT_SECONDS = 10.0
 MAX_BYTES = 20_000_000
+EVENTS = "text/event-stream"
 BUSY = (openai.RateLimitError, openai.InternalServerError, openai.ConflictError)
 REPAIR = "That answer was not valid: {findings}. Answer again, with the JSON alone, exactly by the schema."
 
@@ -47,7 +48,7 @@ class Completion:
     repaired: bool
 
 
-Hears = Callable[[str], None]  # is told each piece of an answer as it comes
+Hears = Callable[[str], None]  # is told the text of each piece of an answer as it comes; most have some
 
 
 def complete(
@@ -121,34 +122,40 @@ def _request(prompt: Prompt, end: float, canceled: Callable[[], bool], hears: He
     )
     with request as response:
         # One that cannot stream answers whole, whatever it was asked.
-        is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        is_stream = response.headers.get("content-type", "").startswith(EVENTS)
         body: Whole = Pieces(hears) if hears is not None and is_stream else Whole()
-        for piece in response.iter_bytes():
-            body.take(piece)
-            if canceled():
-                raise Canceled("The call was asked to stop while the model answered.")
-            if body.size > MAX_BYTES:
-                raise Permanent(f"{_where()} answered with more than {MAX_BYTES} bytes.")
-            _in_time(end)
+        body.read(_watched(response.iter_bytes(), body, end, canceled))
     return body.completion()
+
+
+def _watched(pieces: Iterator[bytes], body: "Whole", end: float, canceled: Callable[[], bool]) -> Iterator[bytes]:
+    for piece in pieces:
+        body.unread += len(piece)
+        if canceled():
+            raise Canceled("The call was asked to stop while the model answered.")
+        if body.size > MAX_BYTES:
+            raise Permanent(f"{_where()} answered with more than {MAX_BYTES} bytes.")
+        _in_time(end)
+        yield piece
 
 
 class Whole:
     """An answer that comes as one JSON."""
 
     def __init__(self) -> None:
-        self._left = bytearray()
+        self.unread = 0  # bytes of which nothing is known yet
+        self._body = b""
 
-    def take(self, piece: bytes) -> None:
-        self._left += piece
+    def read(self, pieces: Iterator[bytes]) -> None:
+        self._body = b"".join(pieces)
 
     @property
     def size(self) -> int:
-        return len(self._left)
+        return self.unread
 
     def completion(self) -> ChatCompletion:
         """Raises ValueError for what is none."""
-        return ChatCompletion.model_validate_json(bytes(self._left))
+        return ChatCompletion.model_validate_json(self._body)
 
 
 class Pieces(Whole):
@@ -162,18 +169,18 @@ class Pieces(Whole):
         self._reason: str | None = None
         self._head: dict[str, Any] = {}
 
-    def take(self, piece: bytes) -> None:
+    def read(self, pieces: Iterator[bytes]) -> None:
         """Raises ValueError for what is no piece of an answer, Temporary for an error that the provider tells."""
-        super().take(piece)
-        *lines, self._left = self._left.split(b"\n")
-        for line in lines:
-            name, _, data = line.rstrip(b"\r").partition(b":")
-            if name == b"data" and data.strip() != b"[DONE]":
-                self._take_event(json.loads(data))
+        request = httpx2.Request("POST", settings.OPENAI_BASE_URL)
+        watched = httpx2.Response(200, headers={"content-type": EVENTS}, content=pieces, request=request)
+        for event in httpx2.EventSource(watched, max_event_size=None):  # what it holds is `unread`
+            self.unread = 0
+            if event.data and event.data != "[DONE]":
+                self._take_event(event.json())
 
     @property
     def size(self) -> int:
-        return len(self._left) + self._signs
+        return self.unread + self._signs
 
     def _take_event(self, event: Any) -> None:
         if isinstance(event, Mapping) and "error" in event:
@@ -186,13 +193,14 @@ class Pieces(Whole):
             "system_fingerprint": chunk.system_fingerprint or self._head.get("system_fingerprint"),
             "usage": chunk.usage or self._head.get("usage"),
         }
+        text = ""
         for choice in chunk.choices[:1]:
+            text = choice.delta.content or ""
             self._reason = choice.finish_reason or self._reason
-            for kind, text in (("content", choice.delta.content), ("refusal", choice.delta.refusal)):
-                self._said[kind].append(text or "")
-                self._signs += len(text or "")
-            if choice.delta.content:
-                self._hears(choice.delta.content)
+            for kind, words in (("content", text), ("refusal", choice.delta.refusal or "")):
+                self._said[kind].append(words)
+                self._signs += len(words)
+        self._hears(text)
 
     def completion(self) -> ChatCompletion:
         """As it would have come whole. Raises Temporary for one that did not come to its end."""

@@ -66,13 +66,15 @@ class Spoken:
 
     def __init__(self, call: Call, number: int) -> None:
         self._emit = call.emit
+        self._heartbeat = call.heartbeat
         self._number = number
         self._held = ""
         self._since = 0.0
 
     def __call__(self, piece: str) -> None:
+        self._heartbeat()  # what is held back, and what has no text, is a sign of life, too
         self._held += piece.replace("\0", "").encode(errors="replace").decode()
-        if len(self._held) >= MOST_SIGNS or time.monotonic() >= self._since + PIECE_SECONDS:
+        if self._held and (len(self._held) >= MOST_SIGNS or time.monotonic() >= self._since + PIECE_SECONDS):
             self.end()
 
     def end(self) -> None:

@@ -18,7 +18,7 @@ from accounts.permissions import roles
 from approvals.models import Request as Question
 from orchestration.api.words import AnyJSON, Strict
 from orchestration.engine.budgets import budgets_of
-from orchestration.idempotency import begin_once, start_many_once
+from orchestration.idempotency import begin_many_once, begin_once
 from orchestration.labels import counts_of, having, labels_of
 from orchestration.models import Payload, Run, Step
 from orchestration.run_rows import outline_of
@@ -352,19 +352,28 @@ class BatchView(APIView):
     class Output(serializers.Serializer[Any]):
         results = RunOutput(many=True)
 
-    @extend_schema(request=Input, responses={201: Output, 400: PROBLEM}, parameters=[KEY])
+    @extend_schema(
+        request=Input,
+        responses={
+            200: OpenApiResponse(Output, "All starts joined runs that were there: their definition has `debounce`."),
+            201: OpenApiResponse(Output, "Runs began, one at least."),
+            400: PROBLEM,
+        },
+        parameters=[KEY],
+    )
     def post(self, request: Request) -> Response:
         """Start a run of a definition's current version for each of the inputs: all of them, or none."""
         words = self.Input(data=request.data)
         words.is_valid(raise_exception=True)
-        runs = start_many_once(
+        runs, joined = begin_many_once(
             definition=words.validated_data["definition"],
             inputs=words.validated_data["inputs"],
             by=member_of(request),
             key=request.headers.get("Idempotency-Key", ""),
         )
         begun = Run.objects.for_list().in_bulk(runs)
-        return Response({"results": RunOutput([begun[run] for run in runs], many=True).data}, status.HTTP_201_CREATED)
+        code = status.HTTP_200_OK if joined else status.HTTP_201_CREATED
+        return Response({"results": RunOutput([begun[run] for run in runs], many=True).data}, status=code)
 
 
 class RunView(APIView):

@@ -12,9 +12,8 @@ from rest_framework.views import APIView
 
 from accounts.permissions import roles
 from orchestration.api.events import EventStream, resumed
-from orchestration.api.logs import names_of
 from orchestration.api.runs import NEWEST_SEQ, seen_run
-from orchestration.models import StreamHead, StreamValue
+from orchestration.models import Run, Step, StreamHead, StreamValue
 
 
 class StreamOutput(serializers.Serializer[Any]):
@@ -23,11 +22,14 @@ class StreamOutput(serializers.Serializer[Any]):
 
 
 class ValueOutput(serializers.Serializer[Any]):
-    """`number` counts the stream's values from 1; each try of a step hands out its own."""
+    """`number` counts the stream's values from 1; each try of a step hands out its own. `index` is that of
+    a map's item or a repeat's pass, null of other steps."""
 
     number = serializers.IntegerField()
     at = serializers.DateTimeField()
     step = serializers.CharField()
+    round = serializers.IntegerField()
+    index = serializers.IntegerField(allow_null=True)
     attempt = serializers.IntegerField()
     value = serializers.JSONField()
 
@@ -78,13 +80,19 @@ class StreamView(APIView):
             place = {"run": run.pk, "after": after, "name": name}
             response.listens_to = None if finished else place  # type: ignore[attr-defined]
             return response
-        page, steps = list(found[: limit + 1]), names_of(run)
+        page, steps = list(found[: limit + 1]), steps_of(run)
         more = len(page) > limit
         here = request.build_absolute_uri(request.path)
         following = f"{here}?after={page[limit - 1].number}&limit={limit}" if more else None
         return Response({"results": [as_json(value, steps) for value in page[:limit]], "next": following})
 
 
-def as_json(value: StreamValue, steps: dict[int, str]) -> dict[str, Any]:
+def steps_of(run: Run) -> dict[int, dict[str, Any]]:
+    """By their keys: what a value says of its step."""
+    found = Step.objects.filter(run=run).values_list("key", "name", "round", "index")
+    return {key: {"step": name, "round": round_, "index": index} for key, name, round_, index in found}
+
+
+def as_json(value: StreamValue, steps: dict[int, dict[str, Any]]) -> dict[str, Any]:
     told = {name: getattr(value, name) for name in ("number", "at", "attempt", "value")}
-    return {**told, "step": steps.get(value.key, "")}
+    return {**told, **steps[value.key]}

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from accounts.public_ids import new_public_id
-from agents.calls import emit_nothing, say_nothing
+from agents.calls import be_still, emit_nothing, say_nothing
 from orchestration.engine import confirming
 from orchestration.engine.charges import holds
 from orchestration.engine.facts import RunFacts
@@ -29,6 +29,7 @@ class Execution:
         log: Callable[..., None] = say_nothing,
         may_begin: Callable[[], bool] = lambda: True,
         emit: Callable[[str, Any], None] = emit_nothing,
+        heartbeat: Callable[[], None] = be_still,
     ) -> None:
         self.claim = claim
         self.facts = facts
@@ -37,6 +38,7 @@ class Execution:
         self.log = log
         self.may_begin = may_begin
         self.emit = emit
+        self.heartbeat = heartbeat
 
     @cached_property
     def step(self) -> StepPlan:

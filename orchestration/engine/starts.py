@@ -48,6 +48,13 @@ class Begun(NamedTuple):
     joined: bool
 
 
+class BegunTogether(NamedTuple):
+    """`runs`: ids, in the order of the inputs. `joined`: all were there, and wait for more such starts."""
+
+    runs: list[int]
+    joined: bool
+
+
 def start(*, organization: Organization, definition: str, given: Any, by: Member, version: int | None = None) -> Run:
     """The run of `begin`. Raises as it does."""
     return begin(organization=organization, definition=definition, given=given, by=by, version=version).run
@@ -66,8 +73,13 @@ def begin(*, organization: Organization, definition: str, given: Any, by: Member
 
 
 def start_many(*, organization: Organization, definition: str, inputs: Sequence[Any], by: Member) -> list[int]:
-    """Start a run for each of the inputs, or none: the new runs' ids, in that order. Raises as `start` does; pointers
-    into bad inputs begin with `/inputs/N`."""
+    """The runs of `begin_many`. Raises as it does."""
+    return begin_many(organization=organization, definition=definition, inputs=inputs, by=by).runs
+
+
+def begin_many(*, organization: Organization, definition: str, inputs: Sequence[Any], by: Member) -> BegunTogether:
+    """Start a run for each of the inputs, or none. Raises as `begin` does; pointers into bad inputs begin with
+    `/inputs/N`."""
     found = _startable(organization, definition)
     publics = [new_public_id("run") for _ in inputs]
     chosen = [found.version_for(public) or 0 for public in publics]
@@ -78,7 +90,8 @@ def start_many(*, organization: Organization, definition: str, inputs: Sequence[
             ids = [publics[place] for place in asked]
             runs = start_versions(version, organization.pk, asked.values(), by=by.pk, publics=ids, places=list(asked))
             begun |= zip(asked, runs, strict=True)
-    return [begun[place] for place in range(len(inputs))]
+    joined = bool(begun) and not Run.objects.filter(public_id__in=publics).exists()
+    return BegunTogether([begun[place] for place in range(len(inputs))], joined)
 
 
 def _startable(organization: Organization, definition: str) -> Definition:

@@ -38,7 +38,8 @@ class Walker(threading.Thread):
         claim = hand.claim
         try:
             facts = facts_of(claim)
-            return Execution(claim, facts, hand.canceled.is_set, voice, hand.begins, voice.emit).outcome()
+            asks = (hand.canceled.is_set, voice, hand.begins, voice.emit, hand.heard)
+            return Execution(claim, facts, *asks).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
             hand.canceled.wait(pause_before_handing_back(claim))

@@ -38,7 +38,8 @@ order by place.run, place.seq, event.seq
 """
 # Values of a step are written before its end.
 NEWER_VALUES = """
-select place.run, place.name, place.number, run.ended_at is not null, found.number, found.at, step.name, found.attempt, found.value
+select place.run, place.name, place.number, run.ended_at is not null, found.number, found.at, step.name, step.round, step.index,
+       found.attempt, found.value
 from unnest(%s::bigint[], %s::text[], %s::int[]) as place(run, name, number)
 join orchestration_run run on run.id = place.run
 left join lateral (
@@ -192,11 +193,11 @@ def newer_values(places: list[Place]) -> Newer:
     try:
         with connection.cursor() as cursor:
             cursor.execute(NEWER_VALUES, [*(list(column) for column in zip(*places, strict=True)), ROOM])
-            for run, name, after, has_ended, number, at, step, attempt, content in cursor.fetchall():
+            for run, name, after, has_ended, number, at, step, round_, index, attempt, content in cursor.fetchall():
                 values, _ = found.setdefault((run, name, after), ([], has_ended))
                 if number is not None:
-                    told = {"number": number, "at": at, "step": step or "", "attempt": attempt}
-                    values.append({**told, "value": json.loads(content)})
+                    told = {"number": number, "at": at, "step": step, "round": round_, "index": index}
+                    values.append({**told, "attempt": attempt, "value": json.loads(content)})
     finally:
         connection.close()
     return found

@@ -92,7 +92,9 @@ function hear() {
   if (written && !place) written = void written.close();
   if (written || !place) return;
   written = new EventSource(`${place.dataset.stream}?after=${place.dataset.after}`);
-  written.addEventListener("value", () => {
+  written.addEventListener("value", (event) => {
+    const { step, round, index } = JSON.parse(event.data), shown = document.getElementById("answer-so-far")?.dataset;
+    if (step !== shown?.step || String(round) !== shown.round || String(index ?? "") !== shown.index) return;
     redraw ||= setTimeout(() => drawPanel().catch(() => (redraw = 0)), REDRAWN_MS);
   });
 }

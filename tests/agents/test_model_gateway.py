@@ -200,6 +200,15 @@ def test_the_answer_that_repairs_another_is_told_from_it(provider, listen, heard
     assert json.loads(text_of(heard, answer=2)) == result.output
 
 
+def test_pieces_without_text_are_signs_of_life(provider, listen, heard):
+    beats = []
+    fault(provider, "thinking", seconds=0.3)
+    result = listen(output_schema=None, heartbeat=lambda: beats.append(len(heard)))
+    assert text_of(heard) == result.output["text"]
+    assert beats.count(0) >= 6  # four thoughts, the beginning, and the first with text
+    assert len(beats) > len(heard) + 6
+
+
 def test_one_that_breaks_off_in_the_midst_is_temporary(provider, listen, heard):
     fault(provider, "cut")
     with pytest.raises(Temporary, match="broke off in the midst"):

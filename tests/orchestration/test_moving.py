@@ -2,13 +2,14 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import AuditEntry
 from approvals.models import Request
 from orchestration.engine.levers import by_hand, pausing
 from orchestration.engine.levers.moving import findings, move, version_of
 from orchestration.exceptions import InvalidInput, Misfit, Refused
-from orchestration.models import Event, Run, Step
+from orchestration.models import Event, LimitSlot, Run, Step
 from tests.harness import assert_sound, claim, end, make_worker, until
 
 TEXT = """name: d
@@ -220,3 +221,29 @@ def test_the_doors(begin, save, operator, viewer, client_of, members):
     assert viewer.get(check).json() == {"version": 2, "findings": []}
     assert operator.post(url, {"reason": "x"}, format="json").status_code == 403
     assert builder.post(url, {"reason": "x"}, format="json").json()["definition"]["version"] == 2
+
+
+def test_a_limit_of_the_newer_version_holds_also_what_was_tried_before(engine_later, begin, save, members, hold):
+    text = "name: d\nsteps: {a: {agent: hold, retry: {attempts: 2, backoff: 1h}}}\n"
+    tried, handed_back = begin(text), begin(text)
+    worker = make_worker()
+    places = {place[0]: place for place in claim(worker, 2)}
+    end(worker, places[tried.pk], "waiting", waits_for="retry", wake=3600)
+    end(worker, places[handed_back.pk], "ready")
+    for run in (tried, handed_back):
+        pausing.pause(run, by=None, reason="x")
+    save(text.replace("hold,", "hold, concurrency: {max: 1},"))
+    for run in (tried, handed_back):
+        move(run, by=members.builder, reason="x")
+    begin(text.replace("hold,", "hold, concurrency: {max: 1},"))
+    engine_later()
+    until(lambda: hold.calls)
+    Step.objects.filter(run=tried).update(wake_at=timezone.now())
+    for run in (tried, handed_back):
+        pausing.resume(run, by=None, reason="x")
+    held_up = Step.objects.filter(waits_for="limit")
+    until(lambda: held_up.count() + len(hold.calls) == 3)
+    assert set(held_up.values_list("run_id", flat=True)) == {tried.pk, handed_back.pk}
+    hold.go.set()
+    until(lambda: not Run.objects.exclude(status="completed").exists())
+    assert (len(hold.calls), LimitSlot.objects.count()) == (3, 0)

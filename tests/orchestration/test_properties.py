@@ -4,6 +4,7 @@ The engine's recorder, walker, answers and SQL functions are the real ones; only
 turn when the plan says so. No clock has a say: time passes by moving what is written in the rows.
 """
 
+import contextlib
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -24,24 +25,31 @@ from orchestration.engine.connection import decoded, rows, use_own_connection
 from orchestration.engine.levers import pausing
 from orchestration.exceptions import NotUncertain, Refused, RunEnded
 from orchestration.models import Run, Step
-from tests.orchestration.properties.definitions import MAILBOXES, definitions
+from tests.orchestration.properties.definitions import MAILBOXES, OVER, definitions
 from tests.orchestration.properties.sharing import Sharing
 from tests.orchestration.properties.worker import Script, Worker
-from tests.orchestration.properties.workers import ACTS, CHOICES, index
+from tests.orchestration.properties.workers import ACTS, CHOICES, PRIORITIES, index
 
+RETRY = {"attempts": 2, "backoff": "1h"}
+OVER_ALL = {"map": {"over": OVER}, "with": {"read": {}, "item": "${{ item }}"}, "timeout": "1h"}
+SCRIPTED = {"agent": "scripted", "with": {"read": {}}}
 LOOK = """
-select 'step', s.run_id, s.name, s.round, s.index, s.pass, s.status, s.waits_for, s.owner, s.attempt,
+with step as (
+    select s.run_id, s.key, case when s.kind = 'start' then 'start' else s.name end as name, s.round, s.index, s.pass
+    from orchestration_step s
+)
+select 'step', s.run_id, n.name, s.round, s.index, s.pass, s.status, s.waits_for, s.owner, s.attempt,
        case when s.status = 'completed' then s.output end, (to_jsonb(s) - 'dependants')::text
-from orchestration_step s
+from orchestration_step s join step n on n.run_id = s.run_id and n.key = s.key
 union all select 'run', id, status, null, null, null, null, null, null, null, null, null from orchestration_run
 union all select 'request', id, status, null, null, null, choice, null, null, null, null, null from approvals_request
 union all select 'slot', l.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, null, null, null, null
     from orchestration_limitslot l join orchestration_limit k on k.id = l.limit_id
-    left join orchestration_step s on s.run_id = l.run_id and s.key = l.key
-union all select 'place', q.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, null, q.units,
+    left join step s on s.run_id = l.run_id and s.key = l.key
+union all select 'place', q.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, q.evicts, q.units,
     to_jsonb(q.woken_at is not null), null
     from orchestration_limitqueue q join orchestration_limit k on k.id = q.limit_id
-    left join orchestration_step s on s.run_id = q.run_id and s.key = q.key
+    left join step s on s.run_id = q.run_id and s.key = q.key
 union all select 'limit', null, null, k.taken, k.promised, null, k.kind, k.key, null, null, null, null
     from orchestration_limit k
 union all select 'ear', w.run_id, s.name, s.round, s.index, s.pass, w.name, w.event_key, null, w.number, e.data, null
@@ -141,11 +149,14 @@ class Runs(Sharing):
             with pytest.raises(RunEnded):
                 answers.cancel(found, by=None, reason="r")
             return
+        self.expect_canceled(run)
+        answers.cancel(found, by=None, reason="r")
+
+    def expect_canceled(self, run):
         run.cancel("canceled")
         self.expect_tidied()
         while self.expect_told() and not run.has_ended:
             pass
-        answers.cancel(found, by=None, reason="r")
 
     @rule(number=index, goes_on=st.booleans())
     def pause(self, number, goes_on):
@@ -263,7 +274,7 @@ class Runs(Sharing):
                 self.resolve(0, "completed")
             self.sweep(len(self.workers) - 1)
             due = {"answers": self.take_up, "untold": self.tell_parents, "untidy": self.tidy_up}
-            due |= {"events": self.match, "limits": self.tend}
+            due |= {"events": self.match, "limits": self.tend, "evictions": self.evict, "starts": self.give_turns}
             if self.limits.places:
                 self.ticks(1)
             for name, key in sorted(self.listened_to()):
@@ -342,7 +353,24 @@ class Hearing(Runs):
         self.begin(seed, child, text)
 
 
-@pytest.mark.parametrize(("kind", "share"), [(Runs, 2), (Limited, 0.5), (Hearing, 0.5)])
+class Starting(Runs):
+    """Definitions limit how many of their runs go on at once, and how many begin in a time; many are begun."""
+
+    most_runs = 6
+
+    @initialize(
+        seed=index,
+        child=definitions("child", 2, ["scripted"], most_needs=1, queues=True),
+        text=definitions("parent", 3, ["scripted", "scripted", "boss", "wait"], most_needs=1, queues=True),
+        more=st.lists(st.tuples(st.sampled_from(PRIORITIES), st.sampled_from("xy")), min_size=1, max_size=4),
+    )
+    def save(self, seed, child, text, more):
+        self.begin(seed, child, text)
+        for priority, key in more:
+            self.start(priority, key)
+
+
+@pytest.mark.parametrize(("kind", "share"), [(Runs, 2), (Limited, 0.5), (Hearing, 0.5), (Starting, 0.5)])
 def test_runs_are_as_the_model_says_whatever_befalls_them(world, caplog, kind, share):
     machine = type("Machine", (kind,), {"world": world})
     with collector.with_value(lambda found: print(describe_statistics(found))):  # noqa: T201  with `-s`
@@ -358,3 +386,84 @@ def test_runs_are_as_the_model_says_whatever_befalls_them(world, caplog, kind, s
     # What comes late is no error; a call that hangs is.
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert {record.msg["event"] for record in errors} <= {"call_hung"}
+
+
+# --- what random acts reach too seldom
+
+
+@contextlib.contextmanager
+def played(world, steps):
+    """A machine with one run of these steps, whose acts are the test's; then all goes to its end, as in an example."""
+    machine = type("Machine", (Runs,), {"world": world})()
+    try:
+        machine.begin(0, {"name": "child", "steps": {"s0": SCRIPTED}}, {"name": "parent", "steps": steps})
+        yield machine
+    finally:
+        machine.teardown()
+
+
+def do(machine, *hands, act="completed"):
+    for hand in hands:
+        machine.do_call(hand, act)
+        machine.do_finish([hand], follow=False, look=False)
+
+
+def look(machine):
+    machine.look(0)
+    return list(machine.hands)
+
+
+def tend(machine):
+    """What is left of limits is as the model says, once somebody has looked after them."""
+    machine.tend()
+    machine.the_rows_are_as_the_model()
+
+
+def test_a_step_that_waits_for_its_next_try_holds_no_slot(world):
+    with played(world, {"s0": SCRIPTED | {"retry": RETRY, "concurrency": {"max": 1}}}) as machine:
+        do(machine, *look(machine), act="temporary")
+        tend(machine)
+        assert not any(limit.holders for limit in machine.limits.all.values())
+
+
+def test_items_of_a_map_that_is_over_stand_in_no_line(world):
+    with played(world, {"s0": SCRIPTED | OVER_ALL | {"concurrency": {"key": "x", "max": 1}}}) as machine:
+        do(machine, *look(machine))
+        first, *others = look(machine)
+        machine.do_call(first, "permanent")
+        do(machine, *others)
+        assert len(machine.limits.places) == 2
+        machine.do_finish([first], follow=False, look=False)
+        do(machine, *look(machine))
+        tend(machine)
+        assert not machine.limits.places
+
+
+def test_items_of_a_map_that_is_over_hold_no_slot_for_their_children(world):
+    with played(world, {"s0": OVER_ALL | {"agent": "boss", "concurrency": {"key": "x", "max": 3}}}) as machine:
+        do(machine, *look(machine))
+        do(machine, *look(machine))
+        for number in (1, 2, 3):
+            machine.pause(number, goes_on=False)
+        machine.time_comes(0)
+        machine.sweep(0)
+        do(machine, *look(machine))
+        tend(machine)
+        assert not any(limit.holders for limit in machine.limits.all.values())
+
+
+def test_a_place_moves_to_the_line_of_the_limit_that_is_full_now(world):
+    wanted = [[{"key": key, "max": 1} for key in keys] for keys in ("x", "xy", "y")]
+    steps = {f"s{number}": SCRIPTED | {"concurrency": each} for number, each in enumerate(wanted)}
+    with played(world, steps) as machine:
+        one, both, other = look(machine)
+        machine.do_call(one, "completed")
+        do(machine, both)
+        machine.do_call(other, "completed")
+        machine.do_finish([one], follow=False, look=False)
+        tend(machine)
+        machine.sweep(0)
+        do(machine, look(machine)[-1])
+        machine.the_rows_are_as_the_model()
+        (place,) = machine.limits.places.values()
+        assert place.limit.key == "y"

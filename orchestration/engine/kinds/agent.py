@@ -91,6 +91,7 @@ def _as_call(execution: "Execution", agent: AgentFacts, given: Any) -> Call:
         output_schema=agent.output_schema(given),
         log=execution.log,
         emit=execution.emit,
+        heartbeat=execution.heartbeat,
     )
 
 

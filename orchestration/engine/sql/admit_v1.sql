@@ -71,7 +71,7 @@ create function engine_displace_v1(of_limit bigint, target bigint, when_full tex
     ), staying as materialized (
         select a.run_id from all_of_it a join orchestration_run r on r.id = a.run_id
         where r.ended_at is null and r.status <> 'canceling'
-            and not exists (select from orchestration_limitqueue e where e.limit_id = of_limit and e.evicts = a.run_id)
+            and not exists (select from orchestration_limitqueue e where e.limit_id = of_limit and e.evicts = a.run_id and e.run_id <> target)
     )
     update orchestration_limitqueue q set evicts = case when when_full = 'refuse' then target
         when (select count(*) from staying) > (select coalesce(l.max_override, l.max) from orchestration_limit l where l.id = of_limit)

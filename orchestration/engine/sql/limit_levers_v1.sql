@@ -4,7 +4,7 @@ create function engine_limit_v1(of_limit bigint, most int, span float8, by_membe
 begin
     perform from orchestration_limit l where l.id = of_limit for no key update;
     with early as (  -- when their turn comes is to be reckoned anew
-        update orchestration_limitqueue q set woken_at = null where q.limit_id = of_limit and q.woken_at > clock_timestamp() and q.key > 0 returning q.units
+        update orchestration_limitqueue q set woken_at = null where q.limit_id = of_limit and q.woken_at > clock_timestamp() returning q.units
     )
     update orchestration_limit l set max_override = most, per_override = span, changed_by_id = by_member, changed_at = clock_timestamp(),
         promised = l.promised - coalesce((select sum(e.units) from early e), 0)::int

@@ -49,7 +49,7 @@ begin
             kind = case when n.unstarted then l.kind else s.kind end, queue = case when n.unstarted then l.queue else s.queue end,
             repeatable = case when n.unstarted then l.again else s.repeatable end,
             agent_version_id = case when n.unstarted then l.current_version_id else s.agent_version_id end,
-            limited = case when n.unstarted then coalesce(l.limited, false) else s.limited end,
+            limited = coalesce(l.limited, false) or s.limited and not n.unstarted,
             total_seconds = case when n.unstarted then l.total else s.total_seconds end,
             queue_seconds = case when n.unstarted then l.patience else s.queue_seconds end,
             expect_seconds = case when n.unstarted then l.expects else s.expect_seconds end,

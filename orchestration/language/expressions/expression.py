@@ -5,7 +5,7 @@ float and every other whole number an int (`Typing`) before an expression sees i
 Only what an expression reads is converted for it: about 5 µs an evaluation however large the run's outputs are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from django.conf import settings
 from . import parts
 from .errors import ExpressionError, reason, syntax_error
 from .functions import EXTRA_FUNCTIONS
-from .plain import NotPlain, in_order, plain
+from .plain import NotPlain, plain, plain_in_order
 from .reads import Read, Scan, TooDeep, scan, tokens
 from .variables import ABSENT, follow, pruned, wanted_by
 from .work import Shapes, cost_of, shape_of
@@ -76,16 +76,18 @@ class Expression:
     def evaluate(self, context: Mapping[str, Any]) -> Any:
         """The value as plain JSON. `context` holds typed JSON (see `Typing`), unchanged. Raises ExpressionError."""
         if self._path is not None and (value := follow(context, self._path)) is not ABSENT:
-            return self._plain(value)
+            return self._as(plain, value)
         if self._divided is not None:
             path, over, then = self._divided
             if type(items := follow(context, path)) is list and len(items) > parts.LENGTH:
                 found = over._evaluate_parts(items, context)
-                return in_order(self._plain(found)) if then is None else then.evaluate({**context, parts.NAME: found})
+                if then is not None:
+                    return then.evaluate({**context, parts.NAME: found})
+                return self._as(plain_in_order, found)
         variables = pruned(self._wanted, context)
         if self._cost is not None:
             self.refuse_too_much({name: shape_of(value) for name, value in variables.items()})
-        return in_order(self._plain(self._execute(variables)))
+        return self._as(plain_in_order, self._execute(variables))
 
     def refuse_too_much(self, shapes: Shapes, times: int = 1) -> None:
         """Before it runs. Raises ExpressionError."""
@@ -122,7 +124,7 @@ class Expression:
         except (LookupError, ValueError, TypeError, RuntimeError, ArithmeticError) as exc:
             raise ExpressionError(f"`{self.source}`: {reason(exc)}") from exc
 
-    def _plain(self, value: Any) -> Any:
+    def _as(self, plain: Callable[[Any], Any], value: Any) -> Any:
         try:
             return plain(value)
         except NotPlain as exc:

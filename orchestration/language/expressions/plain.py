@@ -40,11 +40,16 @@ def plain(value: Any) -> Any:
     return _plain_rare(value)
 
 
-def in_order(value: Any) -> Any:
-    """Maps by their keys: those that CEL makes come in another order each time, and texts are made of them."""
-    if isinstance(value, dict):
-        return {key: in_order(value[key]) for key in sorted(value)}
-    return [in_order(item) for item in value] if isinstance(value, list) else value
+def plain_in_order(value: Any) -> Any:
+    """What CEL has made, maps by their keys: its own come in another order each time, and texts are made of them."""
+    kind = type(value)
+    if kind is dict:
+        return {key: plain_in_order(value[key]) for key in sorted([_plain_key(key) for key in value])}
+    if kind is list or kind is tuple:
+        return [plain_in_order(item) for item in value]
+    if kind is cel.OptionalValue:
+        return plain_in_order(value.value()) if value.has_value() else None
+    return plain(value)
 
 
 def _plain_rare(value: Any) -> Any:

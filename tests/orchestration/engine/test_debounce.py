@@ -83,6 +83,22 @@ def test_who_joins_a_run_is_told_so(committed, save, operator, client, members):
     )
 
 
+def test_many_of_which_all_join_runs_are_told_so(committed, save, operator):
+    save(LAST)
+
+    def start(*keys, header=""):
+        body = {"definition": "last", "inputs": [{"k": key, "n": 1} for key in keys]}
+        answer = operator.post("/api/v1/runs/batch/", body, format="json", headers={"Idempotency-Key": header})
+        return answer.status_code, [run["id"] for run in answer.json()["results"]]
+
+    code, (first, second) = start("x", "x")  # the second joins the first
+    assert (code, first) == (201, second)
+    assert start("x", "x", header="both") == start("x", "x", header="both") == (200, [first, first])
+    code, (joined, begun) = start("x", "y")
+    assert (code, joined, begun == first) == (201, first, False)
+    assert start("x", "y") == (200, [first, begun])
+
+
 def test_it_waits_no_longer_than_at_most(committed, starting):
     start = starting(LAST)
     run = start(k="x", n=1)

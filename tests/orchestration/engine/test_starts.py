@@ -5,6 +5,7 @@ import pytest
 from orchestration.engine import admission, slots
 from orchestration.engine.answers import cancel
 from orchestration.engine.connection import rows
+from orchestration.engine.levers import limiting
 from orchestration.engine.levers.forking import fork
 from orchestration.engine.levers.retrying import retry
 from orchestration.engine.starts import start_version, start_versions
@@ -134,6 +135,26 @@ def test_so_many_begin_within_a_time(committed, save, organization, members):
     go_on()
     assert statuses(runs[2]) == ["running"]
     assert_all_sound(runs)
+
+
+def test_another_rate_holds_for_those_whose_turn_is_yet_to_come(committed, save, organization, members):
+    version = save(f"name: rated\nrate: {{max: 1, per: 1h}}\n{STEPS}")
+    runs = start_versions(version.pk, organization.pk, [{}] * 3, by=members.operator.pk)
+    assert statuses(*runs) == ["running", "waiting", "waiting"]
+    limiting.change(Limit.objects.get(), by=members.operator, reason="r", most=2)
+    go_on()
+    assert statuses(*runs) == ["running", "running", "waiting"]
+    assert_all_sound(runs)
+
+
+def test_one_that_asks_again_keeps_its_claim_to_the_place_of_the_oldest(committed, save, begin, members):
+    version = save(limited("cancel_oldest"))
+    oldest, newest = begin(version), begin(version)
+    for most in (2, 1):  # its turn comes, and there is no room again before it asks
+        limiting.change(Limit.objects.get(), by=members.operator, reason="r", most=most)
+    go_on()
+    assert statuses(oldest, newest) == ["canceled", "running"]
+    assert_all_sound([oldest, newest])
 
 
 @pytest.mark.parametrize(("when_full", "status"), [("queue", "completed"), ("refuse", "failed")])

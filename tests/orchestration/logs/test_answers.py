@@ -33,11 +33,16 @@ def writes(save_agent, engine, begin, finished):
 
 def test_an_answer_is_a_stream_of_its_run_and_its_pieces_break_the_silence(committed, provider, writes):
     provider("halting", seconds=1.5)
-    # All of it takes 9 s, and what has no text, at its end, up to 4.5.
-    run = writes("timeout: {attempt: 60s, silence: 7s}")
+    run = writes("timeout: {attempt: 60s, silence: 5s}")  # all of it takes 9 s
     found = StreamValue.objects.filter(run_id=run.pk, name="answer").order_by("number")
     assert (run.status, len(found) > 2) == ("completed", True)
     assert "".join(each.value["text"] for each in found) == run.output["text"]
+
+
+def test_pieces_without_text_break_the_silence(committed, provider, writes):
+    provider("thinking", seconds=1.5)  # four of them
+    run = writes("timeout: {attempt: 60s, silence: 4s}")
+    assert run.status == "completed"
 
 
 def test_a_model_that_writes_nothing_is_silent(committed, provider, writes):

@@ -9,6 +9,7 @@ from agents.exceptions import Temporary
 from orchestration.engine import lines
 from orchestration.engine.connection import rows
 from orchestration.engine.lines import EMIT
+from orchestration.feeds.readers import newer_values
 from orchestration.models import LogLine, StreamHead, StreamValue
 from tests.factories import MemberFactory
 from tests.harness import race
@@ -147,9 +148,24 @@ def test_a_stream_is_read_by_pages(handed, viewer):
         seen += page["results"]
         address = page["next"]
     assert [one["value"] for one in seen] == list(range(1300))
-    assert {(one["step"], one["attempt"]) for one in seen} == {("s", 1)}
+    assert {(one["step"], one["round"], one["index"], one["attempt"]) for one in seen} == {("s", 1, None, 1)}
     late = viewer.get(reverse("run-stream", args=[run.public_id, "a"]), {"after": 1298}).json()
     assert [one["number"] for one in late["results"]] == [1299, 1300]
+
+
+def test_a_value_says_of_which_item_it_is(emits, viewer):
+    def do(call):
+        call.emit("items", call.input["item"])
+        return Result({})
+
+    run = emits(do, "  s: {agent: emitter, map: {over: [10, 11, 12]}, with: {item: '${{ item }}'}}\n")
+    found = viewer.get(reverse("run-stream", args=[run.public_id, "items"])).json()["results"]
+    said = {(one["step"], one["round"], one["index"], one["value"]) for one in found}
+    assert said == {("s", 1, 0, 10), ("s", 1, 1, 11), ("s", 1, 2, 12)}
+    place = (run.pk, "items", 0)
+    as_they_come, has_ended = newer_values([place])[place]
+    assert has_ended
+    assert [one | {"at": ""} for one in as_they_come] == [one | {"at": ""} for one in found]
 
 
 def test_a_stream_is_refused_and_nothing_is_no_error(handed, viewer, client_of):

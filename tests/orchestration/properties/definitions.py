@@ -31,6 +31,20 @@ def limits(draw, key):
 
 
 @st.composite
+def starts(draw):
+    """What a definition says of how many of its runs go on at once, and how many begin in a time."""
+    key = draw(st.sampled_from([{}, {}, {"key": "${{ has(input.k) ? input.k : 'z' }}"}]))
+    wanted: dict[str, Any] = {}
+    if draw(st.integers(0, 4)):
+        when_full = draw(st.sampled_from(["queue", "cancel_oldest", "refuse"]))
+        wanted["concurrency"] = {"max": draw(st.integers(1, 2)), "when_full": when_full, **key}
+    if not wanted or draw(st.integers(0, 2)) == 0:
+        per = draw(st.sampled_from(["40m", "1h"]))
+        wanted["rate"] = {"max": draw(st.integers(1, 3)), "per": per, **draw(st.sampled_from([{}, key]))}
+    return wanted
+
+
+@st.composite
 def waits(draw):
     """What a wait says: for a time, for an event, or for whichever comes first."""
     events = [{"event": name, **({"key": key} if key else {})} for name, key in MAILBOXES]
@@ -65,9 +79,9 @@ def repeats(draw):
 
 
 @st.composite
-def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hears=False):
-    """{name: step} of a definition: each needs some before it, and reads some that it needs, directly or not. Its calls
-    may be `limited`, and its waits be for events."""
+def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hears=False, queues=False):
+    """A definition: each step needs some before it, and reads some that it needs, directly or not. Its calls may be
+    `limited`, its waits be for events, and its starts have limits of their own (`queues`)."""
     steps: dict[str, Any] = {}
     above: dict[str, set[str]] = {}
     for number in range(draw(st.integers(1, largest))):
@@ -97,7 +111,8 @@ def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hear
             spec["with"] = {} if kind == "boss" else {"read": read}
             spec["retry"] = {"attempts": draw(st.integers(1, 3)), "backoff": "1h"}
             spec["repeatable"] = draw(st.booleans())
-            spec |= {"timeout": "1h"} if kind == "boss" else draw(around(spec["with"]))
+            spec |= {"timeout": "1h"} if kind == "boss" else {}
+            spec |= draw(around(spec["with"])) if kind != "boss" or limited else {}
             if limited and draw(st.integers(0, 4)):
                 spec |= draw(limits("b" if kind == "boss" else "x"))
         if draw(st.booleans()):
@@ -112,7 +127,8 @@ def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hear
         steps[step] = spec
     choose(draw, steps, above)
     output = {step: f"${{{{ steps.{step}.output }}}}" for step in steps}
-    return {"name": name, "steps": steps, **({"output": output} if draw(st.booleans()) else {})}
+    own = draw(starts()) if queues else {}
+    return {"name": name, **own, "steps": steps, **({"output": output} if draw(st.booleans()) else {})}
 
 
 def choose(draw, steps, above):
@@ -154,6 +170,34 @@ def limits_of(step):
     return sorted(wanted, key=lambda one: (one["kind"], one["key"]))
 
 
+def start_of(version, key):
+    """The row that all first steps wait for, if the definition limits its starts; `key` is the `k` of its input."""
+    plan = version.plan
+    wanted = [
+        {
+            "kind": kind,
+            "key": f"{plan['name']}:{key or 'z'}" if plan[name].get("key") else plan["name"],
+            "max": plan[name]["max"],
+            "span": plan[name]["per"] / TICK_SECONDS if "per" in plan[name] else None,
+            "units": 1,
+        }
+        for kind, name in (("start_rate", "rate"), ("starts", "concurrency"))
+        if name in plan
+    ]
+    spec = {
+        "name": "start",
+        "kind": "start",
+        "item_kind": "start",
+        "agent": None,
+        "needs": [],
+        "reads": [],
+        "limits": wanted,
+    }
+    spec |= {"when_full": plan.get("concurrency", {}).get("when_full"), "tolerates": [], "slack": None, "if": None}
+    spec |= {"choose": None, "chosen_by": [], "map": None, "repeat": None, "repeatable": True, "deliverable": False}
+    return [spec | {"wait": None}] if wanted else []
+
+
 def wait_of(wait):
     """{hears: [(name, key)], ends: whether a time does, times_out: whether it then fails}; None of another kind."""
     if wait is None:
@@ -165,8 +209,8 @@ def wait_of(wait):
     return {"hears": hears, "ends": has_time or "timeout" in wait, "times_out": times_out}
 
 
-def specs_of(version):
-    """As the model takes them."""
+def specs_of(version, key=None):
+    """As the model takes them. `key`: `k` of the run's input."""
     plan, given = version.plan, decoded(version.text)["steps"]
     specs = [
         {
@@ -202,4 +246,5 @@ def specs_of(version):
         last = {"name": "", "kind": "output", "needs": leaves, "reads": reads, "shown": reads, "tolerates": leaves}
         last |= {"slack": None, "choose": None, "chosen_by": [], "map": None, "repeat": None}
         specs.append({**last, "agent": None, "repeatable": True, "deliverable": False, "if": None, "limits": []})
-    return specs
+    start = start_of(version, key)
+    return start + [spec | ({} if spec["needs"] else {"needs": [one["name"] for one in start]}) for spec in specs]

@@ -4,10 +4,11 @@ Nobody is counted: who holds one is told by the model's rows alone.
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.orchestration.properties.model import Row
+from tests.orchestration.properties.model import ModelRun, Row
 
 LONG_AGO = float("-inf")
 
@@ -23,6 +24,7 @@ class Place:
     priority: int
     is_parked: bool
     called_for: float | None = None
+    evicts: ModelRun | None = None  # it is to be canceled for this one
 
     @property
     def stands(self) -> bool:
@@ -40,13 +42,17 @@ class Limit:
     asked_span: float | None = None
     said_most: int | None = None
     said_span: float | None = None
-    holders: dict[Row, tuple[int, int, int]] = field(default_factory=dict)
+    holders: dict[Row, tuple[int, int, int] | None] = field(default_factory=dict)
     line: list[Place] = field(default_factory=list)
     granted: list[float] = field(default_factory=list)
 
     @property
     def is_rate(self) -> bool:
-        return self.kind == "rate"
+        return self.kind in ("rate", "start_rate")
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self.holders or self.granted)
 
     @property
     def most(self) -> int:
@@ -76,6 +82,20 @@ class Limits:
         self.places: dict[Row, Place] = {}
         self.now = 0.0  # the clock of rates
         self._numbers = itertools.count()
+
+    def kept(self) -> Callable[[], None]:
+        """What puts all back as it is now."""
+        whole = [self, *self.all.values(), *self.places.values()]
+        was = [
+            {name: each.copy() if isinstance(each, dict | list) else each for name, each in vars(one).items()}
+            for one in whole
+        ]
+
+        def put_back() -> None:
+            for one, values in zip(whole, was, strict=True):
+                vars(one).update(values)
+
+        return put_back
 
     def tend(self, limits: "list[Limit] | None" = None) -> None:
         """Who has left has nothing any more; who is next is called up."""
@@ -172,7 +192,6 @@ class Limits:
             if limit.is_rate:
                 limit.granted += [self.now] * units
             else:
-                assert row.place is not None
                 limit.holders[row] = row.place
 
     def change(self, limit: Limit, most: int | None, span: float | None) -> None:
@@ -192,5 +211,7 @@ class Limits:
         ]
 
 
-def is_at_work(row: Row, place: tuple[int, int, int]) -> bool:
+def is_at_work(row: Row, place: tuple[int, int, int] | None) -> bool:
+    if row.kind == "start":
+        return not row.run.has_ended
     return row.place == place and (row.status == "running" or row.waits_for == "child")

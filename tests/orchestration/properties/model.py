@@ -129,7 +129,14 @@ class ModelRun:
         self.is_tidy = True
         self.is_told = parent is None
         self.told: Counter[str] = Counter()
+        if self.start is not None:  # that of a child has its turn by a sweep
+            self.start.status, self.start.waits_for = "waiting", "time" if parent else "limit"
         self.consider()
+
+    @property
+    def start(self) -> Row | None:
+        """What its first steps wait for, if its definition limits how many runs begin."""
+        return next((row for row in self.rows if row.kind == "start"), None)
 
     @property
     def newest(self) -> dict[str, Row]:
@@ -202,7 +209,8 @@ class ModelRun:
                 ended.append(row)
         for row in ended:
             for item in row.items:  # of a map that is over
-                if item.is_open and item.status != "running":
+                if item.is_open and item.status != "running" and not (self.ending and item.is_kept):
+                    self.is_tidy &= item.waits_for != "child"
                     item.status, item.waits_for = "canceled", None
             if row.is_windowed and row.head.status == "waiting":
                 following = [item for item in row.head.newest_items if item.status == "blocked"]

@@ -3,12 +3,13 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from orchestration.engine import mail, slots
+from orchestration.engine import admission, mail, slots
 from orchestration.engine.connection import rows
 from orchestration.engine.levers import adjusting, limiting
 from orchestration.exceptions import Refused
 from orchestration.models import Limit, Run
 from tests.orchestration.properties.definitions import MAILBOXES, TICK_SECONDS
+from tests.orchestration.properties.starts import admit, has_turn
 from tests.orchestration.properties.workers import ACTS, PRIORITIES, Workers, index
 
 TIMES_OF_EVENTS = {
@@ -42,8 +43,37 @@ class Sharing(Workers):
         self.sweep(number)
         self.match()
         self.tend()
+        self.evict()
+        self.give_turns()
 
     # --- limits
+
+    def held_up(self):
+        """Items about to call, beside one of the same map that has a limit's slot or stands in its line."""
+        having = {*self.limits.places, *(row for limit in self.limits.all.values() for row in limit.holders)}
+        return [
+            hand
+            for hand in self.hands
+            if not hand.is_called
+            and hand.is_current
+            and hand.row.head
+            and any(item in having and item is not hand.row for item in hand.row.head.newest_items)
+        ]
+
+    @precondition(held_up)
+    @rule(number=index)
+    def fail_beside_others(self, number):
+        """Too many items fail, and what others have of limits is free."""
+        held_up = self.held_up()
+        hand = held_up[number % len(held_up)]
+        head = hand.row.head
+        while not hand.is_called:
+            self.do_call(hand, "permanent")
+            self.do_finish([hand], follow=True, look=True)
+            hand = next(
+                (other for other in self.hands if other.row in (head, *head.newest_items) and other.is_current), hand
+            )
+        self.tend()
 
     def has_gone(self, hand):
         """A call is made: as its agent counts those that are at work, there are no more than may be."""
@@ -65,6 +95,24 @@ class Sharing(Workers):
         self.limits.tend()
         slots.tend()
 
+    @precondition(lambda self: any(run.start for run in self.runs.values()))
+    @rule()
+    def give_turns(self):
+        for run in [run for _, run in sorted(self.runs.items()) if has_turn(run, self.limits)]:
+            if run.start.status == "waiting":
+                admit(run, self.limits, [run for _, run in sorted(self.runs.items())])
+        admission.give_turns()
+
+    @precondition(lambda self: any(place.evicts for place in self.limits.places.values()))
+    @rule()
+    def evict(self):
+        for place in sorted(self.limits.places.values(), key=lambda place: place.number):
+            if place.evicts is not None and place.called_for is None:
+                if not place.evicts.has_ended:
+                    self.expect_canceled(place.evicts)
+                place.evicts = None
+        admission.evict()
+
     @precondition(lambda self: any(limit.is_rate for limit in self.limits.all.values()))
     @rule(count=st.integers(1, 3))
     def ticks(self, count):
@@ -83,7 +131,9 @@ class Sharing(Workers):
     def change_limit(self, number, most, span):
         """As a person says; or again as the definitions say."""
         limits = sorted(self.limits.all.values(), key=lambda limit: limit.number)
-        limit = limits[number % len(limits)]
+        self.say(limits[number % len(limits)], most, span)
+
+    def say(self, limit, most, span=None):
         span = span if limit.is_rate else None
         self.limits.change(limit, most, span)
         limiting.change(
@@ -93,6 +143,33 @@ class Sharing(Workers):
             most=most,
             span=span and span * TICK_SECONDS,
         )
+
+    def between(self):
+        """Places in a line whose steps want something else, too, of which there is not all."""
+        wanted = [
+            (place, self.limits.all.get((one["kind"], one["key"])))
+            for place in sorted(self.limits.places.values(), key=lambda place: place.number)
+            for one in place.row.spec["limits"]
+        ]
+        return [(place, limit) for place, limit in wanted if limit not in (None, place.limit) and limit.is_used]
+
+    @precondition(between)
+    @rule(number=index)
+    def turn_to_another_line(self, number):
+        """Its turn comes, and then it finds something else full."""
+        between = self.between()
+        place, other = between[number % len(between)]
+        self.say(place.limit, 3)
+        self.say(other, 1)
+        self.ticks(1)
+        if place.row.kind == "start":
+            return self.give_turns()
+        self.sweep(number)
+        self.look(number)
+        for hand in [hand for hand in self.hands if hand.row is place.row and not hand.is_called]:
+            self.do_call(hand, "completed")
+            self.do_finish([hand], follow=False, look=False)
+        return None
 
     @precondition(lambda self: self.limits.all)
     @rule(number=index, priority=st.sampled_from(PRIORITIES))
@@ -156,7 +233,9 @@ class Sharing(Workers):
             for row in limit.holders:
                 yield "slot", *places[row], *is_of, None, None
             for place in limit.line:
-                yield "place", *places[place.row], *is_of, place.units, place.called_for is not None
+                evicts = place.evicts and self.key_of(place.evicts)
+                said = (limit.kind, limit.key, evicts, place.units, place.called_for is not None)
+                yield "place", *places[place.row], *said
         for row, place in places.items():
             for number, ear in enumerate(row.ears if row.waits_for == "event" else ()):
                 got = ear.event and ear.event.number

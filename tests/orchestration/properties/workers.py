@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+import pytest
 from django.conf import settings
 from django.db import transaction
 from hypothesis import event
@@ -21,12 +22,15 @@ from orchestration.engine.outcomes import Outcome
 from orchestration.engine.recorder import Ended
 from orchestration.engine.recovery import hand_back
 from orchestration.engine.starts import start_version
+from orchestration.exceptions import LimitFull
+from orchestration.models import Run
 from orchestration.sources import Source, apply
 from tests.harness import end_lease, sweep
 from tests.orchestration.properties.definitions import LARGEST, OVER, definitions, specs_of
 from tests.orchestration.properties.events import Events
 from tests.orchestration.properties.limits import Limits
 from tests.orchestration.properties.model import ModelRun, Question, Row
+from tests.orchestration.properties.starts import admit, is_refused
 from tests.orchestration.properties.worker import Hand, Worker
 
 ACTS = ["completed"] * 6 + ["permanent", "temporary", "temporary", "timeout", "canceled", "unbegun"]
@@ -77,17 +81,26 @@ class Workers(RuleBasedStateMachine):
         sources = [Source(f"{each['name']}.yaml", json.dumps(each)) for each in (child, text)]
         self.child, self.version = apply(sources, organization=self.world.organization, by=None)
         self.workers = [Worker()]
-        self.start(0)
+        self.start(0, "x")
 
     # --- workers
 
     @precondition(lambda self: len(self.runs) < self.most_runs)
-    @rule(priority=st.sampled_from(PRIORITIES))
-    def start(self, priority):
+    @rule(priority=st.sampled_from(PRIORITIES), key=st.sampled_from("xy"))
+    def start(self, priority, key):
         world = self.world
-        given = {"by": world.members.operator.pk, "facts": {"priority": priority}}
-        run = start_version(self.version.pk, world.organization.pk, {}, **given)
-        self.add_run(run, ModelRun(specs_of(self.version), priority=priority))
+        facts = {"by": world.members.operator.pk, "facts": {"priority": priority}}
+        run, put_back = ModelRun(specs_of(self.version, key), priority=priority), self.limits.kept()
+        full = admit(run, self.limits, [*self.runs.values()]) if run.start is not None else None
+        given = self.version.pk, world.organization.pk, {"k": key}
+        if not is_refused(run, full):
+            self.add_run(start_version(*given, **facts), run)
+            return
+        with pytest.raises(LimitFull) as refused:
+            start_version(*given, **facts)
+        holders = [pk for pk, other in self.runs.items() if other.start in full.holders and not other.has_ended]
+        assert refused.value.runs == [Run.objects.get(pk=pk).public_id for pk in sorted(holders)]
+        put_back()
 
     def add_run(self, pk, run):
         self.runs[pk] = run
@@ -176,10 +189,12 @@ class Workers(RuleBasedStateMachine):
                 return {"becomes": "completed", "output": row.heard and row.heard.number}
             if row.head is not None:
                 return waits
-        if row.head is not None:
+        if row.head is not None and row.spec["agent"] != "boss":
             return self.asked(row, act) or self.called(row, act)
         if row.is_gathering:
             return self.gathered(row)
+        if row.head is not None:
+            return self.asked(row, act) or {"becomes": "waiting", "for": "child"}
         if row.kind == "output":
             return {"becomes": "skipped"} if run.has_failed else {"becomes": "completed", "output": shown}
         for name in row.spec["chosen_by"]:
@@ -208,7 +223,7 @@ class Workers(RuleBasedStateMachine):
         if row.kind == "approval":
             payload = {"note": row.name, "read": shown}
             return {"becomes": "waiting", "for": "approval", "behind": run.behind(row), "payload": payload}
-        if row.spec["agent"] == "boss":
+        if row.kind == "agent" and row.spec["agent"] == "boss":
             return self.asked(row, act) or {"becomes": "waiting", "for": "child"}
         if row.kind == "map" and not row.spec["map"]["count"]:
             return {"becomes": "completed", "output": []}
@@ -403,7 +418,7 @@ class Workers(RuleBasedStateMachine):
             heard = [row for row in run.rows if self.events.of(row)]
             due = [row for row in run.rows if row.status == "waiting" and (row, row.place) in self.was_due]
             due = [row for row in due if row not in heard]
-            woken = [row for row in self.limits.woken() if row.run is run]
+            woken = [row for row in self.limits.woken() if row.run is run and row.kind != "start"]
             run.is_tidy &= all(row.waits_for != "child" for row in due)
             for row in heard:
                 row.heard = min(self.events.of(row), key=lambda event: event.number)  # of several, the first
@@ -416,7 +431,7 @@ class Workers(RuleBasedStateMachine):
         return [
             row
             for row in self.rows()
-            if row.waits_for in ("retry", "time")
+            if (row.waits_for in ("retry", "time") and row.kind != "start")
             or (row.waits_for == "child" and row.child)
             or (row.waits_for == "event" and row.spec["wait"]["ends"])
         ]
