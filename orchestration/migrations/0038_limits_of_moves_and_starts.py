@@ -10,6 +10,6 @@ CHANGED = ("move_v1", "limit_levers_v1", "admit_v1")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0036_passes_and_pauses")]
+    dependencies = [("orchestration", "0037_level_three")]
 
     operations = [migrations.RunSQL(replacing(name), replacing(f"past/{name}_fourth")) for name in CHANGED]

@@ -9,6 +9,6 @@ CHANGED = ("fair_v1", "heads_v1", "rare_v1")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0037_level_three")]
+    dependencies = [("orchestration", "0038_limits_of_moves_and_starts")]
 
     operations = [migrations.RunSQL(replacing(name), replacing(f"past/{name}_fourth")) for name in CHANGED]
