@@ -181,6 +181,8 @@ class RunDetail(RunOutput):
         fields = (
             *RunOutput.Meta.fields,
             "deadline_at",
+            "expect_at",
+            "overdue_at",
             "pinned_at",
             "archived_at",
             "undoing",

@@ -35,6 +35,9 @@ from r where case when r.ended_at is not null then r.open_steps <> 0
                   when r.status in ('canceling', 'paused') then false
                   else r.status <> case when r.moving_steps > 0 then 'running' else 'waiting' end end
 union all
+select 'promise', r.id, null, format('%s events tell that it is later than was promised, and it was told %s', t.overdue, coalesce('at ' || r.overdue_at, 'never'))
+from r join told t on t.run_id = r.id where t.overdue <> (r.overdue_at is not null)::int or r.overdue_at is not null and r.expect_at is null
+union all
 select 'error', r.id, null, format('it is %s, and its error is %s', r.status, coalesce(r.error ->> 'message', 'none'))
 from r where r.status = 'completed' and r.error is not null or r.status = 'failed' and r.error is null
 union all

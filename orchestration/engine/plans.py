@@ -104,6 +104,7 @@ class Plan:
         self.digest = version.digest
         self.level: int = plan.get("level", 0)
         self.timeout: float | None = plan.get("timeout")
+        self.expects: float | None = plan.get("expect", {}).get("within")
         self.budget: Mapping[str, Any] | None = plan.get("budget")
         self.visible_to: list[str] | None = plan.get("visible_to")
         self.input_schema = plan["input"]

@@ -143,6 +143,7 @@ def facts_of(version: int, organization: int, given: Any, *, by: int | None, joi
     Raises InvalidInput."""
     plan = plan_of(version)
     own = {"budget": plan.budget} if plan.budget else {}
+    own |= {"expects": plan.expects} if plan.expects is not None else {}
     more = plan.at_start.facts(given, by, organization, joins=joins)
     return {"level": plan.level, "timeout": plan.timeout, **own, **more}
 

@@ -74,6 +74,8 @@ class Run(models.Model):
     budgets = ArrayField(models.BigIntegerField(), null=True)  # the runs whose budgets it spends, its own first
     labels = models.JSONField(null=True)
     deadline_at = models.DateTimeField(null=True)
+    expect_at = models.DateTimeField(null=True)  # it was promised to have ended by then
+    overdue_at = models.DateTimeField(null=True)  # when it was said, once, that it had not
     reversible = models.BooleanField(db_default=False)  # it has steps that can be undone
     undoing = models.BooleanField(db_default=False)  # they are being undone
     limited = models.BooleanField(db_default=False)  # it holds a place among the starts of a limit
@@ -105,6 +107,11 @@ class Run(models.Model):
                 fields=("deadline_at",),
                 name="run_overdue",
                 condition=models.Q(ended_at=None, deadline_at__isnull=False),
+            ),
+            models.Index(
+                fields=("expect_at",),
+                name="run_promised",
+                condition=models.Q(ended_at=None, overdue_at=None, expect_at__isnull=False),
             ),
             models.Index(
                 fields=("schedule_id",),

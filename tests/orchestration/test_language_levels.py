@@ -12,6 +12,7 @@ TOP = {
     0: {"name", "input", "output"},
     1: {"output_schema", "schedule", "timeout"},
     2: {"budget", "concurrency", "debounce", "fair_by", "labels", "messages", "priority", "rate", "visible_to"},
+    3: {"expect"},
 }
 OF_STEPS = {
     0: {"agent", "approval", "conversation", "deliverable", "if", "needs", "repeatable", "retry", "timeout", "with"},
@@ -54,11 +55,11 @@ def test_every_key_has_its_level():
     assert set(steps.KEYS) <= set(STEP_KEYS)
 
 
-@pytest.mark.parametrize("key", sorted(TOP[1] | TOP[2]))
-def test_a_definition_that_has_it_is_of_its_level(key):
+@pytest.mark.parametrize(("key", "level"), [(key, level) for level in (1, 2, 3) for key in sorted(TOP[level])])
+def test_a_definition_that_has_it_is_of_its_level(key, level):
     example = TOP_WITH.get(key, SCHEMA["properties"][key].get("examples", [None])[0])
     given = {"output": 1, "input": {"type": "object", "properties": {"customer": {"type": "string"}}}} | {key: example}
-    assert level_of(**given) == (2 if key in TOP[2] else 1)
+    assert level_of(**given) == level
 
 
 @pytest.mark.parametrize("key", sorted(set(WITH)))

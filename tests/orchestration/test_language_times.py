@@ -1,4 +1,4 @@
-"""`retry`, `timeout`, `on_failure`, `expect` and a run's `timeout`: what is found, and what is planned."""
+"""`retry`, `timeout`, `on_failure` and `expect`, those of a run too: what is found, and what is planned."""
 
 import pytest
 
@@ -42,6 +42,11 @@ def planned(*lines):
         ([A, "  b: {agent: echo, on_failure: tell}", "  tell: {agent: echo, needs: [a, b]}"], []),
         (["  a: {approval: {title: t}, on_failure: continue, expect: {within: 1d}}"], []),
         ([B, "timeout: soon"], [(4, 10, "duration")]),
+        ([B, "expect: {within: soon}"], [(4, 18, "duration")]),
+        ([B, "expect: 2h"], [(4, 9, "shape")]),
+        ([B, "expect: {}"], [(4, 1, "missing-key")]),
+        ([B, "expect: {within: 2h}", "timeout: 2h"], [(4, 18, "timeout")]),
+        ([B, "expect: {within: 2h}", "timeout: 3h"], []),
     ],
 )
 def test_each_finding_names_its_place(lines, found):

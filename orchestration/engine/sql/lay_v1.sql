@@ -3,7 +3,7 @@
 -- (CS404), which its caller may look at before.
 --
 -- `publics` are the runs' public ids, in the order of the inputs; `facts`, in that order too or null, say what else there is of a
--- run: level (else the version's own), priority, fair_by, labels, timeout (seconds), root, budgets (whose it spends), budget (its own),
+-- run: level (else the version's own), priority, fair_by, labels, timeout and expects (seconds), root, budgets (whose it spends), budget (its own),
 -- stays, schedule, planned_at, and `waits`: {for, at, due_as, admits}: the run waits with a row of kind `start` and key 0, which all its first steps
 -- need; `admits` is that row's input.
 --
@@ -37,7 +37,7 @@ begin
         select g.public, g.input, g.ord, organization::text || coalesce(':' || f.fair_by, '') as fair_key, f.*,
                row_number() over (partition by f.fair_by, f.waits is null order by g.ord) as nth, count(*) over (partition by f.fair_by, f.waits is null) as many
         from unnest(publics, inputs, facts) with ordinality as g(public, input, facts, ord)
-        cross join jsonb_to_record(coalesce(g.facts, '{}')) as f(level smallint, priority smallint, fair_by text, labels jsonb, timeout float8, root bigint,
+        cross join jsonb_to_record(coalesce(g.facts, '{}')) as f(level smallint, priority smallint, fair_by text, labels jsonb, timeout float8, expects float8, root bigint,
             budgets bigint[], stays boolean, schedule bigint, planned_at timestamptz, waits jsonb)
     ), fair as materialized (
         select q.queue, q.seats, k.fair_key, k.many, engine_fair_v1(q.queue, k.fair_key) as rank
@@ -45,12 +45,12 @@ begin
         cross join (select distinct g.fair_key, g.many from given g where g.waits is null) k
     ), begun as (
         insert into orchestration_run (public_id, organization_id, definition_version_id, status, seq, open_steps, moving_steps, input, fair_key, priority,
-            depth, parent_run_id, parent_key, tidy, started_by_id, created_at, level, root_run_id, budgets, labels, deadline_at, reversible, stays,
+            depth, parent_run_id, parent_key, tidy, started_by_id, created_at, level, root_run_id, budgets, labels, deadline_at, expect_at, reversible, stays,
             schedule_id, planned_at)
         select g.public, organization, version, case when g.waits is null then 'running' else 'waiting' end, 1, s.total + (g.waits is not null)::int,
                case when g.waits is null then s.moving else 0 end, g.input, g.fair_key, coalesce(g.priority, 0), nesting, parent, parent_step, false,
                by_member, now, coalesce(g.level, (select (v.plan ->> 'level')::smallint from orchestration_definitionversion v where v.id = version), 0),
-               g.root, g.budgets, g.labels, now + make_interval(secs => g.timeout), s.reversible, coalesce(g.stays, false), g.schedule, g.planned_at
+               g.root, g.budgets, g.labels, now + make_interval(secs => g.timeout), now + make_interval(secs => g.expects), s.reversible, coalesce(g.stays, false), g.schedule, g.planned_at
         from given g cross join sums s order by g.ord
         returning id
     ), run as materialized (
