@@ -45,6 +45,11 @@ select 'failure', r.id, f.key, 'the run is completed, and the newest row of this
 from r join nodes f on f.run_id = r.id and f.status = 'failed' and not f.forgiven and not f.carries where r.status = 'completed'
       and not exists (select from nodes n where n.run_id = f.run_id and n.position = f.position and n.key > f.key)
 union all
+select 'failure', f.run_id, f.key, format('it failed with the class %s, of which follows %s, and is held to something else', f.error ->> 'class',
+                                          engine_follows_v1(f.on_failure, f.error))
+from nodes f where f.status = 'failed' and f.on_failure is not null
+      and (f.forgiven, f.carries) is distinct from (engine_follows_v1(f.on_failure, f.error) <> 'fail', engine_follows_v1(f.on_failure, f.error) = 'continue')
+union all
 select 'layout', r.id, null, format('it has %s rows of the first round, and its version has %s steps', c.n, jsonb_array_length(v.layout))
 from r join orchestration_definitionversion v on v.id = r.definition_version_id
 cross join lateral (select count(*) as n from nodes s where s.run_id = r.id and s.round = 1) c where c.n <> jsonb_array_length(v.layout)

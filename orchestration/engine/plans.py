@@ -37,6 +37,7 @@ class StepPlan:
         self.timeout: float | None = spec["timeout"]
         self.timeouts: Mapping[str, float] = spec.get("timeouts", {})
         self.handles: list[str] = spec.get("handles", [])
+        self.on_failure_by: Mapping[str, str] = spec.get("on_failure_by", {})
         self.repeatable: bool | None = spec["repeatable"]  # None: as the agent's version says
         self.approval: Mapping[str, Any] | None = spec["approval"]
         self.title = template(spec["approval"] and spec["approval"]["title"])

@@ -1,4 +1,4 @@
-"""Promises of how long a run takes."""
+"""Promises of how long a run takes, and what follows from a failure by its class."""
 
 import importlib
 
@@ -8,7 +8,8 @@ from django.db import migrations, models
 earlier = importlib.import_module("orchestration.migrations.0013_flow_columns")
 moves = importlib.import_module("orchestration.migrations.0033_moves_of_levers")
 RUN = "expect_at timestamptz, overdue_at timestamptz"
-CHANGED = ("lay_v1", "repair_v1", "sweep_v2")
+STEP = "on_failure jsonb"
+CHANGED = ("settle_v3", "lay_v1", "round_v1", "fork_v1", "move_v1", "repair_v1", "sweep_v2")
 PROMISED = models.Index(
     fields=["expect_at"],
     name="run_promised",
@@ -17,7 +18,11 @@ PROMISED = models.Index(
 
 
 def change(verb):
-    return earlier.CHANGE.format(f"alter table orchestration_run {earlier.columns(RUN, verb)};")
+    """Of tables that are in use: both are locked at once, or neither."""
+    tables = {"orchestration_run": RUN, "orchestration_step": STEP}
+    return earlier.CHANGE.format(
+        " ".join(f"alter table {table} {earlier.columns(text, verb)};" for table, text in tables.items())
+    )
 
 
 class Migration(migrations.Migration):
@@ -36,6 +41,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL("drop index concurrently if exists run_promised", migrations.RunSQL.noop),
         AddIndexConcurrently("run", PROMISED),
         migrations.RunSQL("reset lock_timeout", "set lock_timeout = 0"),
+        migrations.RunSQL(moves.replacing("follows_v1"), "drop function if exists engine_follows_v1(jsonb, jsonb)"),
         *(migrations.RunSQL(moves.replacing(name), moves.replacing(f"past/{name}_fourth")) for name in CHANGED),
         # On the way back it is the first: what is refused leaves all as it was.
         migrations.RunSQL(migrations.RunSQL.noop, moves.REFUSE.replace("level > 1", "level > 2")),

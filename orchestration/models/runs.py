@@ -254,6 +254,9 @@ class Step(models.Model):
     slack = models.IntegerField(null=True)  # how many needs may fail or stay open; null: all are needed
     forgiven = models.BooleanField(db_default=False)  # its failure is not the run's
     carries = models.BooleanField(db_default=False)  # its failure lets those that need it start
+    on_failure = models.JSONField(
+        null=True
+    )  # which of these, by the class of its error: {class or else: fail, continue, other}
     # Its limits and times:
     limited = models.BooleanField(db_default=False)  # it may hold slots of limits
     due_as = models.TextField(null=True)  # noqa: DJ001  what it becomes at wake_at: ready, completed, failed; null: by waits_for

@@ -59,7 +59,11 @@ BROKEN = {
         " where id = {waits}; update orchestration_run set seq = seq + 1 where id = {waits}",
     ],
     "error": ["""update orchestration_run set error = '{{"message": "no"}}' where id = {done}"""],
-    "failure": ["update orchestration_step set status = 'failed' where run_id = {done} and key = 1"],
+    "failure": [
+        "update orchestration_step set status = 'failed' where run_id = {done} and key = 1",
+        """update orchestration_step set status = 'failed', on_failure = '{{"else": "continue"}}', error = '{{}}'"""
+        " where run_id = {waits} and name = 'last'",
+    ],
     "layout": ["delete from orchestration_step where run_id = {waits} and name = 'last'"],
     "order": ["update orchestration_event set type = 'step.started' where run_id = {done} and type = 'step.completed'"],
     "told": [

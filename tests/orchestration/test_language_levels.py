@@ -67,6 +67,10 @@ def test_a_step_that_has_it_makes_its_plan_of_its_level(key):
     assert level_of(steps={"a": WITH[key]}) == (2 if key in OF_STEPS[2] else 1)
 
 
+def test_what_follows_by_class_is_of_the_third_level():
+    assert level_of(steps={"a": {"agent": "echo", "on_failure": {"timeout": "continue"}}}) == 3
+
+
 def test_what_every_release_knew_has_no_level():
     step = {"agent": "echo", "if": "true", "with": {}, "retry": {"attempts": 2}, "timeout": "1m", "repeatable": True}
     assert level_of(description="x", output=1, steps={"a": step, "b": {"needs": "a", "agent": "echo"}}) == 0

@@ -32,7 +32,7 @@ begin
 
     update orchestration_step s set
         status = o.status, open_needs = 0, attempt = o.attempt, started_at = o.started_at, ended_at = o.ended_at, input = o.input, input_digest = o.input_digest,
-        output = o.output, output_digest = o.output_digest, error = o.error, decision = o.decision, feedback = o.feedback,
+        output = o.output, output_digest = o.output_digest, error = o.error, decision = o.decision, feedback = o.feedback, forgiven = o.forgiven, carries = o.carries,
         agent_version_id = o.agent_version_id, total_at = null, deadline_at = null, expect_at = null, inherited_run = source, inherited_key = o.key
     from orchestration_step o where o.run_id = source and o.key = any (kept) and s.run_id = new and s.position = o.position;
     update orchestration_step s set confirm = true where s.run_id = new and s.position = any (asking);

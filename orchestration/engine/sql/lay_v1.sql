@@ -24,7 +24,7 @@ begin
         from orchestration_definitionversion v
         cross join jsonb_to_recordset(v.layout) as l(key int, name text, kind text, agent text, open_needs int, dependants int[], reads int[],
             tolerant boolean, repeatable boolean, slack int, forgiven boolean, carries boolean, limited boolean, total real, patience real, expects real,
-            undo text)
+            undo text, on_failure jsonb)
         left join agents_agent a on a.organization_id = organization and a.slug = l.agent
         left join agents_agentversion w on w.id = a.current_version_id
         left join agents_agent u on u.organization_id = organization and u.slug = l.undo
@@ -58,14 +58,14 @@ begin
     ), inserted as (
         insert into orchestration_step (run_id, key, position, name, kind, queue, status, open_needs, dependants, reads, tolerant, repeatable,
             agent_version_id, priority, rank, slack, forgiven, carries, limited, total_seconds, queue_seconds, expect_seconds, total_at, deadline_at, expect_at,
-            undo_version_id)
+            undo_version_id, on_failure)
         select r.id, l.key, l.key, l.name, l.kind, l.queue, case when t.starts then 'ready' else 'blocked' end,
                l.open_needs + (l.open_needs = 0 and r.waits is not null)::int, l.dependants, l.reads, l.tolerant, l.again, l.current_version_id,
                coalesce(r.priority, 0), coalesce(f.rank + (r.nth - 1) * l.seats + l.seat, 0), l.slack, coalesce(l.forgiven, false), coalesce(l.carries, false),
                coalesce(l.limited, false), l.total, l.patience, l.expects,
                case when t.starts and l.timed then now + make_interval(secs => l.total) end,
                case when t.starts and l.timed then now + make_interval(secs => least(l.total, l.patience)) end,
-               case when t.starts and l.timed then now + make_interval(secs => l.expects) end, l.undo_version
+               case when t.starts and l.timed then now + make_interval(secs => l.expects) end, l.undo_version, l.on_failure
         from run r cross join laid l cross join lateral (select l.open_needs = 0 and r.waits is null as starts) t
         left join fair f on t.starts and f.queue = l.queue and f.fair_key = r.fair_key
     ), gates as (
