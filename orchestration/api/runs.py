@@ -180,6 +180,7 @@ class RunDetail(RunOutput):
     class Meta(RunOutput.Meta):
         fields = (
             *RunOutput.Meta.fields,
+            "weight",
             "deadline_at",
             "expect_at",
             "overdue_at",

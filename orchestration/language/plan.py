@@ -62,7 +62,7 @@ def plan_of_step(draft: Draft, key: int, name: str) -> dict[str, Any]:
 FIRST_KEYS = {"key", "name", "kind", "needs", "reads", "output_schema", *NOTHING}
 # Of plans of a level, the newest first: the keys that are in no plan of a level below, of the whole and of steps.
 LEVELS = {
-    3: ({"expect"}, {"on_failure_by"}),
+    3: ({"expect", "fair_weight"}, {"on_failure_by"}),
     2: (
         {"budget", "concurrency", "debounce", "fair_by", "labels", "messages", "priority", "rate", "visible_to"},
         {"cache", "compensate", "concurrency", "rate"},

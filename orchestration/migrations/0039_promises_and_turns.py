@@ -1,4 +1,4 @@
-"""Promises of how long a run takes, and what follows from a failure by its class."""
+"""Promises of how long a run takes, what follows from a failure by its class, and weights of turns."""
 
 import importlib
 
@@ -9,7 +9,20 @@ earlier = importlib.import_module("orchestration.migrations.0013_flow_columns")
 moves = importlib.import_module("orchestration.migrations.0033_moves_of_levers")
 RUN = "expect_at timestamptz, overdue_at timestamptz"
 STEP = "on_failure jsonb"
-CHANGED = ("settle_v3", "lay_v1", "round_v1", "fork_v1", "move_v1", "repair_v1", "sweep_v2")
+SHARE = "part float8 not null default 0"
+CHANGED = (
+    "fair_v1",
+    "settle_v3",
+    "lay_v1",
+    "start_v3",
+    "launch_v1",
+    "spread_v1",
+    "round_v1",
+    "fork_v1",
+    "move_v1",
+    "repair_v1",
+    "sweep_v2",
+)
 PROMISED = models.Index(
     fields=["expect_at"],
     name="run_promised",
@@ -18,8 +31,9 @@ PROMISED = models.Index(
 
 
 def change(verb):
-    """Of tables that are in use: both are locked at once, or neither."""
-    tables = {"orchestration_run": RUN, "orchestration_step": STEP}
+    """Of tables that are in use: runs and steps are locked at once, or neither. Who holds a row of shares holds some of
+    these."""
+    tables = {"orchestration_run": RUN, "orchestration_step": STEP, "orchestration_fairshare": SHARE}
     return earlier.CHANGE.format(
         " ".join(f"alter table {table} {earlier.columns(text, verb)};" for table, text in tables.items())
     )
@@ -35,12 +49,14 @@ class Migration(migrations.Migration):
             [
                 migrations.AddField("run", "expect_at", models.DateTimeField(null=True)),
                 migrations.AddField("run", "overdue_at", models.DateTimeField(null=True)),
+                migrations.AddField("fairshare", "part", models.FloatField(db_default=0)),
             ],
         ),
         migrations.RunSQL("set lock_timeout = 0", "reset lock_timeout"),
         migrations.RunSQL("drop index concurrently if exists run_promised", migrations.RunSQL.noop),
         AddIndexConcurrently("run", PROMISED),
         migrations.RunSQL("reset lock_timeout", "set lock_timeout = 0"),
+        migrations.RunSQL(migrations.RunSQL.noop, "drop function if exists engine_weight_v1(text)"),
         migrations.RunSQL(moves.replacing("follows_v1"), "drop function if exists engine_follows_v1(jsonb, jsonb)"),
         *(migrations.RunSQL(moves.replacing(name), moves.replacing(f"past/{name}_fourth")) for name in CHANGED),
         # On the way back it is the first: what is refused leaves all as it was.

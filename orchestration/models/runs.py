@@ -59,7 +59,7 @@ class Run(models.Model):
     output = models.JSONField(null=True)
     output_digest = models.BinaryField(null=True)
     error = models.JSONField(null=True)
-    fair_key = models.TextField()
+    fair_key = models.TextField()  # with whom it shares its turns, see fair_v1.sql
     priority = models.SmallIntegerField(default=0)
     depth = models.SmallIntegerField(default=0)
     parent_run_id = models.BigIntegerField(null=True)
@@ -139,6 +139,12 @@ class Run(models.Model):
         if self.started_by is not None:
             return self.started_by.name
         return "its schedule" if self.schedule_id else "another run"
+
+    @property
+    def weight(self) -> int:
+        """How many of its steps have one turn together: `fair_key` is ORGANIZATION, …:KEY or …*WEIGHT:KEY."""
+        _, _, weight = self.fair_key.partition(":")[0].partition("*")
+        return int(weight or 1)
 
     @property
     def has_ended(self) -> bool:

@@ -67,6 +67,11 @@ def test_a_step_that_has_it_makes_its_plan_of_its_level(key):
     assert level_of(steps={"a": WITH[key]}) == (2 if key in OF_STEPS[2] else 1)
 
 
+def test_a_weight_is_of_the_third_level_and_a_key_alone_of_the_second():
+    assert level_of(fair_by={"key": "k", "weight": 3}) == 3
+    assert level_of(fair_by={"key": "k"}) == level_of(fair_by={"key": "k", "weight": 1}) == 2
+
+
 def test_what_follows_by_class_is_of_the_third_level():
     assert level_of(steps={"a": {"agent": "echo", "on_failure": {"timeout": "continue"}}}) == 3
 

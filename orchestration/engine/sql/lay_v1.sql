@@ -3,11 +3,12 @@
 -- (CS404), which its caller may look at before.
 --
 -- `publics` are the runs' public ids, in the order of the inputs; `facts`, in that order too or null, say what else there is of a
--- run: level (else the version's own), priority, fair_by, labels, timeout and expects (seconds), root, budgets (whose it spends), budget (its own),
+-- run: level (else the version's own), priority, fair_by, fair_weight, labels, timeout and expects (seconds), root, budgets (whose it spends), budget (its own),
 -- stays, schedule, planned_at, and `waits`: {for, at, due_as, admits}: the run waits with a row of kind `start` and key 0, which all its first steps
 -- need; `admits` is that row's input.
 --
--- Gives the runs in that order, and of each queue and fair key how many steps are ready and the last rank among them.
+-- Gives the runs in that order, and of each queue and fair key how many steps are ready and the last rank among them; of a key with a
+-- weight the rank that it would be without.
 create function engine_lay_v1(version bigint, organization bigint, publics text[], inputs jsonb[], by_member bigint, parent bigint, parent_step int,
     nesting int, facts jsonb[], out runs bigint[], out queues text[], out keys text[], out ready int[], out ranks bigint[])
 language plpgsql as $$
@@ -34,15 +35,16 @@ begin
                coalesce(min(l.agent) filter (where l.agent is not null and l.current_version_id is null),
                         min(l.undo) filter (where l.undo is not null and l.undo_version is null)) as missing from laid l
     ), given as materialized (
-        select g.public, g.input, g.ord, organization::text || coalesce(':' || f.fair_by, '') as fair_key, f.*,
-               row_number() over (partition by f.fair_by, f.waits is null order by g.ord) as nth, count(*) over (partition by f.fair_by, f.waits is null) as many
+        select g.public, g.input, g.ord, organization::text || coalesce('*' || f.fair_weight || ':' || f.fair_by, ':' || f.fair_by, '') as fair_key, f.*,
+               row_number() over w as nth, count(*) over (partition by f.fair_by, f.fair_weight, f.waits is null) as many
         from unnest(publics, inputs, facts) with ordinality as g(public, input, facts, ord)
-        cross join jsonb_to_record(coalesce(g.facts, '{}')) as f(level smallint, priority smallint, fair_by text, labels jsonb, timeout float8, expects float8, root bigint,
+        cross join jsonb_to_record(coalesce(g.facts, '{}')) as f(level smallint, priority smallint, fair_by text, fair_weight int, labels jsonb, timeout float8, expects float8, root bigint,
             budgets bigint[], stays boolean, schedule bigint, planned_at timestamptz, waits jsonb)
+        window w as (partition by f.fair_by, f.fair_weight, f.waits is null order by g.ord)
     ), fair as materialized (
-        select q.queue, q.seats, k.fair_key, k.many, engine_fair_v1(q.queue, k.fair_key) as rank
+        select q.queue, q.seats, k.fair_key, k.many, k.weight, engine_fair_v1(q.queue, k.fair_key) as rank
         from (select distinct l.queue, l.seats from laid l where l.open_needs = 0) q
-        cross join (select distinct g.fair_key, g.many from given g where g.waits is null) k
+        cross join (select distinct g.fair_key, g.many, coalesce(g.fair_weight, 1) as weight from given g where g.waits is null) k
     ), begun as (
         insert into orchestration_run (public_id, organization_id, definition_version_id, status, seq, open_steps, moving_steps, input, fair_key, priority,
             depth, parent_run_id, parent_key, tidy, started_by_id, created_at, level, root_run_id, budgets, labels, deadline_at, expect_at, reversible, stays,
@@ -61,7 +63,7 @@ begin
             undo_version_id, on_failure)
         select r.id, l.key, l.key, l.name, l.kind, l.queue, case when t.starts then 'ready' else 'blocked' end,
                l.open_needs + (l.open_needs = 0 and r.waits is not null)::int, l.dependants, l.reads, l.tolerant, l.again, l.current_version_id,
-               coalesce(r.priority, 0), coalesce(f.rank + (r.nth - 1) * l.seats + l.seat, 0), l.slack, coalesce(l.forgiven, false), coalesce(l.carries, false),
+               coalesce(r.priority, 0), coalesce(f.rank + ((r.nth - 1) * l.seats + l.seat + f.weight - 1) / f.weight, 0), l.slack, coalesce(l.forgiven, false), coalesce(l.carries, false),
                coalesce(l.limited, false), l.total, l.patience, l.expects,
                case when t.starts and l.timed then now + make_interval(secs => l.total) end,
                case when t.starts and l.timed then now + make_interval(secs => least(l.total, l.patience)) end,
