@@ -180,7 +180,10 @@ class RunDetail(RunOutput):
     class Meta(RunOutput.Meta):
         fields = (
             *RunOutput.Meta.fields,
+            "weight",
             "deadline_at",
+            "expect_at",
+            "overdue_at",
             "pinned_at",
             "archived_at",
             "undoing",

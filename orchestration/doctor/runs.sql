@@ -35,12 +35,20 @@ from r where case when r.ended_at is not null then r.open_steps <> 0
                   when r.status in ('canceling', 'paused') then false
                   else r.status <> case when r.moving_steps > 0 then 'running' else 'waiting' end end
 union all
+select 'promise', r.id, null, format('%s events tell that it is later than was promised, and it was told %s', t.overdue, coalesce('at ' || r.overdue_at, 'never'))
+from r join told t on t.run_id = r.id where t.overdue <> (r.overdue_at is not null)::int or r.overdue_at is not null and r.expect_at is null
+union all
 select 'error', r.id, null, format('it is %s, and its error is %s', r.status, coalesce(r.error ->> 'message', 'none'))
 from r where r.status = 'completed' and r.error is not null or r.status = 'failed' and r.error is null
 union all
 select 'failure', r.id, f.key, 'the run is completed, and the newest row of this step failed'
 from r join nodes f on f.run_id = r.id and f.status = 'failed' and not f.forgiven and not f.carries where r.status = 'completed'
       and not exists (select from nodes n where n.run_id = f.run_id and n.position = f.position and n.key > f.key)
+union all
+select 'failure', f.run_id, f.key, format('it failed with the class %s, of which follows %s, and is held to something else', f.error ->> 'class',
+                                          engine_follows_v1(f.on_failure, f.error))
+from nodes f where f.status = 'failed' and f.on_failure is not null
+      and (f.forgiven, f.carries) is distinct from (engine_follows_v1(f.on_failure, f.error) <> 'fail', engine_follows_v1(f.on_failure, f.error) = 'continue')
 union all
 select 'layout', r.id, null, format('it has %s rows of the first round, and its version has %s steps', c.n, jsonb_array_length(v.layout))
 from r join orchestration_definitionversion v on v.id = r.definition_version_id

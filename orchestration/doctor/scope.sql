@@ -17,7 +17,7 @@ with r as not materialized (
     from approvals_request x join r on r.public_id = x.context ->> 'run' where x.context ? 'key'
 ), told as materialized (  -- each run's events; its end is the one since it was opened again, if it was
     select run_id, count(*) as events, min(seq) as first, max(seq) as last, count(*) filter (where type = 'run.started') as starts,
-           min(seq) filter (where type = 'run.canceling') as canceling,
+           min(seq) filter (where type = 'run.canceling') as canceling, count(*) filter (where type = 'run.overdue') as overdue,
            count(*) filter (where ends and seq > coalesce(reopened, 0)) as ends,
            min(seq) filter (where ends and seq > coalesce(reopened, 0)) as ended,
            min(type) filter (where ends and seq > coalesce(reopened, 0)) as ends_as

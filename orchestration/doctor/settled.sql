@@ -10,6 +10,9 @@ union all
 select 'left_timer', s.run_id, s.key, format('it was to go on %s ago', date_trunc('second', clock_timestamp() - s.wake_at))
 from waits s where s.wake_at < clock_timestamp()
 union all
+select 'left_promise', r.id, null, format('it was promised to have ended %s ago, and nobody said that it has not', date_trunc('second', clock_timestamp() - r.expect_at))
+from r where r.ended_at is null and r.overdue_at is null and r.expect_at < clock_timestamp()
+union all
 select 'left_deadline', q.run_id, q.key, format('the deadline of %s was %s ago', q.public_id, date_trunc('second', clock_timestamp() - q.deadline_at))
 from q where q.status = 'pending' and q.deadline_at < clock_timestamp()
 union all

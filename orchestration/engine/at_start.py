@@ -8,7 +8,7 @@ from orchestration.exceptions import InvalidInput
 from orchestration.language.expressions import ExpressionError, Template, Typing, TypingError, as_text, compile_template
 
 LONGEST = 200
-LEAST_PRIORITY, MOST_PRIORITY = -100, 100
+PRIORITIES, WEIGHTS = (-100, 100), (1, 100)
 
 
 class AtStart:
@@ -19,6 +19,7 @@ class AtStart:
         self._labels = {name: compile_template(value) for name, value in plan.get("labels", {}).items()}
         self._priority = compile_template(plan["priority"]) if "priority" in plan else None
         self._fair_by = compile_template(plan["fair_by"]) if "fair_by" in plan else None
+        self._fair_weight = compile_template(plan.get("fair_weight", 1))
         self._limits = [Limit(plan["name"], key, plan[key]) for key in ("concurrency", "rate") if key in plan]
         self._when_full = plan.get("concurrency", {}).get("when_full")
         self._debounce = plan.get("debounce")
@@ -26,8 +27,8 @@ class AtStart:
         self._is_empty = not (self._labels or self._priority or self._fair_by or self._limits or self._debounce)
 
     def facts(self, given: Any, by: int | None, organization: int, *, joins: bool) -> dict[str, Any]:
-        """{labels, priority, fair_by, waits}, those that there are, as `engine_lay` takes them; and `together`, the key
-        of its debounce, if it `joins` others or they may join it. Raises InvalidInput."""
+        """{labels, priority, fair_by, fair_weight, waits}, those that there are, as `engine_lay` takes them; and
+        `together`, the key of its debounce, if it `joins` others or they may join it. Raises InvalidInput."""
         if self._is_empty:
             return {}
         run = {"started_by": member_name(by), "organization": organization_slug(organization)}
@@ -38,12 +39,18 @@ class AtStart:
         labels = {name: _text(f"labels/{name}", template, known) for name, template in self._labels.items()}
         facts = {
             "labels": {name: text for name, text in labels.items() if text is not None} or None,
-            "priority": _priority(self._priority, known) if self._priority is not None else None,
-            "fair_by": _text("fair_by", self._fair_by, known) if self._fair_by is not None else None,
+            "priority": _whole("priority", self._priority, known, *PRIORITIES) if self._priority is not None else None,
+            **self._turns(known),
             "waits": self._waits(known, joins) or None,
             "together": (_text("debounce/key", self._together, known) or "") if self._together and joins else None,
         }
         return {name: fact for name, fact in facts.items() if fact is not None}
+
+    def _turns(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """With whom it shares them, and how often they come: where it says nothing, as a run that it is below."""
+        key = _text("fair_by", self._fair_by, known) if self._fair_by is not None else None
+        weight = _whole("fair_by/weight", self._fair_weight, known, *WEIGHTS)
+        return {"fair_by": key, "fair_weight": weight if key is not None and weight != 1 else None}
 
     def _waits(self, known: Mapping[str, Any], joins: bool) -> dict[str, Any]:
         """What the run's start waits for: that no other joins it, and all of its limits at once."""
@@ -83,11 +90,11 @@ def _text(key: str, template: Template, known: Mapping[str, Any]) -> str | None:
     return text
 
 
-def _priority(template: Template, known: Mapping[str, Any]) -> int:
-    value = _value("priority", template, known)
+def _whole(key: str, template: Template, known: Mapping[str, Any], least: int, most: int) -> int:
+    value = _value(key, template, known)
     is_whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
-    if not is_whole or not LEAST_PRIORITY <= value <= MOST_PRIORITY:
-        raise _refused("priority", f"It gives no whole number from {LEAST_PRIORITY} to {MOST_PRIORITY}.")
+    if not is_whole or not least <= value <= most:
+        raise _refused(key, f"It gives no whole number from {least} to {most}.")
     return int(value)
 
 

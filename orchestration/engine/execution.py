@@ -66,9 +66,16 @@ class Execution:
             return failed("expression", str(exc))
 
     def _is_to_handle(self) -> bool:
-        """Whether a step failed whose `on_failure` names this one."""
-        failed_ones = [read["p"] for read in self.claim.reads if read["s"] == Step.Status.FAILED]
-        return any(self.plan.steps[position].name in self.step.handles for position in failed_ones)
+        """Whether a step failed whose `on_failure` names this one, for such an error."""
+        failed_ones = [read for read in self.claim.reads if read["s"] == Step.Status.FAILED]
+        return any(self._is_meant_by(self.plan.steps[read["p"]], read["k"]) for read in failed_ones)
+
+    def _is_meant_by(self, other: StepPlan, key: int) -> bool:
+        if other.name not in self.step.handles or not other.on_failure_by:
+            return other.name in self.step.handles
+        error = self.facts.error_of(key)
+        # Of one whose failure is but said, in a trial of this step, nobody knows the class.
+        return error is None or other.on_failure_by.get(error, other.on_failure_by["else"]) == self.step.name
 
     def _reason_to_skip(self) -> str | None:
         step = self.step

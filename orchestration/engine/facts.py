@@ -45,6 +45,10 @@ class RunFacts:
         """What ended this completed wait; None if a time did."""
         return _event_of(self.run, key)
 
+    def error_of(self, key: int) -> str | None:
+        """The class of the error of this failed step."""
+        return _error_of(self.run, key)
+
     def large_output(self, position: int, digest: str) -> Any:
         """An output that lies in a row of its own, of the step at that place in the definition."""
         return _output_of(self, position, digest)[0]
@@ -75,9 +79,19 @@ def _event_of(run: int, key: int) -> dict[str, Any] | None:
         return heard_by(run, key)
 
 
+@cached(LRUCache(1_024), condition=Condition())
+def _error_of(run: int, key: int) -> str | None:
+    with returned_connection():
+        found: str | None = value(
+            "select error ->> 'class' from orchestration_step where run_id = %s and key = %s", [run, key]
+        )
+    return found
+
+
 def forget_facts() -> None:
     """Keys begin again in another database."""
     facts_of.cache_clear()
+    _error_of.cache_clear()
     _event_of.cache_clear()
     with _loading:
         _large.clear()

@@ -38,6 +38,7 @@ class StepPlan:
         self.timeout: float | None = spec["timeout"]
         self.timeouts: Mapping[str, float] = spec.get("timeouts", {})
         self.handles: list[str] = spec.get("handles", [])
+        self.on_failure_by: Mapping[str, str] = spec.get("on_failure_by", {})
         self.repeatable: bool | None = spec["repeatable"]  # None: as the agent's version says
         self.approval: Mapping[str, Any] | None = spec["approval"]
         self.title = template(spec["approval"] and spec["approval"]["title"])
@@ -106,6 +107,7 @@ class Plan:
         self.digest = version.digest
         self.level: int = plan.get("level", 0)
         self.timeout: float | None = plan.get("timeout")
+        self.expects: float | None = plan.get("expect", {}).get("within")
         self.budget: Mapping[str, Any] | None = plan.get("budget")
         self.visible_to: list[str] | None = plan.get("visible_to")
         self.input_schema = plan["input"]

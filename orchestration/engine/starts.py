@@ -155,7 +155,7 @@ def facts_of(version: int, organization: int, given: Any, *, by: int | None, joi
     """What a run of it has beside its steps, as `engine_lay` takes it. `joins`: it may come together with others.
     Raises InvalidInput."""
     plan = plan_of(version)
-    own = {"budget": plan.budget} if plan.budget else {}
+    own = {name: said for name, said in (("budget", plan.budget), ("expects", plan.expects)) if said is not None}
     more = plan.at_start.facts(given, by, organization, joins=joins)
     return {"level": plan.level, "timeout": plan.timeout, **own, **more}
 

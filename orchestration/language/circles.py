@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .draft import Draft, reachable
+from .draft import Draft, follows, reachable
 
 # Of a step: whether it, or what needs it, runs at all is decided there.
 WAYS_OUT = ("if", "map", "choose", "approval", "wait")
@@ -17,7 +17,7 @@ def long_form(run: Any) -> dict[str, Any]:
 def always_run(steps: Mapping[str, Mapping[str, Any]], needs: Mapping[str, Collection[str]]) -> dict[str, str]:
     """The definitions that these steps run whatever happens, the newest version of each."""
     passed_by = {name for name, step in steps.items() if any(step.get(way) is not None for way in WAYS_OUT)}
-    passed_by |= {str(step.get("on_failure")) for step in steps.values()}
+    passed_by |= {target for step in steps.values() for target in follows(step)}
     found = {}
     for name, step in steps.items():
         said = long_form(step.get("run"))

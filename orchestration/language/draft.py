@@ -80,10 +80,11 @@ class Draft:
 
     @cached_property
     def handles(self) -> dict[str, list[str]]:
-        """Of each step that others name in on_failure: those. It is done if one of them failed."""
+        """Of each step that others name in on_failure: those. It is done if one of them failed so that it is meant."""
         found: dict[str, list[str]] = {}
         for name, step in self.steps.items():
-            found.setdefault(str(step.get("on_failure")), []).append(name)
+            for target in follows(step):
+                found.setdefault(target, []).append(name)
         return found
 
     @cached_property
@@ -182,6 +183,13 @@ class Draft:
     def find_in(self, path: Where, words: str, offset: int, rule: str, message: str, fix: str) -> None:
         """At a character of the words at `path`."""
         self.findings.within(self.root.at(path), words, offset, rule, message, fix)
+
+
+def follows(step: Mapping[str, Any]) -> list[str]:
+    """What its on_failure says, each once: for all errors, or for a class of them."""
+    said = step.get("on_failure", "fail")
+    each = said.values() if isinstance(said, dict) else [said]
+    return list(dict.fromkeys(str(target) for target in each))
 
 
 def texts(value: Any) -> list[str]:

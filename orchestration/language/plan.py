@@ -60,15 +60,23 @@ def plan_of_step(draft: Draft, key: int, name: str) -> dict[str, Any]:
 
 
 FIRST_KEYS = {"key", "name", "kind", "needs", "reads", "output_schema", *NOTHING}
-# Of plans of level 2.
-NEWEST = {"budget", "concurrency", "debounce", "fair_by", "labels", "messages", "priority", "rate", "visible_to"}
-NEWEST_OF_STEPS = {"cache", "compensate", "concurrency", "rate"}
+# Of plans of a level, the newest first: the keys that are in no plan of a level below, of the whole and of steps with
+# their checkpoints.
+LEVELS = {
+    3: ({"expect", "fair_weight"}, {"on_failure_by", "derived"}),
+    2: (
+        {"budget", "concurrency", "debounce", "fair_by", "labels", "messages", "priority", "rate", "visible_to"},
+        {"cache", "compensate", "concurrency", "rate"},
+    ),
+}
 
 
 def _level(more: dict[str, Any], known: list[dict[str, Any]]) -> int:
-    """Which release can walk it: workers of an earlier one leave its runs alone. 0, 1 or 2: today's."""
-    if not NEWEST.isdisjoint(more) or any(not NEWEST_OF_STEPS.isdisjoint(step) for step in known):
-        return 2
+    """Which release can walk it: workers of an earlier one leave its runs alone. The highest is today's."""
+    said = {key for step in known for key in (*step, *(step["approval"] or ()))}
+    for level, (of_whole, of_steps) in LEVELS.items():
+        if not (of_whole.isdisjoint(more) and of_steps.isdisjoint(said)):
+            return level
     return int(bool(more) or any(_is_new(step) for step in known))
 
 

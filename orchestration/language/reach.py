@@ -5,11 +5,12 @@ from collections import Counter
 from itertools import chain
 from typing import Any
 
-from .draft import Draft
+from .draft import Draft, follows
 from .expressions import Expression, ExpressionError, bare, compile_expression
 from .order import in_order
 
-# What must come about for a step to run: of a choice, which step it chooses; of a step, whether it completes or fails.
+# What must come about for a step to run: of a choice, which step it chooses; of a step, whether it completes or fails,
+# and to which step its failure leads.
 Musts = dict[tuple[str, str], str]
 
 
@@ -46,7 +47,9 @@ def _needed_in_vain(draft: Draft, name: str, never: set[str], borne: frozenset[s
 def _own_musts(draft: Draft, name: str) -> Musts:
     found: Musts = {("choice", choice): name for choice in draft.chosen_by.get(name, ())}
     handled = draft.handles.get(name, [])
-    return found | ({("end", handled[0]): "fails"} if len(handled) == 1 else {})
+    if len(handled) == 1:
+        found |= {("end", handled[0]): "fails", ("failure", handled[0]): name}
+    return found
 
 
 def _excluded(draft: Draft, name: str, musts: dict[str, Musts], borne: frozenset[str]) -> str | None:
@@ -65,8 +68,8 @@ def _excluded(draft: Draft, name: str, musts: dict[str, Musts], borne: frozenset
 
 
 def _musts_of(draft: Draft, need: str, musts: dict[str, Musts]) -> Musts:
-    """For `need` to complete; one whose `on_failure` is continue may as well fail."""
-    own: Musts = {} if draft.steps[need].get("on_failure") == "continue" else {("end", need): "completes"}
+    """For `need` to complete; one whose `on_failure` may be continue may as well fail."""
+    own: Musts = {} if "continue" in follows(draft.steps[need]) else {("end", need): "completes"}
     return musts.get(need, {}) | own
 
 
@@ -74,6 +77,8 @@ def _in_words(key: tuple[str, str], needs: list[str], values: list[str]) -> str:
     kind, name = key
     if kind == "choice":
         return f"it needs {' and '.join(values)}, and {name} chooses one of them"
+    if kind == "failure":
+        return f"it needs {' and '.join(values)}, and one failure of {name} leads to one of them"
     others = [need for need in needs if need != name]
     return f"it needs {name}, and {' and '.join(others)}, for which {name} must fail"
 

@@ -53,7 +53,8 @@ class Migration(migrations.Migration):
         migrations.RunSQL(source("round_v1"), dropping("engine_round_v1(bigint, int[], jsonb)")),
         migrations.RunSQL(source("past/flush_v3"), dropping(f"engine_flush_v3({FLUSHED})")),
         migrations.RunSQL(source("past/cancel_v4_first"), dropping("engine_cancel_v4(bigint, text, jsonb, jsonb)")),
-        *(migrations.RunSQL(replacing(name), replacing(f"past/{name}_first")) for name in ("fair_v1", "reopen_v2")),
+        migrations.RunSQL(replacing("past/fair_v1_fourth"), replacing("past/fair_v1_first")),
+        migrations.RunSQL(replacing("reopen_v2"), replacing("past/reopen_v2_first")),
         *(
             migrations.RunSQL(replacing(f"past/{name}_second"), replacing(f"past/{name}_first"))
             for name in ("rewire_v1", "repair_v1", "sweep_v2")

@@ -5,10 +5,10 @@ import importlib
 from django.db import migrations
 
 replacing = importlib.import_module("orchestration.migrations.0033_moves_of_levers").replacing
-CHANGED = ("fair_v1", "heads_v1", "rare_v1")
+CHANGED = ("heads_v1", "rare_v1")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0038_limits_of_moves_and_starts")]
+    dependencies = [("orchestration", "0039_promises_and_turns")]
 
     operations = [migrations.RunSQL(replacing(name), replacing(f"past/{name}_fourth")) for name in CHANGED]

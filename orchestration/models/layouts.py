@@ -75,8 +75,15 @@ def rare_parts(step: dict[str, Any]) -> dict[str, Any]:
         "limited": "concurrency" in step or "rate" in step or None,
         "carries": step.get("on_failure") == "continue" or None,
         "undo": step.get("compensate", {}).get("agent"),
+        "on_failure": failures_of(step),
     }
     return {name: part for name, part in parts.items() if part is not None}
+
+
+def failures_of(step: dict[str, Any]) -> dict[str, str] | None:
+    """What follows from each class of error: for the rows it is the same which step is done for it."""
+    by_class = step.get("on_failure_by")
+    return by_class and {name: said if said in ("fail", "continue") else "other" for name, said in by_class.items()}
 
 
 def row_kind(step: dict[str, Any]) -> str:

@@ -59,7 +59,7 @@ class Run(models.Model):
     output = models.JSONField(null=True)
     output_digest = models.BinaryField(null=True)
     error = models.JSONField(null=True)
-    fair_key = models.TextField()
+    fair_key = models.TextField()  # with whom it shares its turns, see fair_v1.sql
     priority = models.SmallIntegerField(default=0)
     depth = models.SmallIntegerField(default=0)
     parent_run_id = models.BigIntegerField(null=True)
@@ -74,6 +74,8 @@ class Run(models.Model):
     budgets = ArrayField(models.BigIntegerField(), null=True)  # the runs whose budgets it spends, its own first
     labels = models.JSONField(null=True)
     deadline_at = models.DateTimeField(null=True)
+    expect_at = models.DateTimeField(null=True)  # it was promised to have ended by then
+    overdue_at = models.DateTimeField(null=True)  # when it was said, once, that it had not
     reversible = models.BooleanField(db_default=False)  # it has steps that can be undone
     undoing = models.BooleanField(db_default=False)  # they are being undone
     limited = models.BooleanField(db_default=False)  # it holds a place among the starts of a limit
@@ -107,6 +109,11 @@ class Run(models.Model):
                 condition=models.Q(ended_at=None, deadline_at__isnull=False),
             ),
             models.Index(
+                fields=("expect_at",),
+                name="run_promised",
+                condition=models.Q(ended_at=None, overdue_at=None, expect_at__isnull=False),
+            ),
+            models.Index(
                 fields=("schedule_id",),
                 name="run_of_schedule",
                 condition=models.Q(schedule_id__gt=0, ended_at=None),
@@ -132,6 +139,12 @@ class Run(models.Model):
         if self.started_by is not None:
             return self.started_by.name
         return "its schedule" if self.schedule_id else "another run"
+
+    @property
+    def weight(self) -> int:
+        """How many of its steps have one turn together: `fair_key` is ORGANIZATION, …:KEY or …*WEIGHT:KEY."""
+        _, _, weight = self.fair_key.partition(":")[0].partition("*")
+        return int(weight or 1)
 
     @property
     def has_ended(self) -> bool:
@@ -247,6 +260,9 @@ class Step(models.Model):
     slack = models.IntegerField(null=True)  # how many needs may fail or stay open; null: all are needed
     forgiven = models.BooleanField(db_default=False)  # its failure is not the run's
     carries = models.BooleanField(db_default=False)  # its failure lets those that need it start
+    on_failure = models.JSONField(
+        null=True
+    )  # which of these, by the class of its error: {class or else: fail, continue, other}
     # Its limits and times:
     limited = models.BooleanField(db_default=False)  # it may hold slots of limits
     due_as = models.TextField(null=True)  # noqa: DJ001  what it becomes at wake_at: ready, completed, failed; null: by waits_for

@@ -26,6 +26,7 @@ class FairShare(models.Model):
     queue = models.CharField(max_length=40)
     fair_key = models.TextField()
     rank = models.BigIntegerField()
+    part = models.FloatField(db_default=0)  # of the next rank, which steps of a key with a weight share
 
     def __str__(self) -> str:
         return f"{self.queue}/{self.fair_key}"

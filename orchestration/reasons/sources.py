@@ -17,6 +17,7 @@ from orchestration.reasons import (
     leases,
     limits,
     pauses,
+    promises,
     queues,
     retries,
     running,
@@ -53,4 +54,4 @@ def explain(run: Run) -> list[Reason]:
 
 def why(facts: Facts) -> list[Reason]:
     """The most urgent at the front; never empty."""
-    return [reason for of in SOURCES for reason in of(facts)] or [NOTHING]
+    return ([reason for of in SOURCES for reason in of(facts)] or [NOTHING]) + list(promises.of(facts))

@@ -1,5 +1,6 @@
 """Plays that are written down: `NAME.play.yaml` beside the definition `NAME.yaml` or `NAME.json`."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,7 @@ LOOKS: Mapping[str, Any] = {
     "shown": {"type": "object"},
     "deliverables": {"type": "object"},
     "calls": {"type": "object"},
+    "events": {"type": "object"},
 }
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -134,6 +136,9 @@ def look_at(run: PlayedRun, name: str, wanted: Any) -> Any:
             return {name: run.question(name).payload for name in wanted}
         case "calls":
             return {name: len(run.play.calls.get(name, [])) for name in wanted}
+        case "events":
+            told = Counter(event["type"] for event in run.events)
+            return {name: told[name] for name in wanted}
         case "deliverables":
             return {name: text for name, text in run.deliverables.items() if name in wanted}
     return getattr(run, name)

@@ -53,8 +53,17 @@ BROKEN = {
         "update orchestration_run set open_steps = 1 where id = {done}",
         "update orchestration_run set status = 'waiting', ended_at = null where id = {done}",
     ],
+    "promise": [
+        "update orchestration_run set overdue_at = now() where id = {waits}",
+        "insert into orchestration_event (run_id, seq, type) select id, seq + 1, 'run.overdue' from orchestration_run"
+        " where id = {waits}; update orchestration_run set seq = seq + 1 where id = {waits}",
+    ],
     "error": ["""update orchestration_run set error = '{{"message": "no"}}' where id = {done}"""],
-    "failure": ["update orchestration_step set status = 'failed' where run_id = {done} and key = 1"],
+    "failure": [
+        "update orchestration_step set status = 'failed' where run_id = {done} and key = 1",
+        """update orchestration_step set status = 'failed', on_failure = '{{"else": "continue"}}', error = '{{}}'"""
+        " where run_id = {waits} and name = 'last'",
+    ],
     "layout": ["delete from orchestration_step where run_id = {waits} and name = 'last'"],
     "order": ["update orchestration_event set type = 'step.started' where run_id = {done} and type = 'step.completed'"],
     "told": [
@@ -184,6 +193,7 @@ LEFT = {
     "left_ready": ["update orchestration_step set status = 'ready' where name = 'last'"],
     "left_canceling": ["update orchestration_run set status = 'canceling' where id = {waits}"],
     "left_timer": ["update orchestration_step set wake_at = clock_timestamp() - interval '1 s' where name = 'late'"],
+    "left_promise": ["update orchestration_run set expect_at = clock_timestamp() - interval '1 s' where id = {waits}"],
     "left_deadline": [
         "update approvals_request set deadline_at = clock_timestamp() - interval '1 s', deadline_choice = 'abort'"
         " where status = 'pending'"

@@ -126,6 +126,15 @@ def test_a_child_of_which_nothing_can_be_said_fails_its_step(engine, save, membe
         ('priority: "${{ input.text }}"', "priority"),
         ('fair_by: "${{ input.rows }}"', "fair-by"),
         ("fair_by: [a]", "shape"),
+        ("fair_by: {weight: 3}", "missing-key"),
+        ("fair_by: {key: a, weigth: 3}", "unknown-key"),
+        ("fair_by: {key: [a]}", "shape"),
+        ('fair_by: {key: "${{ input.rows }}"}', "fair-by"),
+        ("fair_by: {key: a, weight: 0}", "shape"),
+        ("fair_by: {key: a, weight: 101}", "shape"),
+        ("fair_by: {key: a, weight: heavy}", "fair-by"),
+        ('fair_by: {key: a, weight: "${{ input.text }}"}', "fair-by"),
+        ('fair_by: {key: a, weight: "${{ steps.a.output }}"}', "unknown-name"),
     ],
 )
 def test_what_cannot_be_said_of_a_start_is_a_finding(line, rule):

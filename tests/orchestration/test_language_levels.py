@@ -12,6 +12,7 @@ TOP = {
     0: {"name", "input", "output"},
     1: {"output_schema", "schedule", "timeout"},
     2: {"budget", "concurrency", "debounce", "fair_by", "labels", "messages", "priority", "rate", "visible_to"},
+    3: {"expect"},
 }
 OF_STEPS = {
     0: {"agent", "approval", "conversation", "deliverable", "if", "needs", "repeatable", "retry", "timeout", "with"},
@@ -54,16 +55,31 @@ def test_every_key_has_its_level():
     assert set(steps.KEYS) <= set(STEP_KEYS)
 
 
-@pytest.mark.parametrize("key", sorted(TOP[1] | TOP[2]))
-def test_a_definition_that_has_it_is_of_its_level(key):
+@pytest.mark.parametrize(("key", "level"), [(key, level) for level in (1, 2, 3) for key in sorted(TOP[level])])
+def test_a_definition_that_has_it_is_of_its_level(key, level):
     example = TOP_WITH.get(key, SCHEMA["properties"][key].get("examples", [None])[0])
     given = {"output": 1, "input": {"type": "object", "properties": {"customer": {"type": "string"}}}} | {key: example}
-    assert level_of(**given) == (2 if key in TOP[2] else 1)
+    assert level_of(**given) == level
 
 
 @pytest.mark.parametrize("key", sorted(set(WITH)))
 def test_a_step_that_has_it_makes_its_plan_of_its_level(key):
     assert level_of(steps={"a": WITH[key]}) == (2 if key in OF_STEPS[2] else 1)
+
+
+def test_a_weight_is_of_the_third_level_and_a_key_alone_of_the_second():
+    assert level_of(fair_by={"key": "k", "weight": 3}) == 3
+    assert level_of(fair_by={"key": "k"}) == level_of(fair_by={"key": "k", "weight": 1}) == 2
+
+
+def test_what_follows_by_class_is_of_the_third_level():
+    assert level_of(steps={"a": {"agent": "echo", "on_failure": {"timeout": "continue"}}}) == 3
+
+
+def test_what_follows_from_edits_is_of_the_third_level():
+    gate = {"title": "t", "show": {"a": 1, "b": 2}, "editable": "/a"}
+    assert level_of(steps={"a": {"approval": gate}}) == 0
+    assert level_of(steps={"a": {"approval": {**gate, "derived": {"/b": "${{ this.a * 2 }}"}}}}) == 3
 
 
 def test_what_every_release_knew_has_no_level():

@@ -1,4 +1,4 @@
-"""`retry`, `timeout`, `on_failure`, `expect` and a run's `timeout`: what is found, and what is planned."""
+"""`retry`, `timeout`, `on_failure` and `expect`, those of a run too: what is found, and what is planned."""
 
 import pytest
 
@@ -6,6 +6,8 @@ from orchestration.language import AgentFacts, compile_definition
 from orchestration.models.layouts import layout
 
 AGENTS = {"echo": AgentFacts("tool"), "boss": AgentFacts("orchestrator")}
+CLASSES = "  a: {agent: echo, on_failure: {timeout: tell, permanent: warn}}"
+HANDLERS = ["  tell: {agent: echo, needs: a}", "  warn: {agent: echo, needs: a}"]
 A, B = "  a: {agent: echo, on_failure: tell}", "  b: {agent: echo}"
 
 
@@ -41,7 +43,30 @@ def planned(*lines):
         (["  a: {agent: echo, on_failure: a}"], [(3, 32, "on-failure")]),
         ([A, "  b: {agent: echo, on_failure: tell}", "  tell: {agent: echo, needs: [a, b]}"], []),
         (["  a: {approval: {title: t}, on_failure: continue, expect: {within: 1d}}"], []),
+        (["  a: {agent: echo, on_failure: {timeout: tell}}"], [(3, 42, "unknown-step")]),
+        (["  a: {agent: echo, on_failure: {late: fail}}"], [(3, 33, "unknown-key")]),
+        (["  a: {agent: echo, on_failure: {}}"], [(3, 32, "shape")]),
+        (["  a: {agent: echo, on_failure: {timeout: 5}}"], [(3, 42, "shape")]),
+        (["  a: {agent: echo, on_failure: [fail]}"], [(3, 32, "shape")]),
+        (["  a: {agent: echo, on_failure: {child_failed: continue}}"], [(3, 33, "on-failure")]),
+        (["  a: {agent: boss, on_failure: {child_failed: continue}}"], []),
+        (["  a: {wait: {for: 1h}, on_failure: {temporary: continue}}"], [(3, 37, "on-failure")]),
+        (["  a: {approval: {title: t}, on_failure: {timeout: continue}}"], [(3, 42, "on-failure")]),
+        ([CLASSES, "  tell: {agent: echo}", "  warn: {agent: echo, needs: a}"], [(3, 42, "on-failure")]),
+        ([CLASSES, "  tell: {agent: echo, needs: a}", "  warn: {agent: echo, needs: a}"], []),
+        (
+            [CLASSES, *HANDLERS, "  both: {agent: echo, needs: [tell, warn]}"],
+            [(6, 30, "unreachable")],
+        ),
+        ([CLASSES, *HANDLERS, "  either: {agent: echo, needs: {any: [tell, warn]}}"], []),
+        ([CLASSES, *HANDLERS, "  c: {agent: echo, needs: [a, tell]}"], [(6, 27, "unreachable")]),
+        ([f"{CLASSES[:-2]}, else: continue}}}}", *HANDLERS, "  c: {agent: echo, needs: [a, tell]}"], []),
         ([B, "timeout: soon"], [(4, 10, "duration")]),
+        ([B, "expect: {within: soon}"], [(4, 18, "duration")]),
+        ([B, "expect: 2h"], [(4, 9, "shape")]),
+        ([B, "expect: {}"], [(4, 1, "missing-key")]),
+        ([B, "expect: {within: 2h}", "timeout: 2h"], [(4, 18, "timeout")]),
+        ([B, "expect: {within: 2h}", "timeout: 3h"], []),
     ],
 )
 def test_each_finding_names_its_place(lines, found):
@@ -70,6 +95,21 @@ def test_a_timeout_in_one_word_is_planned_as_ever():
 
 def test_what_is_no_other_than_the_default_is_planned_as_ever():
     assert planned("  a: {agent: echo, on_failure: fail}") == planned("  a: {agent: echo}")
+    assert planned("  a: {agent: echo, on_failure: {timeout: fail}}") == planned("  a: {agent: echo}")
+    by_class = planned("  a: {agent: echo, on_failure: {else: continue}}")
+    assert by_class == planned("  a: {agent: echo, on_failure: continue}")
+
+
+def test_what_follows_is_planned_by_class():
+    plan = planned(CLASSES, *HANDLERS)
+    a, tell, warn = plan["steps"]
+    assert (plan["level"], "on_failure" in a) == (3, False)
+    assert a["on_failure_by"] == {"else": "fail", "timeout": "tell", "permanent": "warn"}
+    assert (tell["handles"], warn["handles"]) == (["a"], ["a"])
+    first, *handlers = layout(plan)
+    assert first["on_failure"] == {"else": "fail", "timeout": "other", "permanent": "other"}
+    assert (first["dependants"], "forgiven" in first, "carries" in first) == ([-2, -3], False, False)
+    assert [row["reads"] for row in handlers] == [[1], [1]]
 
 
 def test_the_rows_of_a_run_know_their_times_and_what_follows_from_a_failure():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from io import StringIO
 
 import pytest
@@ -97,6 +98,25 @@ def test_a_map_says_how_many_of_its_items_are_open(begin):
     ((kind, words),) = told(run)
     assert kind == "items"
     assert re.fullmatch(r"months waits for 2 of its 3 items, for \d+ s\.", words)
+
+
+def test_a_run_that_is_late_says_so_behind_what_holds_it(operator, client, members, begin):
+    run = begin(f"name: promised\nexpect: {{within: 1h}}\nsteps:\n{CHAIN}")
+    end(run, "figures")
+    put_question(run, "check", title="Figures?")
+    page = f"/runs/{run.public_id}/"
+    client.force_login(members.viewer.user)
+    found = operator.get(f"/api/v1{page}").json()
+    assert (datetime.fromisoformat(found["expect_at"]), found["overdue_at"]) == (run.expect_at, None)
+    assert "promised to end" in text_of(client, page)
+    assert ">Late<" not in text_of(client, page) + text_of(client, "/runs/")
+    rows("update orchestration_run set expect_at = now() - interval '2 h', overdue_at = now() - interval '1 h'")
+    (asks, _), (kind, words) = told(run)
+    assert (asks, kind) == ("approval", "overdue")
+    assert words == "Its definition promised that it would have ended 2 h ago."
+    assert operator.get(f"/api/v1{page}").json()["overdue_at"] is not None
+    assert ">Late<" in text_of(client, page)
+    assert ">Late<" in text_of(client, "/runs/")
 
 
 def test_another_organizations_question_is_never_told(family):

@@ -24,7 +24,8 @@ begin
     laid := engine_lay_v1(origin.definition_version_id, origin.organization_id, array[public], array[given], by_member, null, null, 0, array[facts]);
     new := laid.runs[1];
     if laid.queues is not null then
-        perform engine_share_v1(laid.queues, laid.keys, laid.ranks);
+        perform engine_share_v1(array_agg(z.queue), array_agg(z.key), array_agg(z.rank - z.n + i.nth))
+        from unnest(laid.queues, laid.keys, laid.ready, laid.ranks) z(queue, key, n, rank) cross join generate_series(1, z.n) i(nth);
     end if;
     update orchestration_run r set forked_run_id = source, forked_key = cut, level = greatest(r.level, 2 * (asking <> '{}')::int) where r.id = new;
     select count(*) filter (where s.status <> all (ended)), count(*) filter (where s.status in ('ready', 'running'))
@@ -32,7 +33,7 @@ begin
 
     update orchestration_step s set
         status = o.status, open_needs = 0, attempt = o.attempt, started_at = o.started_at, ended_at = o.ended_at, input = o.input, input_digest = o.input_digest,
-        output = o.output, output_digest = o.output_digest, error = o.error, decision = o.decision, feedback = o.feedback,
+        output = o.output, output_digest = o.output_digest, error = o.error, decision = o.decision, feedback = o.feedback, forgiven = o.forgiven, carries = o.carries,
         agent_version_id = o.agent_version_id, total_at = null, deadline_at = null, expect_at = null, inherited_run = source, inherited_key = o.key
     from orchestration_step o where o.run_id = source and o.key = any (kept) and s.run_id = new and s.position = o.position;
     update orchestration_step s set confirm = true where s.run_id = new and s.position = any (asking);

@@ -17,12 +17,13 @@ begin
         select a.run, a.key, a.more -> 'launch' as launch, coalesce(a.more -> 'launch' -> 'facts', '{}') as facts, r.organization_id, r.started_by_id, r.depth,
                r.status = 'paused' as parks,
                jsonb_strip_nulls(jsonb_build_object('root', coalesce(r.root_run_id, r.id), 'priority', r.priority, 'labels', r.labels,
-                   'budgets', to_jsonb(r.budgets), 'fair_by', nullif(substr(r.fair_key, length(r.organization_id::text) + 2), ''))) as inherited
+                   'budgets', to_jsonb(r.budgets), 'fair_by', nullif(substr(r.fair_key, length(split_part(r.fair_key, ':', 1)) + 2), ''),
+                   'fair_weight', nullif(engine_weight_v1(r.fair_key), 1))) as inherited
         from unnest(moved) a join orchestration_run r on r.id = a.run
         where a.becomes = 'waiting' and a.more ? 'launch' order by a.run, a.key
     loop
         select * into laid from engine_lay_v1((m.launch ->> 'version')::bigint, m.organization_id, array[m.launch ->> 'public'],
-            array[m.launch -> 'input'], m.started_by_id, m.run, m.key, m.depth + 1, array[m.inherited || m.facts || case when m.inherited ? 'labels' and m.facts ? 'labels'
+            array[m.launch -> 'input'], m.started_by_id, m.run, m.key, m.depth + 1, array[m.inherited || case when m.facts ? 'fair_by' then '{"fair_weight": null}' else '{}' end::jsonb || m.facts || case when m.inherited ? 'labels' and m.facts ? 'labels'
                 then jsonb_build_object('labels', m.inherited -> 'labels' || (m.facts -> 'labels')) else '{}' end]);
         update orchestration_step s set child_run_id = laid.runs[1] where s.run_id = m.run and s.key = m.key;
         if m.parks then
@@ -30,8 +31,8 @@ begin
                 select e.data from orchestration_event e where e.run_id = m.run and e.type = 'run.paused' order by e.seq desc limit 1));
         else
             ready := ready || (
-                select array_agg(row (l.queue, l.key, l.rank)::engine_ready_v1)
-                from unnest(laid.queues, laid.keys, laid.ready, laid.ranks) as l(queue, key, n, rank) cross join generate_series(1, l.n));
+                select array_agg(row (l.queue, l.key, l.rank - l.n + i.nth)::engine_ready_v1)
+                from unnest(laid.queues, laid.keys, laid.ready, laid.ranks) as l(queue, key, n, rank) cross join generate_series(1, l.n) i(nth));
         end if;
     end loop;
     return ready;

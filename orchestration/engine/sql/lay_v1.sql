@@ -3,11 +3,12 @@
 -- (CS404), which its caller may look at before.
 --
 -- `publics` are the runs' public ids, in the order of the inputs; `facts`, in that order too or null, say what else there is of a
--- run: level (else the version's own), priority, fair_by, labels, timeout (seconds), root, budgets (whose it spends), budget (its own),
+-- run: level (else the version's own), priority, fair_by, fair_weight, labels, timeout and expects (seconds), root, budgets (whose it spends), budget (its own),
 -- stays, schedule, planned_at, and `waits`: {for, at, due_as, admits}: the run waits with a row of kind `start` and key 0, which all its first steps
 -- need; `admits` is that row's input.
 --
--- Gives the runs in that order, and of each queue and fair key how many steps are ready and the last rank among them.
+-- Gives the runs in that order, and of each queue and fair key how many steps are ready and the last rank among them; of a key with a
+-- weight the rank that it would be without.
 create function engine_lay_v1(version bigint, organization bigint, publics text[], inputs jsonb[], by_member bigint, parent bigint, parent_step int,
     nesting int, facts jsonb[], out runs bigint[], out queues text[], out keys text[], out ready int[], out ranks bigint[])
 language plpgsql as $$
@@ -24,7 +25,7 @@ begin
         from orchestration_definitionversion v
         cross join jsonb_to_recordset(v.layout) as l(key int, name text, kind text, agent text, open_needs int, dependants int[], reads int[],
             tolerant boolean, repeatable boolean, slack int, forgiven boolean, carries boolean, limited boolean, total real, patience real, expects real,
-            undo text)
+            undo text, on_failure jsonb)
         left join agents_agent a on a.organization_id = organization and a.slug = l.agent
         left join agents_agentversion w on w.id = a.current_version_id
         left join agents_agent u on u.organization_id = organization and u.slug = l.undo
@@ -34,23 +35,24 @@ begin
                coalesce(min(l.agent) filter (where l.agent is not null and l.current_version_id is null),
                         min(l.undo) filter (where l.undo is not null and l.undo_version is null)) as missing from laid l
     ), given as materialized (
-        select g.public, g.input, g.ord, organization::text || coalesce(':' || f.fair_by, '') as fair_key, f.*,
-               row_number() over (partition by f.fair_by, f.waits is null order by g.ord) as nth, count(*) over (partition by f.fair_by, f.waits is null) as many
+        select g.public, g.input, g.ord, organization::text || coalesce('*' || f.fair_weight || ':' || f.fair_by, ':' || f.fair_by, '') as fair_key, f.*,
+               row_number() over w as nth, count(*) over (partition by f.fair_by, f.fair_weight, f.waits is null) as many
         from unnest(publics, inputs, facts) with ordinality as g(public, input, facts, ord)
-        cross join jsonb_to_record(coalesce(g.facts, '{}')) as f(level smallint, priority smallint, fair_by text, labels jsonb, timeout float8, root bigint,
+        cross join jsonb_to_record(coalesce(g.facts, '{}')) as f(level smallint, priority smallint, fair_by text, fair_weight int, labels jsonb, timeout float8, expects float8, root bigint,
             budgets bigint[], stays boolean, schedule bigint, planned_at timestamptz, waits jsonb)
+        window w as (partition by f.fair_by, f.fair_weight, f.waits is null order by g.ord)
     ), fair as materialized (
-        select q.queue, q.seats, k.fair_key, k.many, engine_fair_v1(q.queue, k.fair_key) as rank
+        select q.queue, q.seats, k.fair_key, k.many, k.weight, engine_fair_v1(q.queue, k.fair_key) as rank
         from (select distinct l.queue, l.seats from laid l where l.open_needs = 0) q
-        cross join (select distinct g.fair_key, g.many from given g where g.waits is null) k
+        cross join (select distinct g.fair_key, g.many, coalesce(g.fair_weight, 1) as weight from given g where g.waits is null) k
     ), begun as (
         insert into orchestration_run (public_id, organization_id, definition_version_id, status, seq, open_steps, moving_steps, input, fair_key, priority,
-            depth, parent_run_id, parent_key, tidy, started_by_id, created_at, level, root_run_id, budgets, labels, deadline_at, reversible, stays,
+            depth, parent_run_id, parent_key, tidy, started_by_id, created_at, level, root_run_id, budgets, labels, deadline_at, expect_at, reversible, stays,
             schedule_id, planned_at)
         select g.public, organization, version, case when g.waits is null then 'running' else 'waiting' end, 1, s.total + (g.waits is not null)::int,
                case when g.waits is null then s.moving else 0 end, g.input, g.fair_key, coalesce(g.priority, 0), nesting, parent, parent_step, false,
                by_member, now, coalesce(g.level, (select (v.plan ->> 'level')::smallint from orchestration_definitionversion v where v.id = version), 0),
-               g.root, g.budgets, g.labels, now + make_interval(secs => g.timeout), s.reversible, coalesce(g.stays, false), g.schedule, g.planned_at
+               g.root, g.budgets, g.labels, now + make_interval(secs => g.timeout), now + make_interval(secs => g.expects), s.reversible, coalesce(g.stays, false), g.schedule, g.planned_at
         from given g cross join sums s order by g.ord
         returning id
     ), run as materialized (
@@ -58,14 +60,14 @@ begin
     ), inserted as (
         insert into orchestration_step (run_id, key, position, name, kind, queue, status, open_needs, dependants, reads, tolerant, repeatable,
             agent_version_id, priority, rank, slack, forgiven, carries, limited, total_seconds, queue_seconds, expect_seconds, total_at, deadline_at, expect_at,
-            undo_version_id)
+            undo_version_id, on_failure)
         select r.id, l.key, l.key, l.name, l.kind, l.queue, case when t.starts then 'ready' else 'blocked' end,
                l.open_needs + (l.open_needs = 0 and r.waits is not null)::int, l.dependants, l.reads, l.tolerant, l.again, l.current_version_id,
-               coalesce(r.priority, 0), coalesce(f.rank + (r.nth - 1) * l.seats + l.seat, 0), l.slack, coalesce(l.forgiven, false), coalesce(l.carries, false),
+               coalesce(r.priority, 0), coalesce(f.rank + ((r.nth - 1) * l.seats + l.seat + f.weight - 1) / f.weight, 0), l.slack, coalesce(l.forgiven, false), coalesce(l.carries, false),
                coalesce(l.limited, false), l.total, l.patience, l.expects,
                case when t.starts and l.timed then now + make_interval(secs => l.total) end,
                case when t.starts and l.timed then now + make_interval(secs => least(l.total, l.patience)) end,
-               case when t.starts and l.timed then now + make_interval(secs => l.expects) end, l.undo_version
+               case when t.starts and l.timed then now + make_interval(secs => l.expects) end, l.undo_version, l.on_failure
         from run r cross join laid l cross join lateral (select l.open_needs = 0 and r.waits is null as starts) t
         left join fair f on t.starts and f.queue = l.queue and f.fair_key = r.fair_key
     ), gates as (

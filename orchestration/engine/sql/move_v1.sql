@@ -35,7 +35,7 @@ begin
         select l.*, a.current_version_id, u.current_version_id as undo_version, coalesce(a.kind, 'default') as queue, coalesce(l.repeatable, w.repeatable, true) as again
         from orchestration_definitionversion v
         cross join jsonb_to_recordset(v.layout) as l(key int, name text, kind text, agent text, tolerant boolean, repeatable boolean, slack int,
-            forgiven boolean, carries boolean, limited boolean, total real, patience real, expects real, undo text)
+            forgiven boolean, carries boolean, limited boolean, total real, patience real, expects real, undo text, on_failure jsonb)
         left join agents_agent a on a.organization_id = run.organization_id and a.slug = l.agent
         left join agents_agentversion w on w.id = a.current_version_id
         left join agents_agent u on u.organization_id = run.organization_id and u.slug = l.undo
@@ -46,6 +46,7 @@ begin
             tolerant = case when n.open then l.tolerant else s.tolerant end, slack = case when n.open then l.slack else s.slack end,
             forgiven = case when n.open then coalesce(l.forgiven, false) else s.forgiven end,
             carries = case when n.open then coalesce(l.carries, false) else s.carries end,
+            on_failure = case when n.open then l.on_failure else s.on_failure end,
             kind = case when n.unstarted then l.kind else s.kind end, queue = case when n.unstarted then l.queue else s.queue end,
             repeatable = case when n.unstarted then l.again else s.repeatable end,
             agent_version_id = case when n.unstarted then l.current_version_id else s.agent_version_id end,
@@ -63,10 +64,10 @@ begin
         returning s.name
     )
     insert into orchestration_step (run_id, key, position, name, kind, queue, status, open_needs, dependants, reads, tolerant, repeatable, agent_version_id,
-        priority, slack, forgiven, carries, limited, total_seconds, queue_seconds, expect_seconds, undo_version_id)
+        priority, slack, forgiven, carries, limited, total_seconds, queue_seconds, expect_seconds, undo_version_id, on_failure)
     select target, (select max(s.key) from orchestration_step s where s.run_id = target) + row_number() over (order by l.key), l.key, l.name, l.kind, l.queue,
            'blocked', 0, '{}', '{}', l.tolerant, l.again, l.current_version_id, run.priority, l.slack, coalesce(l.forgiven, false), coalesce(l.carries, false),
-           coalesce(l.limited, false), l.total, l.patience, l.expects, l.undo_version
+           coalesce(l.limited, false), l.total, l.patience, l.expects, l.undo_version, l.on_failure
     from layout l where not exists (select from renamed n where n.name = l.name);
 
     -- 3. Who waits for whom; what those that have started read.

@@ -1,6 +1,6 @@
 -- Moves what no one is at work on in these runs: steps of dead workers, steps whose time has come or is over, and those that
--- were waiting for a place in a limit, for another's answer or for an event from outside and have it. The caller holds the runs' locks.
--- Returns how many steps moved.
+-- were waiting for a place in a limit, for another's answer or for an event from outside and have it; and says of steps and runs, once, that
+-- they are later than was promised. The caller holds the runs' locks. Returns how many steps moved, and promises were broken.
 create function engine_repair_v1(runs bigint[], lost_limit int) returns int language plpgsql as $$
 declare
     items jsonb; moves jsonb;
@@ -65,9 +65,16 @@ begin
         update orchestration_step s set expect_at = null, expect_seconds = null
         from due d where s.run_id = d.run_id and s.key = d.key
         returning s.run_id, s.key, s.name, s.round, s.index, d.expect_seconds
+    ), overdue as (
+        update orchestration_run r set overdue_at = clock_timestamp()
+        where r.id = any (runs) and r.ended_at is null and r.overdue_at is null and r.expect_at is not null and r.expect_at <= clock_timestamp()
+        returning r.id, extract(epoch from r.expect_at - r.created_at)::float8 as expect_seconds
     )
-    select jsonb_agg(jsonb_build_object('run', o.run_id, 'key', o.key, 'type', 'step.overdue', 'data', jsonb_strip_nulls(jsonb_build_object(
-               'step', o.name, 'round', o.round, 'index', o.index, 'within', o.expect_seconds)))) into moves from over o;
+    select jsonb_agg(t.told) into moves from (
+        select jsonb_build_object('run', o.run_id, 'key', o.key, 'type', 'step.overdue', 'data', jsonb_strip_nulls(jsonb_build_object(
+                   'step', o.name, 'round', o.round, 'index', o.index, 'within', o.expect_seconds))) as told from over o
+        union all
+        select jsonb_build_object('run', o.id, 'type', 'run.overdue', 'data', jsonb_build_object('within', o.expect_seconds)) from overdue o) t;
 
     if items is null and moves is null then
         return 0;

@@ -8,10 +8,11 @@ begin
         where s.run_id = target and s.position = any (positions) and s.head is null and s.undoes is null order by s.position, s.key desc
     ), made as (
         insert into orchestration_step (run_id, key, position, name, round, index, kind, queue, status, open_needs, dependants, reads, tolerant, repeatable,
-            agent_version_id, priority, feedback, slack, forgiven, carries, limited, total_seconds, queue_seconds, expect_seconds, undo_version_id)
+            agent_version_id, priority, feedback, slack, forgiven, carries, limited, total_seconds, queue_seconds, expect_seconds, undo_version_id,
+            on_failure)
         select target, (select max(s.key) from orchestration_step s where s.run_id = target) + row_number() over (order by n.position), n.position, n.name,
                n.round + 1, n.index, n.kind, n.queue, 'blocked', 0, '{}', '{}', n.tolerant, n.repeatable, n.agent_version_id, r.priority, feedback_given,
-               n.slack, n.forgiven, n.carries, n.limited, n.total_seconds, n.queue_seconds, n.expect_seconds, n.undo_version_id
+               n.slack, n.forgiven, n.carries, n.limited, n.total_seconds, n.queue_seconds, n.expect_seconds, n.undo_version_id, n.on_failure
         from newest n cross join orchestration_run r where r.id = target returning name
     )
     select jsonb_agg(name order by name) into opened from made;

@@ -80,7 +80,10 @@ begin
                 error = g.error,
                 decision = coalesce(g.decision, s.decision),
                 usage = coalesce(g.usage, s.usage),
-                child_run_id = coalesce(g.child, s.child_run_id)
+                child_run_id = coalesce(g.child, s.child_run_id),
+                -- what follows from a failure, where that hangs on its class
+                forgiven = case when s.on_failure is not null and g.becomes = 'failed' then engine_follows_v1(s.on_failure, g.error) <> 'fail' else s.forgiven end,
+                carries = case when s.on_failure is not null and g.becomes = 'failed' then engine_follows_v1(s.on_failure, g.error) = 'continue' else s.carries end
             from (
                 select g.*, r.status = 'paused' as parks,
                        case when r.status = 'canceling' and (g.outcome in ('waiting', 'ready', 'uncertain') and not r.undoing or g.more ? 'canceled_too') then 'canceled'

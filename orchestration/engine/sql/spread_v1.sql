@@ -32,9 +32,10 @@ begin
         cross join lateral (select r.* from orchestration_run r where r.id = a.run offset 0) r
         cross join lateral (select max(s.key) as last from orchestration_step s where s.run_id = a.run offset 0) l
     ), fair as materialized (
-        select q.queue, q.fair_key, engine_fair_v1(q.queue, q.fair_key) as rank from (select distinct h.queue, h.fair_key from heads h) q
+        select q.queue, q.fair_key, engine_weight_v1(q.fair_key) as weight, engine_fair_v1(q.queue, q.fair_key) as rank from (select distinct h.queue, h.fair_key from heads h) q
     ), items as (
-        select h.*, i.item as value, i.ord::int as nth, f.rank + row_number() over (partition by h.queue, h.fair_key order by h.run, h.key, i.ord) as place,
+        select h.*, i.item as value, i.ord::int as nth,
+               f.rank + (row_number() over (partition by h.queue, h.fair_key order by h.run, h.key, i.ord) + f.weight - 1) / f.weight as place,
                case when h.wake_at is not null then 'waiting' when i.ord <= h.win then 'ready' else 'blocked' end as status
         from heads h join fair f on f.queue = h.queue and f.fair_key = h.fair_key
         join unnest(moved) m on m.run = h.run and m.key = h.key

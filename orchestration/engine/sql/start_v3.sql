@@ -8,8 +8,12 @@ declare
     laid record;
 begin
     laid := engine_lay_v1(version, organization, publics, inputs, by_member, parent, parent_step, nesting, facts);
-    if laid.queues is not null then
+    if laid.queues is not null and strpos(array_to_string(laid.keys, ' '), '*') = 0 then
         perform engine_share_v1(laid.queues, laid.keys, laid.ranks);
+    elsif laid.queues is not null then  -- of keys with a weight each step
+        perform engine_share_v1(array_agg(z.queue), array_agg(z.key), array_agg(z.rank - z.n + i.nth))
+        from unnest(laid.queues, laid.keys, laid.ready, laid.ranks) z(queue, key, n, rank)
+        cross join generate_series(1, z.n) i(nth);
     end if;
     return query select laid.runs, array_agg(q.queue), array_agg(q.ready)
         from (select z.queue, sum(z.ready)::int as ready from unnest(laid.queues, laid.ready) z(queue, ready) group by 1) q;

@@ -39,6 +39,9 @@ begin
     ), over as materialized (
         select s.run_id from orchestration_step s where s.expect_at is not null and s.expect_at <= clock_timestamp()
             and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') and s.run_id <> all (skip) order by s.expect_at limit most
+    ), promised as materialized (
+        select r.id as run_id from orchestration_run r where r.ended_at is null and r.overdue_at is null and r.expect_at is not null
+            and r.expect_at <= clock_timestamp() and r.id <> all (skip) order by r.expect_at limit most
     ), woken as materialized (
         select q.run_id from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
         where q.woken_at <= clock_timestamp() and q.key > 0 and s.status = 'waiting' and s.fence = q.fence and s.run_id <> all (skip) order by q.woken_at limit most
@@ -49,13 +52,13 @@ begin
         select w.run_id from orchestration_eventwait w where w.event_id is not null and w.run_id <> all (skip) order by w.event_id limit most
     ), wanted as (
         select run_id from orphaned union select run_id from due union select run_id from late union select run_id from over
-        union select run_id from woken union select run_id from answered union select run_id from heard
+        union select run_id from promised union select run_id from woken union select run_id from answered union select run_id from heard
     ), free as (
         select r.id from orchestration_run r where r.id in (select run_id from wanted) order by r.id for no key update skip locked
     )
     select (select array_agg(id) from free),
            (select count(*) from free) < (select count(*) from wanted) or most in ((select count(*) from orphaned), (select count(*) from due), (select count(*) from late),
-                    (select count(*) from over), (select count(*) from woken), (select count(*) from answered), (select count(*) from heard))
+                    (select count(*) from over), (select count(*) from promised), (select count(*) from woken), (select count(*) from answered), (select count(*) from heard))
     into mine, more;
 
     if mine is not null then
@@ -88,6 +91,9 @@ begin
                     union all
                     (select r.deadline_at from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at > clock_timestamp()
                      order by r.deadline_at limit 1)
+                    union all
+                    (select r.expect_at from orchestration_run r where r.ended_at is null and r.overdue_at is null and r.expect_at is not null
+                     and r.expect_at > clock_timestamp() order by r.expect_at limit 1)
                     union all
                     (select q.woken_at from orchestration_limitqueue q where q.woken_at > clock_timestamp() order by q.woken_at limit 1)) w),
         'deadline', (select extract(epoch from q.deadline_at - clock_timestamp()) from approvals_request q

@@ -5,6 +5,7 @@ from . import (
     budget,
     concurrency,
     debounce,
+    expect,
     fair_by,
     labels,
     messages,
@@ -33,6 +34,7 @@ KEYS = {
     "rate": TopKey(rate.check, rate.plan),
     "schedule": TopKey(schedule.check, schedule.plan),
     "timeout": TopKey(plan=timeout.plan),
+    "expect": TopKey(expect.check, expect.plan),
     "budget": TopKey(budget.check, budget.plan),
     "visible_to": TopKey(plan=visible_to.plan),
 }

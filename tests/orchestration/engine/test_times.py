@@ -8,6 +8,7 @@ from approvals.models import Request
 from orchestration.engine import answers, children, deadlines
 from orchestration.engine.connection import rows
 from orchestration.engine.hands import HUNG_GRACE_SECONDS, of_hung
+from orchestration.engine.levers import pausing
 from orchestration.engine.starts import start_version
 from orchestration.models import Event, Run, Step
 from tests.harness import (
@@ -22,7 +23,7 @@ from tests.harness import (
     sweep,
     until,
 )
-from tests.orchestration.engine.looks import pending, step, types, waiting
+from tests.orchestration.engine.looks import decide, pending, statuses, step, types, waiting
 from tests.orchestration.properties.worker import Worker
 
 PAST = "update orchestration_step set {} = {} - interval '1 day' where {} is not null and run_id = any(%s)"
@@ -128,6 +129,76 @@ def test_a_promise_that_is_broken_is_told_once_and_nothing_else_changes(start_ma
     for place in claim(worker, ROUNDS):
         end(worker, place)
     assert {run.status for run in assert_all_sound(runs)} == {"completed"}
+
+
+PROMISED = "name: promised\nexpect: {within: 1h}\nsteps: {a: {approval: {title: t}}, b: {needs: [a], agent: echo}}"
+LATE = "update orchestration_run set {0} = {0} - interval '1 day', created_at = created_at - interval '1 day'"
+
+
+def late(run):
+    rows(LATE.format("expect_at") + " where id = %s", [run.pk])
+
+
+def test_a_run_that_is_later_than_promised_says_so_once_and_goes_on(begin, engine, finished, members):
+    run = begin(PROMISED)
+    engine.look()
+    waiting(run)
+    assert sweep(make_worker())["wake"] == pytest.approx(3600, abs=60)
+    before = statuses(run)
+    late(run)
+    engine.look()
+    until(lambda: types(run)[-1] == "run.overdue")
+    sweep(make_worker())
+    told = Event.objects.get(run_id=run.pk, type="run.overdue")
+    run = assert_sound(run.pk)
+    assert (told.key, told.data) == (None, {"within": 3600})
+    assert (run.status, statuses(run), run.overdue_at > run.expect_at) == ("waiting", before, True)
+    decide(run, members.approver)
+    engine.look()
+    assert finished(run).status == "completed"
+    assert types(run).count("run.overdue") == 1
+
+
+def test_a_paused_run_is_late_too_as_its_times_go_on(begin, committed, members):
+    run = begin(PROMISED)
+    pausing.pause(run, by=members.operator, reason="r")
+    late(run)
+    sweep(make_worker())
+    assert types(run)[-2:] == ["run.paused", "run.overdue"]
+    assert assert_sound(run.pk).status == "paused"
+
+
+def test_a_run_that_ended_in_time_has_kept_its_promise(begin, committed):
+    run = begin("name: quick\nexpect: {within: 1h}\nsteps: {a: {agent: echo}}")
+    worker = make_worker()
+    (place,) = claim(worker)
+    end(worker, place)
+    late(run)
+    sweep(worker)
+    assert types(run)[-1] == "run.completed"
+    assert assert_sound(run.pk).overdue_at is None
+
+
+def test_a_runs_end_against_its_promise(start_many):
+    runs = start_many("name: one\nexpect: {within: 1h}\nsteps: {a: {agent: echo}}")
+    worker = make_worker()
+    claims = {place[0]: place for place in claim(worker, ROUNDS)}
+    rows(LATE.format("expect_at"))
+    race(ROUNDS, lambda n: insistently(lambda: flush(worker, claims[runs[n]])), lambda n: sweep(worker))
+    for run in assert_all_sound(runs):
+        assert run.status == "completed"
+        assert types(run).count("run.overdue") == int(run.overdue_at is not None)
+        assert types(run)[-1] == "run.completed"
+
+
+def test_a_child_keeps_the_promise_of_its_own_definition(begin, engine, boss, save):
+    save("name: child\nexpect: {within: 1h}\nsteps: {a: {approval: {title: t}}}\n")
+    run = begin("  a: {agent: boss, with: {}}\n")
+    engine.look()
+    child = until(lambda: Run.objects.filter(parent_run_id=run.pk).first())
+    pending(child)
+    assert (child.expect_at - child.created_at).total_seconds() == 3600
+    assert Run.objects.get(pk=run.pk).expect_at is None
 
 
 def test_a_steps_end_against_its_time(start_many):
