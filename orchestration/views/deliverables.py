@@ -92,6 +92,8 @@ def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
     """The report; with `from` and `to`, what differs between two of its versions."""
     member = member_of(request)
     found = get_object_or_404(Deliverable.objects.visible_to(member).for_page(), public_id=public_id)
+    if request.method == "GET":
+        member.note_reading()
     versions = list(Deliverable.objects.filter(run=found.run, name=found.name).for_page().order_by("-version"))
     return render(
         request,
