@@ -34,8 +34,8 @@ KINDS_OF_ERROR = {
 
 @dataclass(slots=True)
 class Line:
-    """`place` names it in ids of elements; `took` is None while it lasts from `since` on; `waited`, what of it was spent
-    waiting, in words."""
+    """`place` names it in ids of elements; `took` is None while it lasts from `since` on; `waited` says what of it was
+    spent waiting."""
 
     step: Step
     place: str
