@@ -117,6 +117,7 @@ def part_of(client):
         (None, "null", []),
         (None, '"March"', ["March"]),
         (None, '{"a": 1, "b": [2], "c_d": false, "e": "", "f": 1.5, "g": 4}', ["A: 1", "C d: no", "F: 1.5"]),
+        (None, '{"final": true, "month": "2026-09"}', ["Month: 2026-09", "Final: yes"]),
         ({"customer": "acme"}, '{"a": 1}', ["Customer: acme"]),
         (None, '{"text": "' + "x" * 99 + '"}', [f"Text: {'x' * 59}…"]),
     ],
