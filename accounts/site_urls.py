@@ -3,11 +3,12 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from accounts.views import device, doors, members, saved, tokens, trail
+from accounts.views import device, doors, frame, members, saved, tokens, trail
 
 to_security = RedirectView.as_view(pattern_name="pages:security")
 
 urlpatterns = [
+    path("counts/", frame.counts, name="counts"),
     path("settings/", device.preferences, name="settings"),
     path("settings/preference/", device.preference, name="preference"),
     path("settings/organization/", device.switch_organization, name="switch-organization"),

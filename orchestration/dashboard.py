@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Member, Organization, Role
 from approvals.models import Request
-from orchestration.models import Definition, Deliverable, Run, Step, Worker
+from orchestration.models import Definition, Run, Step, Worker
 
 HOURS, HOURS_A_BAR = 24, 2  # on a phone, narrower bars could not be hit with a thumb
 GROUPS = {  # from the bottom of a bar to its top
@@ -34,7 +34,7 @@ FIRST_STEPS = (
         Role.APPROVER,
     ),
     (
-        "reported",
+        "read",
         "Read the report",
         "What a run makes for people lies under Deliverables.",
         "pages:deliverables",
@@ -135,19 +135,22 @@ def bar_of(at: datetime.datetime, groups: dict[str, int], highest: int) -> dict[
 
 
 def first_steps(member: Member) -> list[dict[str, Any]]:
-    """The guided first run: [{title, text, is_done, url_name, action, role, is_yours}]; `role` None: anyone's."""
+    """The guided first run: [{title, text, is_done, url_name, action, role, is_yours}]; `role` None: anyone's.
+
+    What takes a role is done when anyone of the organization did it; reading is everyone's own.
+    """
     own = OuterRef("pk")
     done = (
         Organization.objects.filter(pk=member.organization_id)
         .annotate(
             started=Exists(Run.objects.filter(organization=own)),
             decided=Exists(Request.objects.filter(organization=own, decided_by__isnull=False)),
-            reported=Exists(Deliverable.objects.filter(run__organization=own)),
             saved=Exists(Definition.objects.filter(organization=own, current_version__created_by__isnull=False)),
         )
-        .values("started", "decided", "reported", "saved")
+        .values("started", "decided", "saved")
         .get()
     )
+    done["read"] = member.first_read_at is not None
     steps: list[dict[str, Any]] = [dict(zip(STEP_KEYS, step, strict=True)) for step in FIRST_STEPS]
     for step in steps:
         step["is_done"] = done[step["fact"]]

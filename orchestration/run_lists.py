@@ -174,10 +174,10 @@ class Filters:
         )
 
 
-def small_input() -> Case:
+def small_input(column: str = "input") -> Case:
     """As text; "" for large ones, which are not even read then."""
-    size = Func(F("input"), function="pg_column_size", output_field=IntegerField())
-    text = When(condition=LessThanOrEqual(size, SEARCHED_BYTES), then=Cast("input", TextField()))
+    size = Func(F(column), function="pg_column_size", output_field=IntegerField())
+    text = When(condition=LessThanOrEqual(size, SEARCHED_BYTES), then=Cast(column, TextField()))
     return Case(text, default=Value(""), output_field=TextField())
 
 

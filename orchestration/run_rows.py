@@ -1,7 +1,8 @@
 """The rows of one run that its pages show, each kind read once and only when asked for, without large values."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -59,6 +60,20 @@ def outline_of(version: int) -> Outline:
         },
         {name: message["schema"] for name, message in plan.get("messages", {}).items()},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How long a run waited for people to answer, whether one question or several were open at a time."""
+
+    seconds: float
+    is_over: bool
+    now: datetime
+
+    @property
+    def as_if_since(self) -> datetime:
+        """While it goes on: when it had begun, had it been all at once."""
+        return self.now - timedelta(seconds=self.seconds)
 
 
 class RunRows:
@@ -122,6 +137,20 @@ class RunRows:
     def needs(self) -> dict[str, list[str]]:
         """By name, in the definition's order."""
         return {step.name: step.needs for _, step in sorted(self.outline.steps.items())}
+
+    @cached_property
+    def asking(self) -> Asking | None:
+        """None for a run that has asked nothing. Of its own checkpoints, in every round."""
+        asked = [step for step in self.all_steps if step.kind == "approval" and step.started_at]
+        if not asked:
+            return None
+        over = self.run.ended_at or self.now
+        total, reach = timedelta(), self.run.created_at
+        for start, end in sorted((step.started_at or over, step.ended_at or over) for step in asked):
+            total += max(end - max(start, reach), timedelta())
+            reach = max(reach, end)
+        is_over = self.run.has_ended or all(step.ended_at for step in asked)
+        return Asking(total.total_seconds(), is_over, self.now)
 
     # --- what happened
 

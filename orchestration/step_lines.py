@@ -12,12 +12,13 @@ from agents.runners.context import STREAM, messages_of
 from orchestration.graph import Node, graph_of
 from orchestration.models import Event, Step, StreamHead, StreamValue
 from orchestration.run_rows import RunRows
-from orchestration.timeline import Bar, Timeline, draw
+from orchestration.timeline import WAITED, Bar, Span, Timeline, draw
 from ui.statuses import Look, look_of
 from ui.templatetags.ui import duration, look_in_words
 
 LONGEST_MESSAGE = 20_000  # signs of a message that are shown
 MOST_PIECES = 2_000  # of answers under way, of all steps of a run, that are looked through
+MOSTLY = 0.9  # of a step's time
 MOST_NODES = 200  # a larger graph is drawn when asked for
 KINDS_OF_ERROR = {
     "temporary": "It could not be done at that time",
@@ -33,7 +34,8 @@ KINDS_OF_ERROR = {
 
 @dataclass(slots=True)
 class Line:
-    """`place` names it in ids of elements; `took` is None while it lasts from `since` on."""
+    """`place` names it in ids of elements; `took` is None while it lasts from `since` on; `waited` says what of it was
+    spent waiting."""
 
     step: Step
     place: str
@@ -47,6 +49,7 @@ class Line:
     is_selected: bool
     bars: Sequence[Bar] = ()
     node: Node | None = None
+    waited: str = ""
 
     @property
     def name(self) -> str:
@@ -80,6 +83,7 @@ class Lines:
             line.node = nodes.pop(line.step.name, None)  # the first of several rows stands for them in the graph
             if timeline is not None:
                 line.bars = timeline.bars.get(line.step.key, ())
+                line.waited = waited(line.step, self.rows.spans.get(line.step.key, ()))
         return found
 
     def _line(self, step: Step) -> Line:
@@ -117,6 +121,17 @@ def took(step: Step) -> str:
     if step.started_at is None or step.ended_at is None:
         return ""
     return duration((step.ended_at - step.started_at).total_seconds())
+
+
+def waited(step: Step, spans: Sequence[Span]) -> str:
+    """ "waiting" of a step that did next to nothing else, "5 s of it waiting"; nothing while its status says so."""
+    if step.started_at is None or step.ended_at is None:
+        return ""
+    seconds = sum((span.end - span.start).total_seconds() for span in spans if span.kind == WAITED and span.end)
+    if not seconds:
+        return ""
+    total = (step.ended_at - step.started_at).total_seconds()
+    return "waiting" if seconds >= MOSTLY * total else f"{duration(seconds)} of it waiting"
 
 
 def most_telling(rows: RunRows) -> Step | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 QUEUED, RAN, WAITED = "queued", "ran", "waited"
 LONG = 0.2  # of the whole: idle for longer is folded
 LONG_SECONDS = 3.0  # and longer than this
-FOLD = 5.0  # percent, the width of a fold
+FOLD = 12.0  # percent, the width of a fold: the wait is seen as one, though not as long as it was
 THIN = 0.4  # percent, so that what took no time is seen
 AFTER = {  # what a step does after an event of this type; None: nothing more
     "step.started": RAN,

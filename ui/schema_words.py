@@ -9,7 +9,13 @@ from jsonschema.exceptions import ValidationError as SchemaError
 MOST_FIELDS = 100
 DEEPEST = 4
 KINDS = {"string": "text", "integer": "whole number", "boolean": "yes or no", "null": "nothing", "array": "list"}
-FORMATS = {"date": "date", "date-time": "date and time", "email": "e-mail address", "uri": "address (URL)"}
+FORMATS = {
+    "date": "date",
+    "month": "month",
+    "date-time": "date and time",
+    "email": "e-mail address",
+    "uri": "address (URL)",
+}
 LIMITS = (
     ("minLength", "at least {} signs"),
     ("maxLength", "at most {} signs"),

@@ -40,6 +40,7 @@ class Member(models.Model):
     roles = ArrayField(models.CharField(max_length=20, choices=Role.choices), default=list)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+    first_read_at = models.DateTimeField(null=True, editable=False)  # when they first opened what a run had made
 
     objects = MemberQuerySet.as_manager()
 
@@ -99,6 +100,11 @@ class Member(models.Model):
         self.save(force_insert=True)
         User.objects.filter(pk=self.user_id).exclude(home=self.organization_id).update(home=None)
         self._record("member.add", by, {"roles": self.roles, "is_new": is_new})
+
+    def note_reading(self) -> None:
+        """They opened what a run made: the first time is kept."""
+        if self.first_read_at is None:
+            Member.objects.filter(pk=self.pk, first_read_at=None).update(first_read_at=ClockTimestamp())
 
     @transaction.atomic
     def change_roles(self, roles: Collection[str], *, by: Actor) -> None:

@@ -1,6 +1,5 @@
 """`bin/up`: PostgreSQL, Valkey, web, workers, beat and simulators on this machine, until Ctrl-C."""
 
-import argparse
 import contextlib
 import http.client
 import json
@@ -10,10 +9,12 @@ import shutil
 import socket
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import environ
 
+from config.up.options import parse
 from config.up.parts import free_port, parts
 from config.up.processes import Account, Refused
 from config.up.services import Postgres, Valkey, away_folder, services_of, socket_folder, tail, wait_until_ready
@@ -26,15 +27,6 @@ LARGEST_LOG = 10_000_000
 
 def say(words: str) -> None:
     print(words, flush=True)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bin/up", description="Run all of Countersign on this machine.")
-    parser.add_argument("--port", type=int, default=8000, help="where the site answers (8000)")
-    parser.add_argument("--data", metavar="DIR", help="where everything is kept (COUNTERSIGN_DATA, else var/)")
-    parser.add_argument("--reset", action="store_true", help="delete all data first")
-    parser.add_argument("--no-demo", action="store_true", help="no demo people, agents and figures")
-    return parser.parse_args()
 
 
 def data_folder(given: str | None) -> Path:
@@ -170,7 +162,7 @@ def greet(data: Path, base_url: str, *, demo: bool, is_default: bool) -> None:
         say(f"For manage.py in another shell: export COUNTERSIGN_DATA={data}")
 
 
-def run(options: argparse.Namespace, began: float) -> None:
+def run(options: Namespace, began: float) -> None:
     environ.Env.read_env(ROOT / ".env")
     data = data_folder(options.data)
     lock = hold(data)
@@ -230,7 +222,7 @@ def run(options: argparse.Namespace, began: float) -> None:
 def main() -> int:
     began = float(os.environ.pop("COUNTERSIGN_BEGAN", time.time()))  # of the command, before packages were installed
     try:
-        run(arguments(), began)
+        run(parse(sys.argv[1:]), began)
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 1

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -125,7 +126,14 @@ def refuse(*lines: str) -> None:
     sys.exit(1)
 
 
+def answer_at_once() -> None:
+    """`bin/up --help` needs nothing installed, nor does a word that `bin/up` does not know."""
+    if sys.argv[1:3] == ["-m", "config.up"]:
+        runpy.run_path(str(Path(__file__).with_name("options.py")))["parse"](sys.argv[3:])
+
+
 def main() -> None:
+    answer_at_once()
     os.environ["COUNTERSIGN_BEGAN"] = str(time.time())  # for who says how long it took, the installation included
     if not is_complete():
         try:

@@ -43,6 +43,22 @@ class DefinitionQuerySet(models.QuerySet["Definition"]):
         """The house's own by name, then the examples that are shipped."""
         return self.alias(is_example=models.Q(slug__in=example_slugs())).order_by("is_example", "slug")
 
+    def of_the_house(self) -> Self:
+        return self.exclude(slug__in=example_slugs())
+
+    def examples(self) -> Self:
+        """Those that are shipped, one for each thing that a definition may say."""
+        return self.filter(slug__in=example_slugs())
+
+    def choices(self, most: int) -> dict[str, list[str]]:
+        """{own, examples}: the slugs to choose from, `most` of them."""
+        slugs = list(self.own_first().values_list("slug", flat=True)[:most])
+        shipped = set(example_slugs())
+        return {
+            "own": [slug for slug in slugs if slug not in shipped],
+            "examples": [slug for slug in slugs if slug in shipped],
+        }
+
     def written(self) -> Self:
         """Those that people wrote: not the ones that `orchestration.trials` makes."""
         return self.exclude(slug__startswith=TRIAL_PREFIX)

@@ -51,22 +51,25 @@ steps:
 @require_safe
 @page()
 def definition_list(request: HttpRequest) -> HttpResponse:
-    """By name, `after` goes on behind one."""
+    """The house's own by name, `after` goes on behind one; behind the last of them the examples."""
     member = member_of(request)
     words, after = request.GET.get("q", "").strip()[:200], request.GET.get("after", "")
     archived = "1" if request.GET.get("archived") == "1" else ""
     rows = listed(member, words, archived=bool(archived))
     known = known_of(rows)
-    found = list(rows.filter(slug__gt=after)[: PAGE_SIZE + 1])
-    shown = found[:PAGE_SIZE]
+    found = list(rows.of_the_house().filter(slug__gt=after)[: PAGE_SIZE + 1])
+    own = found[:PAGE_SIZE]
+    shown = own + (list(rows.examples()) if len(found) == len(own) else [])
     asked = {"q": words, "archived": archived}
     part = {**asked, "ids": ",".join(str(each.pk) for each in shown), "known": known}
-    older = urlencode({**asked, "after": shown[-1].slug}) if len(found) > PAGE_SIZE else ""
+    older = urlencode({**asked, "after": own[-1].slug}) if len(found) > PAGE_SIZE else ""
+    told = rows_of(shown, member)
     return render(
         request,
         "orchestration/definitions.html",
         {
-            "rows": rows_of(shown, member),
+            "rows": told[: len(own)],
+            "examples": told[len(own) :],
             "part_url": f"{reverse('pages:definitions-part')}?{urlencode(part)}",
             "words": words,
             "archived": archived,

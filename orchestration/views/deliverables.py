@@ -12,10 +12,10 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
 from accounts.authentication import member_of
-from accounts.models import Member
 from accounts.permissions import page
 from approvals.changes import Change, edits_of
-from approvals.models import CONTINUE, Decision, Request
+from approvals.models import Decision, Request
+from orchestration.made import approvals_of, listed
 from orchestration.models import Definition, Deliverable, DeliverableQuerySet
 from orchestration.views.comparing import compared
 from ui.arrivals import arrived, told
@@ -23,6 +23,7 @@ from ui.markdown import LARGEST
 
 PAGE_SIZE = 50
 MOST_CHANGES = 20  # told of one answer
+MOST_CHOICES = 200
 FILTERS = ("q", "name", "definition", "run")
 NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
 LONGEST_FILE_NAME = 80
@@ -39,22 +40,22 @@ def deliverable_list(request: HttpRequest) -> HttpResponse:
     begun = Deliverable.objects.visible_to(member).filter(public_id=last).values_list("pk", flat=True).first()
     if begun is not None:
         rows = rows.filter(pk__lt=begun)
-    found = list(rows.for_page()[: PAGE_SIZE + 1])
-    shown, has_more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
-    part = {**asked, "ids": ",".join(each.public_id for each in shown)}
+    keys = list(rows.order_by("-pk").values_list("pk", "public_id")[: PAGE_SIZE + 1])
+    known, has_more = keys[:PAGE_SIZE], len(keys) > PAGE_SIZE
+    part = {**asked, "ids": ",".join(public_id for _, public_id in known)}
     if begun is None:
-        part["known"] = told([each.pk for each in shown], has_more=has_more)
+        part["known"] = told([pk for pk, _ in known], has_more=has_more)
     older = None
     if has_more:
-        older = "?" + urlencode({**asked, "before": found[PAGE_SIZE - 1].public_id})
+        older = "?" + urlencode({**asked, "before": known[-1][1]})
     return render(
         request,
         "orchestration/deliverables.html",
         {
-            "deliverables": shown,
+            "rows": listed(rows.filter(pk__in=[pk for pk, _ in known]), member),
             "part_url": f"{reverse('pages:deliverables-part')}?{urlencode(part)}",
             "asked": asked,
-            "definitions": Definition.objects.visible_to(member).written().values_list("slug", flat=True)[:200],
+            "definitions": Definition.objects.visible_to(member).written().choices(MOST_CHOICES),
             "older_url": older,
             "newer_url": f"?{urlencode(asked)}" if begun is not None else None,
         },
@@ -68,9 +69,9 @@ def deliverable_list_part(request: HttpRequest) -> HttpResponse:
     member = member_of(request)
     asked = {key: value for key in FILTERS if (value := request.GET.get(key, "").strip()[:200])}
     rows, known = Deliverable.objects.visible_to(member), request.GET.get("known")
-    shown = rows.for_page().filter(public_id__in=request.GET.get("ids", "").split(",")[:PAGE_SIZE])
+    shown = rows.filter(public_id__in=request.GET.get("ids", "").split(",")[:PAGE_SIZE])
     context = {
-        "deliverables": shown,
+        "rows": listed(shown, member),
         "new": 0 if known is None else arrived(filtered(rows, asked), known),
         "fresh_url": f"{reverse('pages:deliverables')}?{urlencode(asked)}",
     }
@@ -95,7 +96,9 @@ def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
     """The report; with `from` and `to`, what differs between two of its versions."""
     member = member_of(request)
     found = get_object_or_404(Deliverable.objects.visible_to(member).for_page(), public_id=public_id)
-    approvals = approvals_before(found, member)
+    if request.method == "GET":
+        member.note_reading()
+    approvals = approvals_of([found], member)[found.pk]
     versions = list(Deliverable.objects.filter(run=found.run, name=found.name).for_page().order_by("-version"))
     return render(
         request,
@@ -116,22 +119,6 @@ def deliverable(request: HttpRequest, public_id: str) -> HttpResponse:
 def texts_of(found: Deliverable, numbers: set[int]) -> dict[int, str]:
     rows = Deliverable.objects.filter(run=found.run, name=found.name, version__in=numbers)
     return dict(rows.values_list("version", "content"))
-
-
-def approvals_before(found: Deliverable, member: Member) -> list[Request]:
-    """The newest approval of each checkpoint that the deliverable's step comes after."""
-    needs = {step["name"]: step["needs"] for step in found.run.definition_version.plan["steps"]}
-    before: set[str] = set()
-    left = [found.step]
-    while left:
-        for name in needs.get(left.pop(), ()):
-            if name not in before:
-                before.add(name)
-                left.append(name)
-    rows = Request.objects.visible_to(member).of_run(found.run.public_id).for_inbox()
-    rows = rows.filter(choice=CONTINUE, decided_at__lte=found.created_at).order_by("decided_at")
-    newest = {str(row.step): row for row in rows if row.step in before}
-    return list(newest.values())
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def frame(request: HttpRequest, rows: RunRows, tab: str, **part: str) -> dict[st
         "tab": tab,
         "definition": run.definition_version.definition,
         "sees_payload": sees,
+        "asking": rows.asking,
         "budgets": budgets_of(run, member) if sees else [],
         "sentences": sentences(why(rows.facts))
         if sees

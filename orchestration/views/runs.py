@@ -43,14 +43,13 @@ def run_list(request: HttpRequest) -> HttpResponse:
     found = list(runs[: SHOWN + 1])
     shown = found[:SHOWN]
     here = reverse("pages:runs")
-    definitions = Definition.objects.visible_to(member).written().order_by("slug").values_list("slug", flat=True)
     return render(
         request,
         "orchestration/runs.html",
         {
             "rows": rows_of(shown),
             "filters": filters,
-            "definitions": definitions[:MOST_CHOICES],
+            "definitions": Definition.objects.visible_to(member).written().choices(MOST_CHOICES),
             "statuses": STATUSES,
             "times": TIMES,
             "quick": _quick(filters),

@@ -18,7 +18,6 @@ from accounts.permissions import page
 from orchestration.exceptions import InvalidInput, KeyReused, OrchestrationError
 from orchestration.idempotency import begin_once
 from orchestration.models import Definition, DefinitionVersion, Run
-from orchestration.shipped import example_slugs
 from ui.addresses import whole_number
 from ui.schema_forms import JsonField, SchemaForm
 
@@ -41,8 +40,8 @@ def choose(request: HttpRequest) -> HttpResponse:
         request,
         "orchestration/run_new.html",
         {
-            "definitions": shown.exclude(slug__in=example_slugs())[:SHOWN],
-            "examples": shown.filter(slug__in=example_slugs()),
+            "definitions": shown.of_the_house()[:SHOWN],
+            "examples": shown.examples(),
             "q": words,
             "shown": SHOWN,
             "may_start": member.has_role(Role.OPERATOR),

@@ -69,13 +69,20 @@ export async function get(address) {
   return answer;
 }
 
+// A part's fragments into their places. Its <title>, if it has one, is the tab's from now on: htmx reads it, and sets
+// none where nothing else is swapped.
+export async function put(text) {
+  const context = { text, sourceElement: document.body, target: document.body, swap: "none" };
+  await htmx.swap(context);
+  if (context.title) document.title = context.title.trim();
+}
+
 async function readPart(after) {
   const address = new URL(place.dataset.part, location.href);
   address.searchParams.set("after", after);
   const answer = await get(address);
   if (!answer) return null;
-  const text = await answer.text();
-  await htmx.swap({ text, sourceElement: document.body, target: document.body, swap: "none" });
+  await put(await answer.text());
   place.dispatchEvent(new CustomEvent("live:part"));
   const seq = answer.headers.get("X-Seq");
   return seq === null ? null : Number(seq);

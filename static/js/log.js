@@ -1,5 +1,5 @@
 // A run's log: new lines at its end while one looks, older ones above, and nothing that moves under the reader.
-import { get, live } from "./live.js";
+import { get, live, put } from "./live.js";
 
 const MOST_LINES = 20_000, BLOCK_LINES = 100, OLDER_LINES = 500;
 const box = document.getElementById("log");
@@ -65,7 +65,7 @@ live.read = async () => {
   const items = [...template.content.querySelectorAll("li[id]")];
   for (const block of template.content.querySelectorAll(".log-block")) block.remove();
   line = Number(answer.headers.get("X-Line"));
-  await htmx.swap({ text: template.innerHTML, sourceElement: document.body, target: document.body, swap: "none" });
+  await put(template.innerHTML);
   if (!follows) {
     missed += items.length;
     if (count + items.length > MOST_LINES) isWhole = false;

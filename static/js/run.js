@@ -1,5 +1,5 @@
 // Pages of runs: times that go on counting, and a step chosen in place instead of by loading the page again.
-import { get } from "./live.js";
+import { get, put } from "./live.js";
 import { counted } from "./shell.js";
 
 // --- times that go on
@@ -47,7 +47,7 @@ async function choose(link) {
   asked.searchParams.set("chosen", "1");
   const answer = await get(asked);
   if (!answer) return;
-  await htmx.swap({ text: await answer.text(), sourceElement: document.body, target: document.body, swap: "none" });
+  await put(await answer.text());
   live.dataset.part = address.pathname + address.search;
   history.pushState({}, "", link.href);
   mark(link);
@@ -82,7 +82,7 @@ async function drawPanel() {
   const asked = new URL(live.dataset.part, location.href);
   asked.searchParams.set("chosen", "1");
   const answer = await get(asked);
-  if (answer) await htmx.swap({ text: await answer.text(), sourceElement: document.body, target: document.body, swap: "none" });
+  if (answer) await put(await answer.text());
   redraw = 0;
   count();
   hear();

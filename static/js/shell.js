@@ -3,6 +3,7 @@
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const TYPING = "input, textarea, select, [contenteditable]";
 const TIMES_MS = 10_000;
+const TOAST_MS = 8000;
 const DRAFT_DAYS = 7;
 
 // --- times, said as ui/templatetags/ui.py says them
@@ -56,6 +57,7 @@ try {
 } catch { /* nothing may be kept here */ }
 
 // --- toasts
+const toasts = document.getElementById("toasts");
 export function toast(words, tone = "info") {
   const box = document.createElement("div");
   box.className = `toast tone-${tone}`;
@@ -68,9 +70,16 @@ export function toast(words, tone = "info") {
   close.setAttribute("aria-label", "Dismiss");
   close.innerHTML = '<span class="icon icon-x" aria-hidden="true"></span>';
   box.append(text, close);
-  document.getElementById("toasts").append(box);
-  if (tone !== "bad") setTimeout(() => box.remove(), 8000);
+  toasts.append(box);
+  leave(box);
 }
+
+// What is wrong stays until it is read; all else goes by itself, but not while someone is at it.
+function leave(box) {
+  if (box.matches(".tone-bad")) return;
+  setTimeout(() => (box.matches(":hover, :focus-within") ? leave(box) : box.remove()), TOAST_MS);
+}
+for (const box of toasts.children) leave(box);
 
 // --- clicks
 document.addEventListener("click", async (event) => {

@@ -181,3 +181,19 @@ def test_rows_stay_where_they_are_and_say_what_became_of_them_elsewhere(window, 
         expect(page.locator("#runs-news")).to_contain_text("new")
     expect(page.locator("#questions-news, #inbox-news")).to_contain_text("new")
     assert tops(page) == before
+
+
+@pytest.mark.parametrize("tab", ["", "log/", "payload/"])
+@pytest.mark.parametrize("news", ["by the socket", "by asking"])
+def test_the_tabs_title_goes_with_the_run(tab, news, window, waiting, decide):
+    run, request = waiting()
+    page = window("operator")
+    if news == "by asking":
+        page.route_web_socket("**/ws/live*", lambda socket: socket.close())
+    page.goto(f"/runs/{run}/{tab}")
+    expect(page).to_have_title("kpi-tracking · Waiting for approval · Countersign")
+    has_stayed = stays(page)
+    decide(request)
+    expect(page).to_have_title("kpi-tracking · Completed · Countersign")
+    expect(head(page)).to_contain_text("Completed")
+    assert has_stayed()

@@ -9,10 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.models import Member
 from approvals.models import Request
 from orchestration import dashboard
 from orchestration.engine.connection import rows
-from orchestration.models import Run, Worker
+from orchestration.models import Deliverable, Run, Worker
 from tests.factories import MemberFactory, PolicyFactory, ask
 
 
@@ -82,6 +83,34 @@ def test_the_first_run_is_guided_until_it_is_done(client, members, begin):
     assert "Done" in client.get("/").content.decode()
     client.post("/first-steps/hide/")
     assert "Your first run" not in client.get("/").content.decode()
+
+
+def steps_done(client):
+    page = client.get("/").content.decode()
+    return re.findall(r'<li class="is-done"><div><b>([^<]+)</b>', page)
+
+
+def test_the_report_is_read_when_this_member_opened_one(client, members, begin):
+    run = begin("  s: {agent: echo}\n")
+    made = {"run": run, "key": 1, "name": "report", "version": 1, "title": "A report", "content": "# Good"}
+    Deliverable.objects.create(public_id="dlv_1", **made)
+    elsewhere = MemberFactory(roles=["viewer"])
+    for who in (members.viewer, members.operator):
+        client.force_login(who.user)
+        assert steps_done(client) == ["Start a run"]
+    assert client.head("/deliverables/dlv_1/").status_code == 200
+    assert client.get("/deliverables/").status_code == 200
+    assert steps_done(client) == ["Start a run"]
+    assert client.get("/deliverables/dlv_1/").status_code == 200
+    assert steps_done(client) == ["Start a run", "Read the report"]
+    first = Member.objects.get(pk=members.operator.pk).first_read_at
+    assert client.get("/deliverables/dlv_1/").status_code == 200
+    assert Member.objects.get(pk=members.operator.pk).first_read_at == first
+    client.force_login(members.viewer.user)
+    assert steps_done(client) == ["Start a run"]
+    client.force_login(elsewhere.user)
+    assert client.get("/deliverables/dlv_1/").status_code == 404
+    assert Member.objects.get(pk=elsewhere.pk).first_read_at is None
 
 
 def test_the_page_and_its_part_show_the_same(client, members, policy, begin):

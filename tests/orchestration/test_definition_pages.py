@@ -88,6 +88,35 @@ def test_the_list_is_narrowed_and_goes_on_by_name(viewer, save):
     assert "Nothing fits" in read(viewer, "/definitions/?q=Zebra")
 
 
+def names_in(page):
+    return re.findall(r'class="row" href="/definitions/([\w-]+)/"', page)
+
+
+def test_the_houses_own_come_first_and_the_examples_behind_the_last_of_them(viewer, save):
+    save("name: zebra\nsteps: {s: {agent: echo}}\n")
+    save("name: example-hello\nsteps: {s: {agent: echo}}\n")
+    page = read(viewer, "/definitions/")
+    own, examples = page.split('<details class="examples">')
+    assert (names_in(own), names_in(examples)) == (["zebra"], ["example-hello"])
+    assert '<details class="examples" open>' in read(viewer, "/definitions/?q=hello")
+    for number in range(50):
+        save(f"name: d-{number:02}\nsteps: {{s: {{agent: echo}}}}\n")
+    assert "examples" not in read(viewer, "/definitions/").partition("<main")[2]
+    assert names_in(read(viewer, "/definitions/?after=d-49")) == ["zebra", "example-hello"]
+
+
+@pytest.mark.parametrize("path", ["/runs/", "/deliverables/"])
+def test_a_filter_offers_the_houses_own_before_the_examples(viewer, save, path):
+    for name in ("zebra", "example-hello", "able"):
+        save(f"name: {name}\nsteps: {{s: {{agent: echo}}}}\n")
+    choice = re.search(
+        r'<select name="definition">(.*?)</select>', read(viewer, f"{path}?definition=zebra"), re.DOTALL
+    )[1]
+    own, examples = choice.split('<optgroup label="Examples">')
+    assert re.findall(r"<option( selected)?>([\w-]+)<", own) == [("", "able"), (" selected", "zebra")]
+    assert re.findall(r"<option>([\w-]+)<", examples) == ["example-hello"]
+
+
 def test_a_definition_is_its_text_line_by_line_and_its_input_in_words(viewer, save):
     save(TEXT)
     page = read(viewer, "/definitions/greet/")

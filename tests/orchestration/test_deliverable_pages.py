@@ -1,6 +1,7 @@
 """Deliverables as pages: found, read, compared, printed and taken away."""
 
 import re
+from html import unescape
 from urllib.parse import unquote
 
 import pytest
@@ -9,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.clock import database_clock
 from orchestration.engine.connection import rows
+from orchestration.made import recognized
 from orchestration.models import Deliverable
 from orchestration.views.deliverables import PAGE_SIZE
 from tests.factories import MemberFactory, PolicyFactory, ask
@@ -69,6 +71,60 @@ def test_the_list_is_narrowed_by_the_address(signed_in, make, begin):
         page = read(signed_in, f"/deliverables/?{words}")
         assert re.findall(r'class="row" href="/deliverables/(\w+)/"', page) == [each.public_id for each in shown], words
     assert "Nothing fits" in page
+
+
+def row_of(page, made):
+    return re.search(rf'<tr class="row-link" id="{made.public_id}">.*?</tr>', page, re.DOTALL)[0]
+
+
+def test_the_list_tells_apart_what_one_workflow_made(signed_in, make, begin, members, organization, save):
+    policy = PolicyFactory(organization=organization)
+    text = f"name: monthly\nsteps:\n{STEPS}"
+    months = [begin(text, {"month": month, "final": True, "rows": [1]}) for month in ("2026-09", "2026-10")]
+    for number, run in enumerate(months):
+        context = {"run": run.public_id, "definition": "d", "step": "check", "url": "/"}
+        asked = ask(policy, subject=f"run:{run.pk}:check", context=context)
+        if number == 0:
+            asked.decide(by=members.approver, choice="continue", digest=asked.digest)
+    rows("update orchestration_run set status = 'completed', ended_at = now() where id = %s", [months[0].pk])
+    first, second = (make(run=run, version=2) for run in months)
+    beside = make(run=months[0], name="aside", key=4)
+    labeled = make(run=begin(text, {"month": "2026-11"}))
+    rows('update orchestration_run set labels = \'{"customer": "acme"}\' where id = %s', [labeled.run_id])
+    for path in ("/deliverables/", part_of(signed_in)):
+        page = read(signed_in, path)
+        told = row_of(page, first)
+        assert "<bdi>Month: 2026-09</bdi>, <bdi>Final: yes</bdi><span" in told
+        assert f'data-label="Approved"><bdi>{members.approver.name}</bdi> <span' in told
+        assert "<bdi>monthly</bdi> @1" in told
+        assert 'data-label="Version">2<' in told
+        assert "data-status" not in told
+        assert '<td data-label="Approved"></td>' in row_of(page, beside)  # no checkpoint comes before that step
+        other = row_of(page, second)
+        assert "<bdi>Month: 2026-10</bdi>" in other
+        assert '<td data-label="Approved"></td>' in other
+        assert 'data-status="running"' in other
+        assert "<bdi>Customer: acme</bdi><span" in row_of(page, labeled)
+
+
+def part_of(client):
+    return unescape(re.search(r'data-part="([^"]*)"', read(client, "/deliverables/"))[1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "words"),
+    [
+        (None, "", []),
+        (None, "null", []),
+        (None, '"March"', ["March"]),
+        (None, '{"a": 1, "b": [2], "c_d": false, "e": "", "f": 1.5, "g": 4}', ["A: 1", "C d: no", "F: 1.5"]),
+        (None, '{"final": true, "month": "2026-09"}', ["Month: 2026-09", "Final: yes"]),
+        ({"customer": "acme"}, '{"a": 1}', ["Customer: acme"]),
+        (None, '{"text": "' + "x" * 99 + '"}', [f"Text: {'x' * 59}…"]),
+    ],
+)
+def test_a_run_is_recognized_by_its_labels_or_what_its_input_says_plainly(labels, given, words):
+    assert recognized(labels, given) == words
 
 
 def test_older_ones_follow_without_gaps_or_repeats_while_new_ones_come(signed_in, make):
@@ -221,6 +277,7 @@ def test_long_names_in_any_script_are_whole(signed_in, make):
 
 
 def test_many_cost_as_many_queries_as_few(signed_in, make):
+    read(signed_in, f"/deliverables/{make().public_id}/")  # the first that a member opens is noted
     counts = []
     for count in (2, 20):
         for number in range(count):

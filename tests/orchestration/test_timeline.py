@@ -39,10 +39,10 @@ def test_a_night_in_which_nothing_ran_is_folded_and_the_rest_keeps_its_proportio
     events = [(1, "step.started", 0), (1, "checkpoint.requested", 10), (1, "step.completed", 36_010)]
     events += [(2, "step.started", 36_010), (2, "step.completed", 36_040)]
     timeline = drawn(events, 36_040)
-    assert [(fold.x, fold.width, fold.seconds) for fold in timeline.folds] == [(23.75, FOLD, 36_000.0)]
+    assert [(fold.x, fold.width, fold.seconds) for fold in timeline.folds] == [(22.0, FOLD, 36_000.0)]
     ran, waited = timeline.bars[1]
-    assert (ran.x, ran.width, waited.x, waited.width) == (0.0, 23.75, 23.75, FOLD)
-    assert (timeline.bars[2][0].x, timeline.bars[2][0].width) == (28.75, 71.25)
+    assert (ran.x, ran.width, waited.x, waited.width) == (0.0, 22.0, 22.0, FOLD)
+    assert (timeline.bars[2][0].x, timeline.bars[2][0].width) == (34.0, 66.0)
 
 
 def test_a_long_call_is_not_folded_though_another_step_waits():

@@ -111,6 +111,44 @@ def test_the_page_says_what_is_wanted():
     assert "beside" in str(filled["more"])
 
 
+def drawn(schema, **given):
+    return str(SchemaForm({"type": "object", "properties": {"at": {"type": "string", **schema}}}, **given)["at"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"format": "month"}, "month"),
+        ({"pattern": "^\\d{4}-\\d{2}$"}, "month"),
+        ({"pattern": "^[0-9]{4}-(0[1-9]|1[0-2])$"}, "month"),
+        ({"format": "date"}, "date"),
+        ({"pattern": "^\\d{4}-\\d{2}-\\d{2}$"}, "date"),
+        ({"pattern": "\\d{4}-\\d{2}"}, "text"),
+        ({"pattern": "^\\d{4}$"}, "text"),
+    ],
+)
+def test_months_and_days_are_asked_for_with_a_field_of_their_own(schema, kind):
+    assert f'type="{kind}"' in drawn(schema)
+
+
+def test_where_a_browser_knows_no_months_pattern_and_hint_say_what_is_wanted():
+    assert 'pattern="\\d{4}-\\d{2}"' in drawn({"format": "month"})
+    assert 'title="Year and month, such as 2026-10."' in drawn({"format": "month"})
+    assert 'pattern="\\d{4}-(0[1-9]|1[0-2])"' in drawn({"pattern": "^\\d{4}-(0[1-9]|1[0-2])$"})
+    form = SchemaForm({"type": "object", "properties": {"at": {"type": "string", "format": "month"}}})
+    assert form["at"].help_text == "Year and month, such as 2026-10."
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [("2026-10", "month"), ("2026-13", "text"), ("October", "text"), ("20261001", "text")]
+)
+def test_what_is_no_month_is_shown_as_it_was_typed(value, kind):
+    for given in ({"initial": {"at": value}}, {"data": {"at": value}}):
+        html = drawn({"format": "month"}, **given)
+        assert f'type="{kind}"' in html
+        assert f'value="{value}"' in html
+
+
 @pytest.mark.parametrize("schema", [True, {}, {"type": "object"}, {"type": "array"}, None])
 def test_a_schema_without_properties_takes_json(schema):
     form = SchemaForm(schema, {"value": '{"a": 1}' if schema != {"type": "array"} else "[1]"})

@@ -6,11 +6,12 @@ from typing import Any
 
 from django import forms
 
+from ui.schema_forms.days import MONTH, MONTH_WANTED, DayInput, kind_of_day
 from ui.schema_forms.fields import ChoiceField, FlagField, JsonField, LinesField, NumberField, TextField, WordsField
 from ui.schema_words import form_wanted
 
 SHORT_TEXT = 200  # signs; what may be longer gets a box that grows
-INPUT_TYPES = {"date": "date", "time": "time", "email": "email", "uri": "url", "password": "password"}
+INPUT_TYPES = {"time": "time", "email": "email", "uri": "url", "password": "password"}
 SCALARS = {"string", "integer", "number", "boolean"}
 SHOWN_CHOICES = 500
 LONGEST_EXAMPLE = 200  # signs
@@ -86,7 +87,7 @@ def _help_of(schema: Mapping[str, Any]) -> str:
     words = str(schema.get("description") or "").strip()
     examples = schema.get("examples")
     if not isinstance(examples, list) or not examples:
-        return words
+        return words or (MONTH_WANTED if kind_of_day(schema) == "month" else "")
     example = examples[0]
     if isinstance(example, list) and not any(isinstance(item, dict | list) for item in example):
         said = ", ".join(str(item) for item in example)
@@ -106,11 +107,16 @@ def _number_attributes(schema: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def _text_widget(schema: Mapping[str, Any], value: Any) -> forms.Widget:
     attrs: dict[str, Any] = {name.lower(): schema[name] for name in ("minLength", "maxLength") if schema.get(name)}
     longest, shape, pattern = schema.get("maxLength"), schema.get("format"), schema.get("pattern")
-    is_short = bool(shape in INPUT_TYPES or pattern or (longest and longest <= SHORT_TEXT))
+    kind = kind_of_day(schema)
+    is_short = bool(kind or shape in INPUT_TYPES or pattern or (longest and longest <= SHORT_TEXT))
     if not is_short or (isinstance(value, str) and "\n" in value):
         return forms.Textarea(attrs={"rows": 1, "class": "grows", **attrs})
-    if isinstance(pattern, str) and "|" not in pattern:  # an anchor may be of one side of it alone
+    if kind == "month" and not pattern:
+        attrs |= {"pattern": MONTH, "title": MONTH_WANTED}
+    elif isinstance(pattern, str) and (kind or "|" not in pattern):  # an anchor may be of one side of it alone
         attrs |= {"pattern": _as_html_pattern(pattern), "title": form_wanted(schema)}
+    if kind:
+        return DayInput(kind, attrs)
     widget = forms.TextInput(attrs=attrs)
     widget.input_type = INPUT_TYPES.get(str(shape), "text")
     return widget

@@ -48,6 +48,12 @@ def status(
     )
 
 
+@register.simple_tag
+def status_word(status: str, waits_for: str | None = None) -> str:
+    """What the chip says, for where there is no room for one."""
+    return look_of(status, waits_for).word
+
+
 def look_in_words(look: Look, until: datetime.datetime | None, attempt: int, most: int) -> SafeString | str:
     """ "Retry 2 of 5 in 40 s"; static/js/run.js goes on counting. The plain word where it is not known until when."""
     if until is None or not look.until:

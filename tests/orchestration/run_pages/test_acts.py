@@ -1,5 +1,7 @@
 """What people do to a run on its page."""
 
+import re
+
 import pytest
 
 from accounts.models import AuditEntry
@@ -34,6 +36,13 @@ def test_an_operator_cancels_with_a_reason(operator, begin, members):
     assert "The run has ended: it is canceled." in again.content.decode()
     for reason in ("", "  ", "x" * 2001):
         assert operator.post(f"/runs/{run.public_id}/cancel/", {"reason": reason}).status_code == 400
+
+
+def test_each_menu_says_on_what_it_acts(operator, begin):
+    run = begin(CHAIN)
+    end(run, "figures")
+    page = text_of(operator, f"/runs/{run.public_id}/?step=figures")
+    assert re.findall(r'<summary class="button">([^<]+)', page) == ["More", "Act on this step"]
 
 
 def test_viewers_neither_cancel_nor_resolve_and_looking_changes_nothing(viewer, begin, client):

@@ -4,13 +4,17 @@ import html
 import json
 import re
 import shlex
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from orchestration.engine import answers
 from orchestration.engine.connection import rows
+from orchestration.models import Run
+from orchestration.run_rows import RunRows
 from tests.factories import MemberFactory
 from tests.orchestration.run_pages.looks import CHAIN, TOLD, end, panel_of, put_question, text_of
 
@@ -213,3 +217,45 @@ def test_hostile_names_and_values_are_text(viewer, begin):
     for path in ("", "?step=figures", "?step=check", "events/", "payload/", "related/"):
         assert "<script>alert" not in text_of(viewer, f"/runs/{run.public_id}/{path}")
     assert "<script>alert" not in text_of(viewer, "/runs/?q=%3Cscript%3E")
+
+
+OF_THE_RUN = "update orchestration_run set created_at = %s, ended_at = %s, status = 'completed' where id = %s"
+OF_A_STEP = "update orchestration_step set started_at = %s, ended_at = %s, status = %s where run_id = %s and name = %s"
+AN_EVENT = """
+insert into orchestration_event (run_id, seq, type, key, at)
+select run_id, max(seq) + 1, %s, 2, %s from orchestration_event where run_id = %s group by run_id
+"""
+
+
+def test_the_runs_time_and_its_steps_times_say_which_of_them_waited_for_people(viewer, begin):
+    run = begin(CHAIN)
+    end(run, "figures")
+    put_question(run, "check")
+    start = timezone.now() - timedelta(minutes=50)
+    rows("update orchestration_run set created_at = %s, status = 'waiting' where id = %s", [start, run.pk])
+    rows(OF_A_STEP, [start, start + timedelta(seconds=5), "completed", run.pk, "figures"])
+    rows(OF_A_STEP, [start + timedelta(minutes=5), None, "waiting", run.pk, "check"])
+    page = text_of(viewer, f"/runs/{run.public_id}/")
+    assert re.search(r"for <span data-since[^>]+>50 min</span>, <span data-since[^>]+>45 min</span> of it wait", page)
+    answered = start + timedelta(minutes=49)
+    rows(OF_A_STEP, [start + timedelta(minutes=5), answered, "completed", run.pk, "check"])
+    rows(OF_THE_RUN, [start, start + timedelta(minutes=50), run.pk])
+    for kind, at in (("checkpoint.requested", start + timedelta(minutes=5)), ("step.completed", answered)):
+        rows(AN_EVENT, [kind, at, run.pk])
+    for path in ("", "part/"):
+        page = text_of(viewer, f"/runs/{run.public_id}/{path}")
+        assert "<span>took 50 min, 44 min of it waiting for people</span>" in page
+    took = dict(re.findall(r'data-step="(\w+)".*?<td data-label="Took">(.*?)</td>', page))
+    assert took == {"figures": "5.0 s", "check": '44 min <span class="dim">waiting</span>', "summary": ""}
+
+
+def test_two_questions_at_a_time_are_one_wait(begin):
+    run = begin("  a: {approval: {title: A}}\n  b: {approval: {title: B}}\n  c: {approval: {title: C}}\n")
+    start = timezone.now() - timedelta(minutes=50)
+    rows(OF_THE_RUN, [start, start + timedelta(minutes=40), run.pk])
+    for name, first, last in (("a", 0, 10), ("b", 5, 20), ("c", 30, 31)):
+        asked = [start + timedelta(minutes=first), start + timedelta(minutes=last), "completed", run.pk, name]
+        rows(OF_A_STEP, asked)
+    asking = RunRows(Run.objects.get(pk=run.pk)).asking
+    assert (asking.seconds, asking.is_over) == (21 * 60, True)
+    assert RunRows(begin("  s: {agent: echo}\n")).asking is None
