@@ -58,6 +58,7 @@ def test_pictures_of_a_question(lively, window):
     page = window("approver", viewport=DESK)
     page.goto(f"/approvals/{request['id']}/")
     page.locator("#payload td.number [data-was]").first.fill("251000")
+    expect(page.locator("#payload output.follows ins").first).not_to_be_empty()
     expect(page.locator("#live")).to_have_text("Live")
     take(page, "question")
     small = window("approver", viewport=PHONE)
