@@ -14,7 +14,7 @@ REASON = {"type": "string", "minLength": 1, "maxLength": 2_000, "pattern": r"\S"
 NO_STEP = "It undoes what another step did; only what became of it can be said, when that is unknown."
 
 
-def nothing(row: Run | Step, steps: Collection[Step] | None = None) -> None:
+def nothing(row: Run | Step, also: Any = None) -> None:
     """Stands against it."""
 
 
@@ -31,9 +31,10 @@ class Lever:
     """`fields` are JSON Schemas beside the reason, which each needs; `when` are statuses of the run, or of the step.
 
     `unless`: why it cannot be pulled though the status allows it; `among`: as the run's steps are, which it reads if
-    they are not at hand. `act` may give the run to go to. `preview` says, line
-    by line, what it would do to this run and step with what is given so far. `seen`: fields that nobody types; they say
-    what was shown, and it is refused if that is not so any more. The rest is for pages alone.
+    they are not at hand; `against`: with what is given so far, where it is pulled at many. `act` may give the run to go
+    to. `preview` says, line by line, what it would do to this run and step with what is given so far. `seen`: fields
+    that nobody types; they say what was shown, and it is refused if that is not so any more. The rest is for pages
+    alone.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Lever:
     role: str = Role.OPERATOR
     unless: Callable[[Any], str | None] = nothing
     among: Callable[[Any, Collection[Step] | None], str | None] = nothing
+    against: Callable[[Run, Mapping[str, Any]], str | None] = nothing
     preview: Callable[[Run, Any, Mapping[str, Any]], list[str] | None] = lambda *_: None
     seen: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     filled: Mapping[str, Callable[[Any, Member], "Filled"]] = field(default_factory=dict)  # what fields hold at first

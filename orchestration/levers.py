@@ -1,6 +1,7 @@
 """The levers of people at live runs. Every door is made from this list."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +12,8 @@ from orchestration import previews
 from orchestration.engine import budgets, pins
 from orchestration.engine.answers import cancel, resolve
 from orchestration.engine.levers import adjusting, asking, by_hand, forking, keeping, moving, pausing, retrying
-from orchestration.exceptions import InvalidInput, NotPinned, Pinned
-from orchestration.lever import Lever
+from orchestration.exceptions import InvalidInput, NotPinned, Pinned, Refused
+from orchestration.lever import Lever, nothing
 from orchestration.models import Run, Step
 
 GOES_ON = frozenset(Run.Status) - set(Run.ENDED)
@@ -350,3 +351,48 @@ def step_of(run: Run, name: str, **place: int) -> Step | None:
     if name.endswith(UNDO):  # of several the one whose result is unknown
         return rows.filter(status=Step.Status.UNCERTAIN).order_by("key").first() or rows.order_by("-key").first()
     return rows.filter(head__isnull="index" not in place).order_by("-key").first()
+
+
+STEP = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 200,
+    "title": "Step",
+    "description": "By its name; in each run the newest of that name.",
+}
+# Of steps, those that write into the run's audit: what a worker had done before it died is found there, and not done
+# again. Of what failed, a run's own lever tries steps again by their names.
+AT_MANY = ("resolve", "fork", "concurrency", "skip", "output")
+
+
+def at_many(lever: Lever) -> Lever:
+    """A step's lever as one of runs: the step is told by its name."""
+
+    def act(run: Run, *, by: Member | None, step: str, **given: Any) -> Any:
+        found = step_of(run, step)
+        if found is None:
+            raise Refused(f"The run has no step {step}.")
+        return lever.pull(run, found, given, by=by)
+
+    def against(run: Run, given: Mapping[str, Any]) -> str | None:
+        if "step" not in given:
+            return None
+        found = step_of(run, given["step"])
+        return f"The run has no step {given['step']}." if found is None else lever.refusal(found)
+
+    return replace(
+        lever,
+        name=f"step-{lever.name}",
+        does=f"In each run, at the step of this name: {lever.does}",
+        act=act,
+        when=frozenset(Run.Status),
+        of="run",
+        fields={"step": STEP, **lever.fields},
+        required=("step", *lever.required),
+        unless=nothing,
+        among=nothing,
+        against=against,
+        filled={},
+        label=f"Step: {lever.words[0].lower()}{lever.words[1:]}",
+        is_first=False,
+    )

@@ -21,7 +21,7 @@ from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import hints
 from orchestration.exceptions import InvalidInput, OrchestrationError, Refused
 from orchestration.lever import Lever
-from orchestration.levers import BY_NAME
+from orchestration.levers import AT_MANY, BY_NAME, at_many
 from orchestration.models import Bulk, BulkItem, Run
 from orchestration.run_lists import Filters
 
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 50  # of one action in a sweep
 LOCK, UNLOCK = (f"select pg_{verb}(hashtext('engine_bulk'))" for verb in ("try_advisory_lock", "advisory_unlock"))
 LEVERS = {name: lever for (of, name), lever in BY_NAME.items() if of == "run" and not lever.seen}
+LEVERS |= {lever.name: lever for lever in (at_many(BY_NAME["step", name]) for name in AT_MANY)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def look(lever: Lever, chosen: Chosen, given: Mapping[str, Any], *, by: Member) 
     runs = list(chosen.runs(by)[: most + 1])
     if len(runs) > most:
         raise Refused(f"More than {most:,} runs are chosen (BULK_MOST_RUNS); choose fewer at once.")
-    refusals = {run.pk: words for run in runs if (words := lever.refusal(run)) is not None}
+    refusals = {run.pk: words for run in runs if (words := lever.refusal(run) or lever.against(run, given)) is not None}
     told = [lever.name, dict(given), sorted([run.public_id, run.pk in refusals] for run in runs)]
     return Look(runs, refusals, hashlib.sha256(canonical(told)).hexdigest())
 

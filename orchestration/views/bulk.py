@@ -19,7 +19,7 @@ from orchestration.engine import bulk
 from orchestration.exceptions import InvalidInput, OrchestrationError, Refused
 from orchestration.lever import Lever
 from orchestration.models import Bulk, BulkItem, Run
-from orchestration.views.levers import LeverForm
+from orchestration.views.levers import LOOK, LeverForm
 
 SHOWN = 200
 
@@ -65,7 +65,11 @@ def new(request: HttpRequest, name: str) -> HttpResponse:
     chosen = bulk.Chosen(request.GET.urlencode(), None if ids is None else ids.split(","))
     form = LeverForm(lever, request.POST or None)
     status = 200
-    if request.method == "POST" and not form.is_valid():
+    if LOOK in request.POST:
+        form.given_so_far()
+        form.errors.pop("reason", None)
+        status = 400 if form.errors else 200
+    elif request.method == "POST" and not form.is_valid():
         status = 400
     elif request.method == "POST":
         given = form.value()
@@ -84,15 +88,17 @@ def new(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _asking(request: HttpRequest, lever: Lever, chosen: bulk.Chosen, form: LeverForm, status: int) -> HttpResponse:
+    given = _given(form)
     context: dict[str, Any] = {
         "lever": lever,
         "form": form,
+        "asks_first": "step" in lever.fields and "step" not in given,
         "action": request.get_full_path(),
         "back": _list_of((name, value) for name, values in request.GET.lists() for value in values),
         "shown": SHOWN,
     }
     try:
-        found = bulk.look(lever, chosen, _given(form), by=member_of(request))
+        found = bulk.look(lever, chosen, given, by=member_of(request))
         context |= {"look": found, "refused": found.refused[:SHOWN], "able": _able(found)}
     except InvalidInput as exc:
         context["problems"] = [error["message"] for error in exc.errors]

@@ -10,10 +10,11 @@ from django.urls import reverse
 
 from accounts.models import AuditEntry
 from orchestration.engine import bulk
-from orchestration.engine.levers import pausing
-from orchestration.models import Bulk, Run
+from orchestration.engine.levers import by_hand, pausing
+from orchestration.models import Bulk, BulkItem, Run, Step
 from orchestration.views import runs
 from tests.factories import MemberFactory
+from tests.harness import assert_sound
 
 ONE = "  a: {agent: echo}\n"
 
@@ -152,6 +153,113 @@ def test_the_admin_leads_to_the_page_with_those_selected(client, members, three)
     answer = client.post(reverse("admin:orchestration_run_changelist"), sent)
     page = client.get(answer["Location"]).content.decode()
     assert "It can be done to 2 of 2." in page
+
+
+# --- steps, by their name
+
+GATED = (
+    "  a: {agent: echo, with: {value: 1}}\n  g: {needs: [a], approval: {title: t}}\n  b: {agent: echo, needs: [g]}\n"
+)
+
+
+@pytest.fixture
+def mixed(begin):
+    """Two whose step b can be ended by hand, one that has none, and one where it is over."""
+    runs = [begin(GATED), begin(GATED), begin(ONE), begin(GATED)]
+    skip_b(runs[3])
+    return runs
+
+
+def skip_b(run):
+    by_hand.skip(run, run.steps.get(name="b"), by=None, reason="before")
+
+
+def of_b(runs):
+    return [list(Step.objects.filter(run_id=run.pk, name="b").values_list("status", "output")) for run in runs]
+
+
+def test_a_step_of_each_of_many_runs_is_acted_on_by_its_name(operator, mixed):
+    said = {"action": "step-output", "given": {"step": "b", "output": {"value": 7}}}
+    looked = ask(operator, **said).json()
+    assert (looked["total"], looked["able"]) == (4, 2)
+    why = {each["run"]: each["words"] for each in looked["refused"]}
+    assert why[mixed[2].public_id] == "The run has no step b."
+    assert why[mixed[3].public_id].startswith("Step b is skipped; ")
+    other = {**said, "given": {"step": "b", "output": {"value": 8}}}
+    assert ask(operator, **other, digest=looked["digest"], reason="so").status_code == 409
+    begun = ask(operator, **said, digest=looked["digest"], reason="by hand").json()
+    assert bulk.work() == 2
+    assert of_b(mixed) == [[("completed", {"value": 7})]] * 2 + [[]] + [[("skipped", None)]]
+    results = told(operator, begun["id"])["results"]
+    assert [each["status"] for each in results] == ["done", "done", "refused", "refused"]
+    audited = AuditEntry.objects.filter(action="step.output", data__bulk=begun["id"], data__step="b")
+    assert set(audited.values_list("target", flat=True)) == {run.public_id for run in mixed[:2]}
+    for run in mixed:
+        assert_sound(run.pk)
+
+
+def test_what_does_not_fit_a_step_is_refused_run_by_run(operator, mixed, save):
+    skip_b(mixed[0])
+    said = {"action": "step-skip", "given": {"step": "b"}, "ids": [run.public_id for run in mixed[:2]], "filter": None}
+    words = {name: value for name, value in said.items() if value is not None}
+    client = operator
+    looked = client.post(reverse("runs-actions"), words, format="json").json()
+    assert looked["able"] == 1
+    wrong = {"action": "step-output", "given": {"step": "b", "output": "no object"}, "ids": [mixed[1].public_id]}
+    digest = client.post(reverse("runs-actions"), wrong, format="json").json()["digest"]
+    begun = client.post(reverse("runs-actions"), {**wrong, "digest": digest, "reason": "so"}, format="json").json()
+    bulk.work()
+    (result,) = told(client, begun["id"])["results"]
+    assert (result["status"], bool(result["words"])) == ("refused", True)
+    for given in ({}, {"step": ""}, {"step": "b", "no": 1}):
+        bad = {**words, "given": given, "digest": "x", "reason": "so"}
+        assert client.post(reverse("runs-actions"), bad, format="json").status_code == 400, given
+
+
+def test_each_of_many_runs_is_forked_once(operator, mixed):
+    said = {"action": "step-fork", "given": {"step": "a"}, "reason": "so"}
+    digest = ask(operator, **said).json()["digest"]
+    begun = ask(operator, **said, digest=digest).json()
+    bulk.work()
+    assert Run.objects.filter(forked_run_id__in=[run.pk for run in mixed]).count() == 4
+    BulkItem.objects.filter(bulk__public_id=begun["id"]).update(status="open")  # as if its worker had died over it
+    Bulk.objects.update(ended_at=None)
+    bulk.work()
+    assert Run.objects.filter(forked_run_id__in=[run.pk for run in mixed]).count() == 4
+
+
+def test_a_step_of_many_is_asked_for_on_a_page_before_it_is_looked_at(client, members, mixed):
+    client.force_login(members.operator.user)
+    address = "/runs/act/step-skip/?status=open"
+    assert f'href="{address}"' in client.get("/runs/?status=open").content.decode()
+    page = client.get(address).content.decode()
+    assert ("See what it does" in page, "It can be done to" in page) == (True, False)
+    empty = client.post(address, {"_look": "1", "step": ""})
+    assert (empty.status_code, "It can be done to" in empty.content.decode()) == (400, False)
+    page = client.post(address, {"_look": "1", "step": "b"}).content.decode()
+    assert ("It can be done to 2 of 4." in page, "The run has no step b." in page) == (True, True)
+    digest = re.search(r'name="digest" value="(\w+)"', page)[1]
+    assert client.post(address, {"step": "b", "digest": digest, "reason": "so"}).status_code == 302
+    bulk.work()
+    assert [[status for status, _ in rows] for rows in of_b(mixed)] == [["skipped"], ["skipped"], [], ["skipped"]]
+
+
+def test_a_step_of_many_is_named_by_command(members, mixed):
+    def command(*words):
+        out = io.StringIO()
+        chosen = ("--filter", "status=open", "--as", members.operator.name, "--reason", "so")
+        call_command("runs", *words, *chosen, stdout=out)
+        return out.getvalue()
+
+    looked = command("skip", "--step", "b")
+    assert "It can be done to 2 of 4 runs." in looked
+    command("skip", "--step", "b", "--yes", looked.split()[-1])
+    bulk.work()
+    assert [status for status, _ in of_b(mixed)[0]] == ["skipped"]
+    with pytest.raises(CommandError, match="name it with --step"):
+        command("skip")
+    with pytest.raises(CommandError, match="leave --step out"):
+        command("retry", "--step", "b")
 
 
 def sent(runs, **words):

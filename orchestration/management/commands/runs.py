@@ -12,12 +12,14 @@ from orchestration.engine import bulk, messages
 from orchestration.engine.outcomes import NotRecordable
 from orchestration.exceptions import InvalidInput, OrchestrationError
 from orchestration.lever import Lever
-from orchestration.levers import BY_NAME, LEVERS, step_of
+from orchestration.levers import AT_MANY, BY_NAME, LEVERS, step_of
 from orchestration.models import Run
 from orchestration.reasons import Reason
 from ui.schema_forms import field_of
 
 FIELD = "field:"  # what was given for a field of a lever
+TO_A_STEP = "This is done to a step: name it with --step."
+NOT_AT_STEPS = "This is not done to steps of many runs; leave --step out."
 
 
 class Command(BaseCommand):
@@ -55,8 +57,12 @@ class Command(BaseCommand):
 
     def _pull_many(self, name: str, given: dict[str, Any]) -> None:
         """Look, or with the digest of the look do it. The workers pull the lever, one run after the other."""
-        lever, chosen = bulk.LEVERS[name], bulk.Chosen(given["filter"])
+        lever, chosen = bulk.LEVERS.get(f"step-{name}" if given.get("step") else name), bulk.Chosen(given["filter"])
+        if lever is None:
+            raise CommandError(NOT_AT_STEPS if given.get("step") else TO_A_STEP)
         by, words = member_named(given["by"], given["organization"], lever.role), values_of(lever, given)
+        if given.get("step"):
+            words["step"] = given["step"]
         try:
             if given["yes"]:
                 begun = bulk.begin(lever, chosen, words, reason=given["reason"], digest=given["yes"], by=by)
@@ -74,7 +80,7 @@ class Command(BaseCommand):
     def _pull(self, run: Run, name: str, given: dict[str, Any]) -> None:
         lever = BY_NAME.get(("step" if given.get("step") else "run", name))
         if lever is None:
-            raise CommandError("This is done to a step: name it with --step.")
+            raise CommandError(TO_A_STEP)
         by = member_with(lever.role, run, given["by"])
         place = {word: given[word] for word in ("index", "round") if given.get(word) is not None}
         step = step_of(run, given["step"], **place) if lever.of == "step" else None
@@ -99,7 +105,7 @@ class Command(BaseCommand):
 
 
 def add_lever(parser: ArgumentParser, alike: Iterable[Lever]) -> None:
-    if any(lever.of == "run" and not lever.seen for lever in alike):
+    if any(not lever.seen if lever.of == "run" else lever.name in AT_MANY for lever in alike):
         parser.add_argument("run", nargs="?", help="its public id")
         parser.add_argument(
             "--filter", metavar="QUERY", help="many: as the address of their list, such as status=failed"
