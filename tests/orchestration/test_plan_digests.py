@@ -62,7 +62,7 @@ def digest_of(text):
 @pytest.mark.parametrize(
     ("file", "digest"),
     [
-        ("orchestration/library/kpi-tracking.yaml", "29b05d7e13ab1559"),
+        ("orchestration/library/kpi-tracking.yaml", "f8ee42b45d2bf041"),
         (f"{CHAOS}/chain.yaml", "6ba0c642a3774a03"),
         (f"{CHAOS}/family.yaml", "d1fb324e2a2d8cba"),
         (f"{CHAOS}/fan.yaml", "ed505065bb9be427"),

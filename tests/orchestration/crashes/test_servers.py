@@ -148,7 +148,9 @@ def test_kpi_tracking_survives_the_kill_of_a_server_between_its_steps(
         told = Event.objects.filter(run_id=run.pk).order_by("seq").values_list("type", "data__step")
         assert (run.status, list(told)) == ("completed", TOLD), point
         assert (reads(), summaries(run), len(simulator.keys())) == (number, 1, number), point
-        assert Deliverable.objects.get(run_id=run.pk).content == run.output["report"], point
+        assert Deliverable.objects.get(run_id=run.pk).content == f"# KPI report {month}\n\n{run.output['report']}", (
+            point
+        )
         assert "12" in run.output["report"], point
         request = Request.objects.get(context__run=run.public_id)
         decisions = list(request.decisions.values_list("member", "late"))
