@@ -246,4 +246,5 @@ def test_a_limit_of_the_newer_version_holds_also_what_was_tried_before(engine_la
     assert set(held_up.values_list("run_id", flat=True)) == {tried.pk, handed_back.pk}
     hold.go.set()
     until(lambda: not Run.objects.exclude(status="completed").exists())
-    assert (len(hold.calls), LimitSlot.objects.count()) == (3, 0)
+    until(lambda: not LimitSlot.objects.exists())  # who has the limit next takes back what an end has marked
+    assert len(hold.calls) == 3
