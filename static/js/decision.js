@@ -6,6 +6,7 @@ const note = form.elements.note;
 const summary = document.getElementById("changed");
 const fields = [...form.querySelectorAll("[data-was]")];
 const follow = [...form.querySelectorAll("output.follows")];
+const figures = new Map([...form.querySelectorAll("[data-figure]")].map((at) => [at.dataset.figure, at])); // of folded rows
 let waiting = 0, latest = 0;
 
 const said = (field) => (field.type === "checkbox" ? (field.checked ? "yes" : "no") : field.value);
@@ -27,11 +28,15 @@ function part(className, text, tag = "span") {
   return made;
 }
 
-// Under the field: what changed, else the number with its thousands parted, which a field for numbers cannot show.
+// Under the field: what changed, else the number with its thousands parted, which a field for numbers cannot show. A row that
+// is folded on a phone says what changed, too.
 function tell(field) {
   const now = thousands(field, said(field));
+  const change = same(field) ? "" : `${short(thousands(field, field.dataset.was))} → ${short(now)}`;
+  const folded = figures.get(more(field).dataset.pointer);
+  if (folded) folded.textContent = change || now;
   let words = null;
-  if (!same(field)) words = part("change", `${short(thousands(field, field.dataset.was))} → ${short(now)}`);
+  if (change) words = part("change", change);
   else if (now !== said(field)) words = part("dim amount", now);
   more(field).querySelectorAll(".change, .amount").forEach((old) => old.remove());
   if (words) more(field).prepend(words);

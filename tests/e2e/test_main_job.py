@@ -238,11 +238,18 @@ def test_on_a_phone_the_question_is_found_and_answered(phone, waiting, ended):
     for button in bar.get_by_role("button").all():
         assert button.bounding_box()["height"] >= 48
     assert approver.evaluate("document.documentElement.scrollWidth") == 390
+    choose(approver, "Retry")
+    note = approver.locator("#note")
+    expect(note).to_be_focused()
+    lowest = note.bounding_box()["y"] + note.bounding_box()["height"]
+    assert lowest <= bar.bounding_box()["y"]  # what is asked for is seen
     expect(figure(approver)).to_be_hidden()
     approver.locator(".fold summary").first.press("Enter")
     figure(approver).fill("99")
     approver.locator(".fold summary").first.press("Enter")  # folded again, it is sent all the same
     expect(figure(approver)).to_be_hidden()
+    expect(approver.locator(".fold summary").first).to_contain_text("→ 99")
+    assert approver.evaluate("document.documentElement.scrollWidth") == 390
     choose(approver, "Approve and continue")
     expect(approver.locator("#outcome")).to_contain_text("Approve and continue, by approver")
     assert ended(run).status == "completed"
