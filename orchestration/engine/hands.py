@@ -16,13 +16,13 @@ HUNG_GRACE_SECONDS = 5.0  # after a call's own deadline, before it is given up
 
 @dataclass(slots=True, eq=False)
 class InHand:
-    """A claim that a walker is at work on, from its commit until its outcome is recorded. `canceled` asks this call to
-    stop, and no other."""
+    """A claim that a walker is at work on, from its commit until its outcome is recorded. `is_canceled` asks this call
+    to stop, and no other."""
 
     claim: Claim
     life: Life
     since: float = field(default_factory=time.monotonic)
-    canceled: threading.Event = field(default_factory=threading.Event)
+    is_canceled: bool = False  # no event of its own: making one takes as long as all the rest
     called_at: float | None = None
     spoke_at: float = 0.0  # the last word of its call
     is_given_up: bool = False
@@ -45,6 +45,9 @@ class InHand:
             return True
         self.called_at = None
         return False
+
+    def canceled(self) -> bool:
+        return self.is_canceled
 
     def heard(self) -> None:
         self.spoke_at = time.monotonic()
@@ -70,6 +73,7 @@ class Hands:
         self.shelf: queue.SimpleQueue[InHand | None] = queue.SimpleQueue()
         self.walkers = 0
         self._lock = threading.Lock()
+        self._asked_to_stop = threading.Condition(self._lock)
         self._in_hand: set[InHand] = set()
         self._hung: set[InHand] = set()  # given up; their threads come back, or never
         self._owed: set[tuple[int, int, int]] = set()  # given to a walker, and not recorded yet
@@ -136,8 +140,12 @@ class Hands:
     def ask_to_stop(self, which: Callable[[InHand], bool] = lambda hand: True) -> None:
         with self._lock:
             for hand in self._in_hand:
-                if which(hand):
-                    hand.canceled.set()
+                hand.is_canceled |= which(hand)
+            self._asked_to_stop.notify_all()
+
+    def wait_until_canceled(self, hand: InHand, seconds: float) -> None:
+        with self._lock:
+            self._asked_to_stop.wait_for(hand.canceled, seconds)
 
     def give_up_hung(self) -> Iterator[tuple[InHand, Outcome]]:
         """What has taken too long, and what becomes of it. What its thread brings later is late."""
@@ -158,7 +166,8 @@ class Hands:
                 return False
             self._in_hand.discard(hand)
             self._hung.add(hand)
-        hand.canceled.set()
+            hand.is_canceled = True
+            self._asked_to_stop.notify_all()
         return True
 
 

@@ -23,9 +23,9 @@ def _more(text: str | None) -> dict[str, Any]:
     return decoded(text) or {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: making it would take 2.6 instead of 0.4 us of the recorder's
 class Claim:
-    """A step that this process owns under `fence`."""
+    """A step that this process owns under `fence`. Never changed."""
 
     run: int
     key: int
@@ -158,8 +158,9 @@ class Item:
 def encode(step: tuple[int, int, int], was: str, outcome: Outcome, **more: Any) -> Item:
     """`step` is (run, key, fence). Raises NotRecordable."""
     run, key, fence = step
-    head = {"run": run, "key": key, "fence": fence, "was": was, "outcome": outcome.becomes, **outcome.fields, **more}
-    parts = [dump(head)[1:-1]]
+    parts = [f'"run":{run},"key":{key},"fence":{fence},"was":"{was}","outcome":"{outcome.becomes}"']
+    if rest := {**outcome.fields, **more}:
+        parts.append(dump(rest)[1:-1])
     payloads: list[tuple[bytes, str]] = []
     for name, content in (("input", outcome.input), ("output", outcome.output)):
         if content is None:

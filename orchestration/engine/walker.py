@@ -38,11 +38,11 @@ class Walker(threading.Thread):
         claim = hand.claim
         try:
             facts = facts_of(claim)
-            asks = (hand.canceled.is_set, voice, hand.begins, voice.emit, hand.heard)
+            asks = (hand.canceled, voice, hand.begins, voice.emit, hand.heard)
             return Execution(claim, facts, *asks).outcome()
         except (OperationalError, InterfaceError) as exc:
             log.warning("database_lost", run=claim.public_id, step=claim.name, error=str(exc).strip())
-            hand.canceled.wait(pause_before_handing_back(claim))
+            self.process.hands.wait_until_canceled(hand, pause_before_handing_back(claim))
             return Outcome("ready", fields={"unlost": True})
         except Exception as exc:
             log.exception("step_crashed", run=claim.public_id, step=claim.name)

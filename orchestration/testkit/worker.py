@@ -37,7 +37,7 @@ class Worker:
 
     def do(self, hand: InHand, say: Callable[..., None] = say_nothing) -> None:
         """A walker's part. What is no error of an agent is raised: it is the caller's."""
-        execution = Execution(hand.claim, facts_of(hand.claim), hand.canceled.is_set, say, hand.begins)
+        execution = Execution(hand.claim, facts_of(hand.claim), hand.canceled, say, hand.begins)
         self.process.recorder.ended(hand, execution.outcome())
 
     def record(self, ended: Sequence[Ended], *, look: bool) -> list[InHand]:
