@@ -31,10 +31,10 @@ class Lever:
     """`fields` are JSON Schemas beside the reason, which each needs; `when` are statuses of the run, or of the step.
 
     `unless`: why it cannot be pulled though the status allows it; `among`: as the run's steps are, which it reads if
-    they are not at hand; `against`: with what is given so far, where it is pulled at many. `act` may give the run to go
-    to. `preview` says, line by line, what it would do to this run and step with what is given so far. `seen`: fields
-    that nobody types; they say what was shown, and it is refused if that is not so any more. The rest is for pages
-    alone.
+    they are not at hand; `against`: why not, of many runs, by their keys, with what is given so far. `act` may give the
+    run to go to. `preview` says, line by line, what it would do to this run and step with what is given so far. `seen`:
+    fields that nobody types; they say what was shown, and it is refused if that is not so any more. The rest is for
+    pages alone.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Lever:
     role: str = Role.OPERATOR
     unless: Callable[[Any], str | None] = nothing
     among: Callable[[Any, Collection[Step] | None], str | None] = nothing
-    against: Callable[[Run, Mapping[str, Any]], str | None] = nothing
+    against: Callable[[Collection[Run], Mapping[str, Any]], Mapping[int, str]] = lambda *_: {}
     preview: Callable[[Run, Any, Mapping[str, Any]], list[str] | None] = lambda *_: None
     seen: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     filled: Mapping[str, Callable[[Any, Member], "Filled"]] = field(default_factory=dict)  # what fields hold at first

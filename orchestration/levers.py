@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Case, F, When
 from django.utils.dateparse import parse_datetime
 
 from accounts.models import Member, Role
@@ -347,10 +348,22 @@ BY_NAME = {(lever.of, lever.name): lever for lever in LEVERS}
 
 def step_of(run: Run, name: str, **place: int) -> Step | None:
     """The newest row of a step; of an item or a pass with its `index`; in an earlier `round`."""
-    rows = run.steps.shown().filter(name=name, **place)
+    return steps_of([run], name, **place).get(run.pk)
+
+
+def steps_of(runs: Collection[Run], name: str, **place: int) -> dict[int, Step]:
+    """The row that `step_of` gives, by the run's key, of those that have it; each with its run at hand."""
+    rows = Step.objects.shown().filter(run_id__in=[run.pk for run in runs], name=name, **place)
     if name.endswith(UNDO):  # of several the one whose result is unknown
-        return rows.filter(status=Step.Status.UNCERTAIN).order_by("key").first() or rows.order_by("-key").first()
-    return rows.filter(head__isnull="index" not in place).order_by("-key").first()
+        unknown = Case(When(status=Step.Status.UNCERTAIN, then=F("key")))
+        rows = rows.order_by("run_id", unknown.asc(nulls_last=True), "-key")
+    else:
+        rows = rows.filter(head__isnull="index" not in place).order_by("run_id", "-key")
+    found = {step.run_id: step for step in rows.distinct("run_id")}
+    for run in runs:
+        if run.pk in found:
+            found[run.pk].run = run
+    return found
 
 
 STEP = {
@@ -374,11 +387,13 @@ def at_many(lever: Lever) -> Lever:
             raise Refused(f"The run has no step {step}.")
         return lever.pull(run, found, given, by=by)
 
-    def against(run: Run, given: Mapping[str, Any]) -> str | None:
+    def against(runs: Collection[Run], given: Mapping[str, Any]) -> dict[int, str]:
         if "step" not in given:
-            return None
-        found = step_of(run, given["step"])
-        return f"The run has no step {given['step']}." if found is None else lever.refusal(found)
+            return {}
+        found = steps_of(runs, given["step"])
+        none = f"The run has no step {given['step']}."
+        words = {run.pk: lever.refusal(found[run.pk]) if run.pk in found else none for run in runs}
+        return {pk: said for pk, said in words.items() if said is not None}
 
     return replace(
         lever,

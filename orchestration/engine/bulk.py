@@ -78,7 +78,8 @@ def look(lever: Lever, chosen: Chosen, given: Mapping[str, Any], *, by: Member) 
     runs = list(chosen.runs(by)[: most + 1])
     if len(runs) > most:
         raise Refused(f"More than {most:,} runs are chosen (BULK_MOST_RUNS); choose fewer at once.")
-    refusals = {run.pk: words for run in runs if (words := lever.refusal(run) or lever.against(run, given)) is not None}
+    refusals = {run.pk: words for run in runs if (words := lever.refusal(run)) is not None}
+    refusals |= lever.against([run for run in runs if run.pk not in refusals], given)
     told = [lever.name, dict(given), sorted([run.public_id, run.pk in refusals] for run in runs)]
     return Look(runs, refusals, hashlib.sha256(canonical(told)).hexdigest())
 

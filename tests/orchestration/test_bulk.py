@@ -6,6 +6,8 @@ import re
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import AuditEntry
@@ -196,6 +198,21 @@ def test_a_step_of_each_of_many_runs_is_acted_on_by_its_name(operator, mixed):
     assert set(audited.values_list("target", flat=True)) == {run.public_id for run in mixed[:2]}
     for run in mixed:
         assert_sound(run.pk)
+
+
+def test_the_steps_of_many_runs_are_looked_at_together(operator, mixed, begin):
+    said = {"action": "step-skip", "given": {"step": "b"}}
+
+    def looked():
+        with CaptureQueriesContext(connection) as asked:
+            able = ask(operator, **said).json()["able"]
+        return able, len(asked)
+
+    looked()  # who asks is known from here on
+    few = looked()
+    for _ in range(10):
+        begin(GATED)
+    assert looked() == (few[0] + 10, few[1])
 
 
 def test_what_does_not_fit_a_step_is_refused_run_by_run(operator, mixed, save):
