@@ -25,8 +25,8 @@ def check(draft: Draft, name: str) -> None:
 def check_definition(
     draft: Draft, name: str, at: Where, run: Any, given_at: Where, value: Any
 ) -> DefinitionFacts | None:
-    """Whether there is what `run`, which stands at `at`, names, and whether it takes `value`. Gives what is known of its
-    newest version, if that is the one meant."""
+    """Whether there is what `run`, which stands at `at`, names, and whether it takes `value`. Gives what is known of
+    its newest version, if that is the one meant."""
     said = circles.long_form(run)
     wanted, version = said.get("definition"), said.get("version")
     if not isinstance(wanted, str):

@@ -31,7 +31,7 @@ def check(draft: Draft, name: str) -> None:
     for place, condition in conditions:
         _check_values(draft, place, condition, name)
     if "any" in wait:
-        _check_runs(draft, conditions)
+        _check_runs(draft, conditions, name)
     if "timeout" in wait and {"for", "until"} & wait.keys():
         message = "A wait for a time ends by itself and has no timeout."
         draft.find_key([*at, "timeout"], "wait", message, "Take timeout out.")
@@ -76,22 +76,22 @@ def _check_one(draft: Draft, at: Where, condition: Mapping[str, Any], ends: tupl
         draft.find_key([*at, "with"], "wait", "Only a run is given something.", "Take with out.")
 
 
-def _check_runs(draft: Draft, conditions: list[tuple[Where, Mapping[str, Any]]]) -> None:
+def _check_runs(draft: Draft, conditions: list[tuple[Where, Mapping[str, Any]]], name: str) -> None:
     """One at most, whose output is then the step's; and it is not alone."""
-    runs = [at for at, condition in conditions if "run" in condition]
-    for at in runs[1:]:
+    runs = [(at, condition) for at, condition in conditions if "run" in condition]
+    for at, condition in runs:
+        run.check_definition(draft, name, [*at, "run"], condition["run"], [*at, "with"], condition.get("with", {}))
+    for at, _ in runs[1:]:
         message = "A wait has at most one run among any."
         draft.find_key([*at, "run"], "wait", message, "Let a step of its own run it, and another need any of them.")
-    if len(runs) == len(conditions) == 1:
+    if len(runs) == len(conditions) == 1 and runs[0][1].keys().isdisjoint(KEYS):
         message = "A wait for nothing but a run is a run's step."
-        draft.find_key([*runs[0], "run"], "wait", message, "Write run: and with: in place of wait:.")
+        draft.find_key([*runs[0][0], "run"], "wait", message, "Write run: and with: in place of wait:.")
 
 
 def _check_values(draft: Draft, at: Where, condition: Mapping[str, Any], name: str) -> None:
     for key in (*KEYS, "with"):
         check_template(draft, [*at, key], condition.get(key), name, draft.roots_of(name, "asking"))
-    if "run" in condition:
-        run.check_definition(draft, name, [*at, "run"], condition["run"], [*at, "with"], condition.get("with", {}))
     message, known = condition.get("message"), schemas_of(draft)
     if isinstance(message, str) and message not in known:
         fix = did_you_mean(message, known) if known else "Declare it below messages:."
