@@ -1,5 +1,6 @@
 """Waits with a run among what they wait for: what comes first ends them, and the run goes on only if it is needed."""
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -12,6 +13,8 @@ from orchestration.engine.starts import start_version
 from orchestration.engine.stopping import stop
 from orchestration.exceptions import RunEnded
 from orchestration.models import Deliverable, Event, EventWait, Run, Step
+from orchestration.undo_preview import undo_lines
+from orchestration.views.mail import listeners
 from tests.harness import assert_all_sound, assert_sound, claim, flush, insistently, make_worker, race, sweep, until
 from tests.orchestration.engine.looks import decide, pending, statuses, step, waiting
 
@@ -347,6 +350,35 @@ def test_a_step_that_is_ended_by_hand_cancels_its_child(opened, members, engine_
     assert finished(run).status == "completed"
     assert (step(run, "w").output, finished(child).status) == (3, "canceled")
     family(run)
+
+
+# --- what people see of it
+
+
+def test_what_it_waits_for_is_said_with_its_child_and_shown(opened, members, client):
+    run, child = opened
+    said = [reason for reason in run.explain() if reason.kind == "child"]
+    words = r"Waiting \d+ s for the run of asks that w started, which is waiting, or for “paid”, at most .+ more\."
+    assert re.fullmatch(words, said[0].sentence)
+    assert said[0].url == f"/runs/{child.public_id}/"
+    assert [(one.run.pk, one.step.name) for one in listeners(members.operator)] == [(run.pk, "w")]
+    client.force_login(members.operator.user)
+    page = client.get(f"/runs/{run.public_id}/?step=w").content.decode()
+    assert f"/runs/{child.public_id}/" in page
+
+
+def test_a_cancel_says_that_what_its_child_did_stays(begin, engine, save, deliver, finished):
+    save("name: child\nsteps: {a: {agent: echo}}")
+    more = '  v: {wait: {any: [{run: asks}, {event: "paid"}]}}\n  b: {needs: [w, v], wait: {event: never}}\n'
+    save(ASKS)
+    run = begin(wait_for("{event: other}", run="child") + more)
+    engine.look()
+    until(lambda: step(run, "w").status == "completed")
+    pending(Run.objects.get(pk=step(run, "v").child_run_id))
+    deliver()
+    until(lambda: step(run, "b").status == "waiting")
+    assert finished(Run.objects.get(pk=step(run, "v").child_run_id)).status == "canceled"
+    assert undo_lines(run) == ["Not undone: w: The run that it started has completed, and the step has no compensate."]
 
 
 # --- all at one moment
