@@ -1,6 +1,7 @@
 -- Moves what no one is at work on in these runs: steps of dead workers, steps whose time has come or is over, and those that
 -- were waiting for a place in a limit, for another's answer or for an event from outside and have it; and says of steps and runs, once, that
--- they are later than was promised. A child that a wait for any of several has beside what came is left to `tidy`. The caller holds the runs' locks. Returns how many steps moved, and promises were broken.
+-- they are later than was promised. A child that a wait for any of several has beside what came is left to `tidy`.
+-- The caller holds the runs' locks. Returns how many steps moved, and promises were broken.
 create function engine_repair_v1(runs bigint[], lost_limit int) returns int language plpgsql as $$
 declare
     items jsonb; moves jsonb;
