@@ -52,7 +52,7 @@ def test_what_comes_first_ends_a_wait_and_a_child_that_is_not_needed_is_canceled
 ):
     save(ASKS)
     run = begin(
-        wait_for("{event: paid}, {for: 1d}") + '  b: {agent: echo, needs: [w], with: {value: "${{ steps.w }}"}}'
+        wait_for("{event: paid}, {for: 1d}") + '  b: {agent: echo, needs: [w], with: {value: "${{ steps.w.event }}"}}'
     )
     engine.look()
     child = child_of(run)
@@ -64,7 +64,7 @@ def test_what_comes_first_ends_a_wait_and_a_child_that_is_not_needed_is_canceled
     event = deliver(data=[7])
     run = finished(run)
     assert (run.status, step(run, "w").output, step(run, "w").event_id) == ("completed", [7], event.pk)
-    assert step(run, "b").output["value"]["event"]["id"] == event.public_id
+    assert step(run, "b").output["value"]["id"] == event.public_id
     assert finished(child).status == "canceled"
     until(lambda: not Run.objects.filter(parent_run_id=run.pk, told_at=None).exists())
     assert Event.objects.filter(run_id=run.pk, type__in=ENDS, key=waits.key).count() == 1
@@ -75,7 +75,7 @@ def test_what_comes_first_ends_a_wait_and_a_child_that_is_not_needed_is_canceled
 def test_the_childs_output_is_the_steps_and_nothing_is_heard_any_more(begin, engine, save, finished, members, deliver):
     save(ASKS)
     run = begin(
-        wait_for("{event: paid}, {for: 1d}") + '  b: {agent: echo, needs: [w], with: {value: "${{ steps.w }}"}}'
+        wait_for("{event: paid}, {for: 1d}") + '  b: {agent: echo, needs: [w], with: {value: "${{ steps.w.event }}"}}'
     )
     engine.look()
     child = child_of(run)
@@ -83,7 +83,7 @@ def test_the_childs_output_is_the_steps_and_nothing_is_heard_any_more(begin, eng
     engine.look()
     run = finished(run)
     assert (run.status, step(run, "w").output, step(run, "w").wake_at) == ("completed", 5, None)
-    assert step(run, "b").output["value"]["event"] is None
+    assert step(run, "b").output["value"] is None
     assert Run.objects.get(pk=child.pk).status == "completed"
     assert not EventWait.objects.exists()
     deliver()
@@ -297,7 +297,7 @@ def test_a_fork_from_behind_it_has_what_came_and_starts_no_child(begin, engine, 
 
 
 @pytest.fixture
-def opened(begin, save, engine, engine_later):
+def opened(begin, save, engine):
     """A run whose step waits, and its child, which waits for an answer; nobody is at work any more."""
     save(ASKS)
     run = begin(wait_for("{event: paid}, {for: 1d}"))
@@ -309,7 +309,7 @@ def opened(begin, save, engine, engine_later):
     return run, child
 
 
-def test_a_cancel_reaches_the_child_first_and_nothing_else_ends_the_step(opened, deliver, members):
+def test_a_cancel_reaches_the_child_first_and_nothing_else_ends_the_step(opened, deliver):
     run, child = opened
     worker = make_worker()
     stop(run.pk, "canceled", {"reason": "r", "by": None})
@@ -357,7 +357,7 @@ def test_a_step_that_is_ended_by_hand_cancels_its_child(opened, members, engine_
 
 def test_what_it_waits_for_is_said_with_its_child_and_shown(opened, members, client):
     run, child = opened
-    said = [reason for reason in run.explain() if reason.kind == "child"]
+    said = [reason for reason in Run.objects.get(pk=run.pk).explain() if reason.kind == "child"]
     words = r"Waiting \d+ s for the run of asks that w started, which is waiting, or for “paid”, at most .+ more\."
     assert re.fullmatch(words, said[0].sentence)
     assert said[0].url == f"/runs/{child.public_id}/"
