@@ -170,7 +170,7 @@ def test_what_is_wrong_with_a_run_among_them_is_found_at_its_place(wait, found):
 
 def test_a_run_stands_only_among_several():
     rules = [one.rule for one in compiled("{run: child}").findings]
-    assert rules == ["wait", "unknown-key"]
+    assert rules == ["unknown-key"]
 
 
 def test_what_its_input_reads_is_needed_first():

@@ -65,7 +65,7 @@ def _conditions(at: Where, wait: Mapping[str, Any]) -> Iterator[tuple[Where, Map
 
 
 def _check_one(draft: Draft, at: Where, condition: Mapping[str, Any], ends: tuple[str, ...]) -> None:
-    said = [key for key in ends if key in condition]
+    said = [key for key in (*ENDS, "run") if key in condition]  # one that may not stand here has its own finding
     if len(said) != 1:
         message = f"A wait ends by {' and '.join(said)} at once." if said else "The wait does not say what ends it."
         fix = "Write them as a list below any:." if said else f"Add one of {', '.join(ends)}."

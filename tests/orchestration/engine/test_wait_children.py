@@ -133,7 +133,7 @@ def test_a_child_that_ends_badly_fails_the_step_by_its_class(begin, engine, save
     if choice == "cancel":
         answers.cancel(child, by=members.operator, reason="r")
     else:
-        decide(child, members.approver, choice)
+        decide(child, members.approver, choice, note="n")
     engine.look()
     run = finished(run)
     assert (run.status, step(run, "w").error["class"]) == ("completed", follows)
@@ -266,7 +266,7 @@ def test_a_round_that_is_opened_cancels_the_child_of_the_one_before(begin, engin
     engine.look()
     first = child_of(run)
     pending(first)
-    decide(run, members.approver, "retry")
+    decide(run, members.approver, "retry", note="n")
     engine.look()
     assert finished(first).status == "canceled"
     second = until(lambda: Run.objects.filter(parent_run_id=run.pk, pk__gt=first.pk).first())
