@@ -76,10 +76,10 @@ def test_what_follows_by_class_is_of_the_third_level():
     assert level_of(steps={"a": {"agent": "echo", "on_failure": {"timeout": "continue"}}}) == 3
 
 
-def test_a_run_among_what_a_wait_waits_for_is_of_the_third_level():
+def test_a_run_among_what_a_wait_waits_for_is_of_the_fourth_level():
     among = {"wait": {"any": [{"for": "1h"}, {"run": "d"}]}}
     assert level_of(steps={"a": {"wait": {"any": [{"for": "1h"}, {"event": "e"}]}}}) == 1
-    assert level_of(steps={"a": among}) == 3
+    assert level_of(steps={"a": among}) == 4
 
 
 def test_what_follows_from_edits_is_of_the_third_level():

@@ -133,7 +133,7 @@ def test_a_run_among_what_is_waited_for_is_compiled(said, child):
     assert found.findings == []
     (step,) = found.plan["steps"]
     assert step["wait"] == {"first_of": [{"for": "1h"}, {"event": "e"}], "timeout": 86400.0, "child": child}
-    assert (step["output_schema"], found.plan["level"]) == (None, 3)
+    assert (step["output_schema"], found.plan["level"]) == (None, 4)
 
 
 @pytest.mark.parametrize(
