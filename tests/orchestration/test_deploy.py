@@ -19,6 +19,7 @@ from django.db import connection
 
 from accounts.public_ids import new_public_id
 from approvals.models import Request
+from orchestration.engine import mail
 from orchestration.engine.connection import rows, use_own_connection, value
 from orchestration.engine.hints import hints
 from orchestration.engine.starts import start_version
@@ -191,6 +192,30 @@ def test_a_database_of_the_previous_release_becomes_what_a_new_one_is(committed,
             assert upgraded.execute(MADE).fetchall() == rows(MADE)
     finally:
         rows(f"drop database {name} with (force)")
+
+
+def test_the_previous_releases_worker_leaves_a_run_alone_that_it_would_misread(
+    begin, save, organization, workers, released, tmp_path
+):
+    save("name: asks\nsteps: {a: {approval: {title: t}}}")
+    old = WorkerProcess(tmp_path / "previous.log", PATIENT, root=released)
+    try:
+        old.wait_for_lease(60)
+        run = begin("  w: {wait: {any: [{run: asks}, {event: paid}]}}\n")
+        plain = begin("  a: {agent: echo}\n")
+        until(lambda: Run.objects.filter(pk=plain.pk, status="completed").exists(), 60)
+        assert run.steps.get(name="w").status == "ready"
+        (new,) = workers(1, **PATIENT)
+        child = until(lambda: Run.objects.filter(parent_run_id=run.pk).first(), 60)
+        until(lambda: Request.objects.pending().exists(), 60)
+        assert new.terminate(30) == 0
+        # What ends the wait is in the functions: the old worker's sweep brings it, and cancels the child.
+        mail.deliver(organization=organization, name="paid", key="", data=7, sender_id=None, by=None)
+        until(lambda: not Run.objects.filter(ended_at=None).exists(), 60)
+        assert [assert_sound(pk).status for pk in (run.pk, child.pk)] == ["completed", "canceled"]
+        assert run.steps.get(name="w").output == 7
+    finally:
+        old.kill()
 
 
 DECIDE = """

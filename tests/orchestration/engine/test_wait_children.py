@@ -23,14 +23,6 @@ ASKS = "name: asks\nsteps: {a: {approval: {title: t}}}\noutput: 5"
 ENDS = ["step.completed", "step.failed", "step.canceled"]
 
 
-@pytest.fixture
-def deliver(organization):
-    def deliver(name="paid", key="", data=None):
-        return mail.deliver(organization=organization, name=name, key=key, data=data, sender_id=None, by=None)[0]
-
-    return deliver
-
-
 def child_of(run):
     return until(lambda: Run.objects.filter(parent_run_id=run.pk).order_by("-pk").first())
 
