@@ -274,15 +274,17 @@ def test_a_round_that_is_opened_cancels_the_child_of_the_one_before(begin, engin
 
 def test_a_fork_from_behind_it_has_what_came_and_starts_no_child(begin, engine, save, finished, members, deliver):
     save(ASKS)
-    run = begin(wait_for("{event: paid}") + '  b: {agent: echo, needs: [w], with: {value: "${{ steps.w.output }}"}}')
+    read = "${{ {'data': steps.w.output, 'id': steps.w.event.id} }}"
+    run = begin(wait_for("{event: paid}") + f'  b: {{agent: echo, needs: [w], with: {{value: "{read}"}}}}')
     engine.look()
     pending(child_of(run))
-    deliver(data=9)
-    run = finished(run)
-    forked = forking.fork(run, step(run, "b"), by=members.operator, reason="again")
-    forked = finished(forked)
-    assert (forked.status, statuses(forked)["w"], step(forked, "b").output) == ("completed", "completed", {"value": 9})
-    assert not Run.objects.filter(parent_run_id=forked.pk).exists()
+    event = deliver(data=9)
+    source = run = finished(run)
+    for _ in range(2):  # a fork of a fork
+        source = finished(forking.fork(source, step(source, "b"), by=members.operator, reason="again"))
+        assert (source.status, statuses(source)["w"]) == ("completed", "completed")
+        assert step(source, "b").output == {"value": {"data": 9, "id": event.public_id}}
+        assert not Run.objects.filter(parent_run_id=source.pk).exists()
 
 
 # --- leaves end first
