@@ -180,16 +180,27 @@ def released(tmp_path):
     return tmp_path / "released"
 
 
-def test_a_database_of_the_previous_release_becomes_what_a_new_one_is(committed, released):
+def there(released):
+    """The newest migration of each app in that release."""
+    for app in APPS:
+        yield app, sorted(path.stem for path in (released / app / "migrations").glob("0*.py"))[-1]
+
+
+def test_a_database_of_the_previous_release_becomes_what_a_new_one_is_and_what_it_was(committed, released):
     name = f"{connection.settings_dict['NAME']}_upgraded"
     url = urlunsplit(urlsplit(database_url())._replace(path=f"/{name}"))
     given = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE_URL": url}
+
+    def migrated(root, *target):
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v0", *target], cwd=root, env=given, check=True)
+        with psycopg.connect(url) as database:
+            return database.execute(MADE).fetchall()
+
     rows(f"create database {name}")
     try:
-        for root in (released, ROOT):
-            subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=root, env=given, check=True)
-        with psycopg.connect(url) as upgraded:
-            assert upgraded.execute(MADE).fetchall() == rows(MADE)
+        before = migrated(released)
+        assert migrated(ROOT) == rows(MADE)
+        assert [migrated(ROOT, *target) for target in there(released)][-1] == before
     finally:
         rows(f"drop database {name} with (force)")
 
@@ -247,9 +258,8 @@ def test_the_previous_releases_worker_goes_on_beside_this_one_and_after_a_downgr
             until(lambda at=worker: Step.objects.filter(status="running", owner=at.id).exists(), 60)
         request = until(lambda: Request.objects.pending().first())
         assert new.terminate(30) == 0
-        for app in APPS:
-            names = sorted(path.stem for path in (released / app / "migrations").glob("0*.py"))
-            call_command("migrate", app, names[-1], verbosity=0)
+        for target in there(released):
+            call_command("migrate", *target, verbosity=0)
         load.begun.append(gate.pk)
         goes_on(load)
         decide_there(released, request, members.approver)
