@@ -14,7 +14,8 @@ KEY = re.compile(r"""(\s*)["']?(\w+)["']?\s*:""", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class StepNode:
-    """`line` of the text, from 1; None if it is not known. `who` does the step: an agent, a definition, or people."""
+    """`line` of the text, from 1; None if it is not known. `who` does the step: an agent, a definition, people; of a
+    wait for none of them, or a choice, its kind."""
 
     node: Node
     line: int | None
@@ -47,7 +48,8 @@ def drawing_of(plan: Mapping[str, Any], text: str) -> Drawing | None:
 def who_does(step: Mapping[str, Any]) -> str:
     if step["kind"] == "approval":
         return "people decide"
-    return str(step["run"]["definition"] if "run" in step else step["agent"])
+    run = step.get("run") or step.get("wait", {}).get("child")
+    return str(run["definition"] if run else step["agent"] or step["kind"])
 
 
 def lines_of_steps(text: str) -> dict[str, int]:

@@ -71,7 +71,7 @@ def check_set(sources: Sequence[Source], *, organization: Organization) -> list[
     known = known.replaced_by(named)
     checked = compile_all(known)
     plans = [compiled.plan for compiled in checked if compiled.plan is not None]
-    if any("run" in step for plan in plans for step in plan["steps"]):
+    if any("run" in step or "child" in step.get("wait", ()) for plan in plans for step in plan["steps"]):
         full = {plan["name"]: facts_of(plan, number[plan["name"]]) for plan in plans}
         checked = compile_all(known.replaced_by(full))
     return without_twins(checked, sources)

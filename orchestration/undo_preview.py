@@ -18,7 +18,9 @@ with recursive tree as (
                 when s.status = 'completed' and s.child_run_id is not null then 'child'
                 when s.status = 'completed' and not s.repeatable then 'kept' end as what
     from tree t cross join lateral (
-        select s.* from orchestration_step s where s.run_id = t.id and s.kind in ('agent', 'run') and s.undoes is null offset 0) s
+        select s.* from orchestration_step s where s.run_id = t.id and s.undoes is null
+        and (s.kind in ('agent', 'run') or s.kind = 'wait' and exists (
+            select from orchestration_run c where c.id = s.child_run_id and c.status = 'completed')) offset 0) s
     left join agents_agentversion v on v.id = s.undo_version_id left join agents_agent a on a.id = v.agent_id
 )
 select r.public_id, p.name, p.what, p.agent, case when d.visible_to is null then min(p.why) end, count(*)

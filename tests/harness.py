@@ -24,6 +24,7 @@ from orchestration.engine.connection import rows, use_own_connection, value
 from orchestration.engine.facts import forget_facts
 from orchestration.engine.plans import agent_of, plan_of
 from orchestration.engine.process import Process
+from orchestration.engine.recovery import FLUSH
 from orchestration.models import Event, Run, Worker
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,7 +227,7 @@ def end_lease(worker):
 
 def claim(worker, want=1):
     """Claim as the recorder of `worker` does: [(run, key, fence)]."""
-    found = rows("select * from engine_flush_v5(%s, '{}', '[]', '{}', %s, %s::text[], false)", [worker, want, QUEUES])
+    found = rows(FLUSH, [worker, [], "[]", "{}", want, QUEUES, False])
     return [row[2:5] for row in found if row[1] == "claimed"]
 
 
@@ -234,11 +235,8 @@ def flush(worker, step, outcome="completed", *, follow=False, **fields):
     """End a step as the recorder does; the rows that it answers."""
     run, key, fence = step
     item = {"n": 1, "run": run, "key": key, "fence": fence, "was": "running", "outcome": outcome, **fields}
-    return rows(
-        "select * from engine_flush_v5("
-        "%s, array[%s]::bigint[], jsonb_build_array(%s::jsonb), %s, 0, %s::text[], false)",
-        [worker, run, json.dumps(item), json.dumps({run: 1} if follow else {}), QUEUES],
-    )
+    follows = json.dumps({run: 1} if follow else {})
+    return rows(FLUSH, [worker, [run], json.dumps([item]), follows, 0, QUEUES, False])
 
 
 def end(worker, step, outcome="completed", **fields):

@@ -32,7 +32,7 @@ select 'child', c.id, null, format('its parent is step %s of run %s, which names
                                    coalesce(p.child_run_id::text, 'none'), case when p.status is null then 'is not there' else 'is ' || p.status end)
 from r c left join orchestration_step p on p.run_id = c.parent_run_id and p.key = c.parent_key
 where c.parent_run_id is not null and not (coalesce(p.child_run_id, 0) > c.id and (c.ended_at is not null or c.stays))  -- of a try before
-  and (p.child_run_id is distinct from c.id or c.parent_run_id >= c.id or p.status = 'completed' and c.status <> 'completed')
+  and (p.child_run_id is distinct from c.id or c.parent_run_id >= c.id or p.status = 'completed' and p.kind <> 'wait' and c.status <> 'completed')
 union all
 select 'child', s.run_id, s.key, format('its child, run %s, is not there or has another parent', s.child_run_id)
 from s left join orchestration_run c on c.id = s.child_run_id

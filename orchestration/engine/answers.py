@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from accounts import audit
 from accounts.models import Member
@@ -143,7 +143,8 @@ def _tidy_up(key: int) -> None:
     withdraw_unasked(run.pk)
     left = Run.objects.filter(parent_run_id=run.pk, ended_at=None, stays=False)
     if run.status != Run.Status.CANCELING:  # there, all of them
-        left = left.filter(parent_key__in=Step.objects.filter(run=run, status__in=Step.ENDED).values("key"))
+        over = Q(status__in=Step.ENDED) | Q(kind="wait") & ~Q(status=Step.Status.WAITING)  # something else came first
+        left = left.filter(parent_key__in=Step.objects.filter(over, run=run).values("key"))
     for child in left:
         stop(child.pk, Run.Status.CANCELED, {"reason": "the run that started it was canceled"})
     failpoints.reach("tidied")

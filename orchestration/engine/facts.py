@@ -42,7 +42,7 @@ class RunFacts:
         return self.plan.typing.apply(decoded(self._text))
 
     def event_of(self, key: int) -> Any:
-        """What ended this completed wait; None if a time did."""
+        """What ended this completed wait; None if a time or a run did."""
         return _event_of(self.run, key)
 
     def error_of(self, key: int) -> str | None:

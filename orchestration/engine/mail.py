@@ -11,9 +11,18 @@ from orchestration.engine import failpoints
 from orchestration.engine.connection import rows, value
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import INLINE_BYTES, dump, store_payloads
-from orchestration.models import OutsideEvent, Step
+from orchestration.models import OutsideEvent
 
 DELIVER = "select * from engine_deliver_v1(%s, %s, %s, %s, %s::jsonb, %s, %s, %s)"
+HEARD = """
+with recursive taken as (  -- over by a fork, as often as it may be
+    select s.event_id, s.inherited_run, s.inherited_key from orchestration_step s where s.run_id = %s and s.key = %s
+    union all
+    select s.event_id, s.inherited_run, s.inherited_key
+    from taken t join orchestration_step s on s.run_id = t.inherited_run and s.key = t.inherited_key
+)
+select event_id from taken where event_id is not null
+"""
 LARGEST_MATCH = 500
 
 
@@ -33,8 +42,8 @@ def deliver(
 
 def heard_by(run: int, key: int) -> dict[str, Any] | None:
     """The event or the message that ended this wait, as expressions read it; None if none did."""
-    of_step = Step.objects.filter(run_id=run, key=key).values("event_id")
-    event = OutsideEvent.objects.filter(pk__in=of_step).defer("data", "reply").select_related("by__user").first()
+    found = [pk for (pk,) in rows(HEARD, [run, key])]
+    event = OutsideEvent.objects.filter(pk__in=found).defer("data", "reply").select_related("by__user").first()
     if event is None:
         return None
     by = event.by.name if event.by else None

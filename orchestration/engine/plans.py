@@ -81,11 +81,13 @@ class Limit:
 
 
 class Wait:
-    """What ends a wait, whichever comes first."""
+    """What ends a wait, whichever comes first; among it the run of `child`, which is given `child_input`."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.conditions = compile_template(spec.get("first_of", []))
         self.timeout: float | None = spec.get("timeout")
+        self.child: Mapping[str, Any] | None = spec.get("child")
+        self.child_input = template(self.child and self.child["with"])
 
 
 class Message:

@@ -11,6 +11,7 @@ from orchestration.engine import failpoints
 from orchestration.engine.connection import rows
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import NotPrepared, NotRecordable, Outcome, encode, failed
+from orchestration.language.plan import HIGHEST_LEVEL
 
 if TYPE_CHECKING:
     from orchestration.engine.process import Process
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 Place = tuple[int, int, int]
-FLUSH = "select * from engine_flush_v5(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s)"
+FLUSH = f"select * from engine_flush_v6(%s, %s::bigint[], %s::jsonb, %s::jsonb, %s, %s::text[], %s, {HIGHEST_LEVEL})"  # noqa: S608
 LOCK_LIVES = "select from orchestration_worker where id = any(%s) order by id for update"
 OWNED = "select run_id, key, fence from orchestration_step where owner = any(%s) and status = 'running'"
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0

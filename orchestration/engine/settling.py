@@ -18,7 +18,7 @@ from orchestration.engine.retries import try_again
 from orchestration.models import Step
 
 log = structlog.get_logger(__name__)
-FLUSH = "select verdict, n from engine_flush_v5(null, array[%s]::bigint[], %s::jsonb, '{}', 0, null, true)"
+FLUSH = "select verdict, n from engine_flush_v6(null, array[%s]::bigint[], %s::jsonb, '{}', 0, null, true, 0)"
 # As `engine_flush` gives a claimed one.
 CLAIM = "select null, 'waiting', c.* from engine_claims_v1(array[%s]::bigint[], array[%s]::int[]) c where c.fence = %s"
 LARGEST_SWEEP = 200

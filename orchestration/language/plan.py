@@ -61,19 +61,21 @@ def plan_of_step(draft: Draft, key: int, name: str) -> dict[str, Any]:
 
 FIRST_KEYS = {"key", "name", "kind", "needs", "reads", "output_schema", *NOTHING}
 # Of plans of a level, the newest first: the keys that are in no plan of a level below, of the whole and of steps with
-# their checkpoints.
-LEVELS = {
+# their checkpoints and waits.
+LEVELS: dict[int, tuple[set[str], set[str]]] = {
+    4: (set(), {"child"}),
     3: ({"expect", "fair_weight"}, {"on_failure_by", "derived"}),
     2: (
         {"budget", "concurrency", "debounce", "fair_by", "labels", "messages", "priority", "rate", "visible_to"},
         {"cache", "compensate", "concurrency", "rate"},
     ),
 }
+HIGHEST_LEVEL = max(LEVELS)  # this release understands all up to it
 
 
 def _level(more: dict[str, Any], known: list[dict[str, Any]]) -> int:
-    """Which release can walk it: workers of an earlier one leave its runs alone. The highest is today's."""
-    said = {key for step in known for key in (*step, *(step["approval"] or ()))}
+    """Which release can walk it: workers of an earlier one leave its runs alone."""
+    said = {key for step in known for key in (*step, *(step["approval"] or ()), *step.get("wait", ()))}
     for level, (of_whole, of_steps) in LEVELS.items():
         if not (of_whole.isdisjoint(more) and of_steps.isdisjoint(said)):
             return level

@@ -20,7 +20,6 @@ CHANGED = (
     "round_v1",
     "fork_v1",
     "move_v1",
-    "repair_v1",
     "sweep_v2",
 )
 PROMISED = models.Index(
@@ -59,6 +58,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(migrations.RunSQL.noop, "drop function if exists engine_weight_v1(text)"),
         migrations.RunSQL(moves.replacing("follows_v1"), "drop function if exists engine_follows_v1(jsonb, jsonb)"),
         *(migrations.RunSQL(moves.replacing(name), moves.replacing(f"past/{name}_fourth")) for name in CHANGED),
+        migrations.RunSQL(moves.replacing("past/repair_v1_fifth"), moves.replacing("past/repair_v1_fourth")),
         # On the way back it is the first: what is refused leaves all as it was.
         migrations.RunSQL(migrations.RunSQL.noop, moves.REFUSE.replace("level > 1", "level > 2")),
     ]

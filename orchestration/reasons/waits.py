@@ -30,6 +30,10 @@ def _words(facts: Facts, step: Step, waits_for: str) -> Words:
     until = phrase(", at most {} more", facts.until(step.wake_at)) if step.wake_at else ()
     if waits_for != "event":
         return phrase("{} waits for {}{}", name(step), waits_for, until)
-    heard = EventWait.objects.filter(run_id=step.run_id, key=step.key).order_by("number")
-    what = " or ".join(f"{wait.name} {wait.event_key}".strip() for wait in heard)
-    return phrase("{} waits for {}{}", name(step), quote(what), until)
+    return phrase("{} waits for {}{}", name(step), quote(heard(step)), until)
+
+
+def heard(step: Step) -> str:
+    """The events and messages that it waits for."""
+    waits = EventWait.objects.filter(run_id=step.run_id, key=step.key).order_by("number")
+    return " or ".join(f"{wait.name} {wait.event_key}".strip() for wait in waits)

@@ -54,7 +54,7 @@ def listeners(member: Member) -> list[Listener]:
         ]
     )
     runs = Run.objects.for_list().without_values().in_bulk({wait.run_id for wait in waits})
-    names = Step.objects.filter(run_id__in=runs, key__in={wait.key for wait in waits}, waits_for="event")
+    names = Step.objects.filter(run_id__in=runs, key__in={wait.key for wait in waits}, status="waiting")
     steps = {(step.run_id, step.key): step for step in names.only("name", "index", "started_at", "wake_at")}
     return [
         Listener(

@@ -19,6 +19,7 @@ from django.db import connection
 
 from accounts.public_ids import new_public_id
 from approvals.models import Request
+from orchestration.engine import mail
 from orchestration.engine.connection import rows, use_own_connection, value
 from orchestration.engine.hints import hints
 from orchestration.engine.starts import start_version
@@ -26,7 +27,7 @@ from orchestration.models import Run, Step, Worker
 from tests.harness import ROOT, WorkerProcess, assert_sound, database_url, make_worker, until
 
 HERE = Path(__file__).resolve().parent
-RELEASED = "fed0910186259019ba08b5e7712656d80517b52e"  # the commit that released.json was made from
+RELEASED = "f696955e2073f435d608a36e32431a73aef6db19"  # the commit that released.json was made from
 PATIENT = {"WORKER_LEASE_SECONDS": "600", "WORKER_HEARTBEAT_SECONDS": "1", "WORKER_SWEEP_SECONDS": "1"}
 APPS = ("accounts", "agents", "approvals", "orchestration")
 IN_FLIGHT = 6
@@ -179,18 +180,53 @@ def released(tmp_path):
     return tmp_path / "released"
 
 
-def test_a_database_of_the_previous_release_becomes_what_a_new_one_is(committed, released):
+def there(released):
+    """The newest migration of each app in that release."""
+    for app in APPS:
+        yield app, sorted(path.stem for path in (released / app / "migrations").glob("0*.py"))[-1]
+
+
+def test_a_database_of_the_previous_release_becomes_what_a_new_one_is_and_what_it_was(committed, released):
     name = f"{connection.settings_dict['NAME']}_upgraded"
     url = urlunsplit(urlsplit(database_url())._replace(path=f"/{name}"))
     given = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE_URL": url}
+
+    def migrated(root, *target):
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v0", *target], cwd=root, env=given, check=True)
+        with psycopg.connect(url) as database:
+            return database.execute(MADE).fetchall()
+
     rows(f"create database {name}")
     try:
-        for root in (released, ROOT):
-            subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=root, env=given, check=True)
-        with psycopg.connect(url) as upgraded:
-            assert upgraded.execute(MADE).fetchall() == rows(MADE)
+        before = migrated(released)
+        assert migrated(ROOT) == rows(MADE)
+        assert [migrated(ROOT, *target) for target in there(released)][-1] == before
     finally:
         rows(f"drop database {name} with (force)")
+
+
+def test_the_previous_releases_worker_leaves_a_run_alone_that_it_would_misread(
+    begin, save, organization, workers, released, tmp_path
+):
+    save("name: asks\nsteps: {a: {approval: {title: t}}}")
+    old = WorkerProcess(tmp_path / "previous.log", PATIENT, root=released)
+    try:
+        old.wait_for_lease(60)
+        run = begin("  w: {wait: {any: [{run: asks}, {event: paid}]}}\n")
+        plain = begin("  a: {agent: echo}\n")
+        until(lambda: Run.objects.filter(pk=plain.pk, status="completed").exists(), 60)
+        assert run.steps.get(name="w").status == "ready"
+        (new,) = workers(1, **PATIENT)
+        child = until(lambda: Run.objects.filter(parent_run_id=run.pk).first(), 60)
+        until(lambda: Request.objects.pending().exists(), 60)
+        assert new.terminate(30) == 0
+        # What ends the wait is in the functions: the old worker's sweep brings it, and cancels the child.
+        mail.deliver(organization=organization, name="paid", key="", data=7, sender_id=None, by=None)
+        until(lambda: not Run.objects.filter(ended_at=None).exists(), 60)
+        assert [assert_sound(pk).status for pk in (run.pk, child.pk)] == ["completed", "canceled"]
+        assert run.steps.get(name="w").output == 7
+    finally:
+        old.kill()
 
 
 DECIDE = """
@@ -222,9 +258,8 @@ def test_the_previous_releases_worker_goes_on_beside_this_one_and_after_a_downgr
             until(lambda at=worker: Step.objects.filter(status="running", owner=at.id).exists(), 60)
         request = until(lambda: Request.objects.pending().first())
         assert new.terminate(30) == 0
-        for app in APPS:
-            names = sorted(path.stem for path in (released / app / "migrations").glob("0*.py"))
-            call_command("migrate", app, names[-1], verbosity=0)
+        for target in there(released):
+            call_command("migrate", *target, verbosity=0)
         load.begun.append(gate.pk)
         goes_on(load)
         decide_there(released, request, members.approver)

@@ -52,3 +52,10 @@ def test_a_step_that_runs_a_definition_is_drawn_with_its_name(save):
 def test_too_many_steps_are_not_drawn():
     steps = [{"name": f"s{n}", "needs": [], "kind": "agent", "agent": "echo"} for n in range(MOST_NODES + 1)]
     assert drawing_of({"steps": steps}, "") is None
+
+
+def test_of_a_wait_its_run_is_drawn_and_else_what_it_is(save):
+    save("name: below\nsteps: {a: {agent: echo}}")
+    steps = "a: {wait: {any: [{run: below}, {for: 1h}]}}, b: {wait: {for: 1h}}"
+    version = save(f"name: above\nsteps: {{{steps}}}")
+    assert [each.who for each in drawing_of(version.plan, version.text).nodes] == ["below", "wait"]

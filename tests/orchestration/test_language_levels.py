@@ -76,6 +76,12 @@ def test_what_follows_by_class_is_of_the_third_level():
     assert level_of(steps={"a": {"agent": "echo", "on_failure": {"timeout": "continue"}}}) == 3
 
 
+def test_a_run_among_what_a_wait_waits_for_is_of_the_fourth_level():
+    among = {"wait": {"any": [{"for": "1h"}, {"run": "d"}]}}
+    assert level_of(steps={"a": {"wait": {"any": [{"for": "1h"}, {"event": "e"}]}}}) == 1
+    assert level_of(steps={"a": among}) == 4
+
+
 def test_what_follows_from_edits_is_of_the_third_level():
     gate = {"title": "t", "show": {"a": 1, "b": 2}, "editable": "/a"}
     assert level_of(steps={"a": {"approval": gate}}) == 0

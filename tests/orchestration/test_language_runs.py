@@ -100,6 +100,14 @@ def test_what_is_saved_together_counts_in_place_of_what_there_was(save_set):
     assert rules(save_set, ABOVE, BELOW.replace("TYPE", "integer")) == [("0.yaml", "with")]
 
 
+def test_what_a_run_among_others_that_are_waited_for_is_given_is_checked_in_a_set_too(save_set):
+    among = ABOVE.replace("{run: below, with: {n: x}}", "{wait: {any: [{run: below, with: {n: x}}, {for: 1h}]}}")
+    among = among.partition("\noutput")[0]
+    assert rules(save_set, among, BELOW.replace("TYPE", "integer")) == [("0.yaml", "with")]
+    above, _ = save_set(among, BELOW.replace("TYPE", "string"))
+    assert above.plan["steps"][0]["wait"]["child"] == {"definition": "below", "with": {"n": "x"}}
+
+
 def test_one_that_is_wrong_is_not_unknown_to_the_others(save_set):
     assert rules(save_set, ABOVE, "name: below\nsteps: {b: {agent: nobody}}") == [("1.yaml", "unknown-agent")]
 

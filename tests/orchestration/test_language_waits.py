@@ -1,11 +1,16 @@
 import pytest
 
 from orchestration.language import AgentFacts, compile_definition
+from orchestration.language.draft import DefinitionFacts
+
+TAKES_N = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}, "additionalProperties": False}
+DEFINITIONS = {"child": DefinitionFacts(TAKES_N, number=2)}
 
 
 def compiled(wait, *more):
     text = "\n".join(["name: d", "steps:", f"  w: {{wait: {wait}}}", *more])
-    return compile_definition(text, file="f.yaml", agents={"echo": AgentFacts("tool")}, policies=["default"])
+    agents = {"echo": AgentFacts("tool")}
+    return compile_definition(text, file="f.yaml", agents=agents, policies=["default"], definitions=DEFINITIONS)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +115,73 @@ def test_what_is_wrong_with_messages_is_found_at_its_place(messages, found):
     result = compiled("{message: bid}", f"messages: {messages}")
     assert [(one.line, one.column, one.rule) for one in result.findings] == found
     assert all(one.message and one.fix for one in result.findings)
+
+
+@pytest.mark.parametrize(
+    ("said", "child"),
+    [
+        ("{run: child, with: {n: 1}}", {"definition": "child", "with": {"n": 1}}),
+        (
+            "{run: {definition: child, version: 2, if_parent_ends: leave}}",
+            {"definition": "child", "version": 2, "if_parent_ends": "leave", "with": None},
+        ),
+        ("{run: d}", {"definition": "d", "with": None}),
+    ],
+)
+def test_a_run_among_what_is_waited_for_is_compiled(said, child):
+    found = compiled(f"{{any: [{{for: 1h}}, {said}, {{event: e}}], timeout: 1d}}")
+    assert found.findings == []
+    (step,) = found.plan["steps"]
+    assert step["wait"] == {"first_of": [{"for": "1h"}, {"event": "e"}], "timeout": 86400.0, "child": child}
+    assert (step["output_schema"], found.plan["level"]) == (None, 4)
+
+
+@pytest.mark.parametrize(
+    ("wait", "found"),
+    [
+        ("{any: [{run: chidl}, {for: 1h}]}", [(3, 26, "unknown-definition", "Did you mean child?")]),
+        (
+            "{any: [{run: {definition: child, version: 3}}, {for: 1h}]}",
+            [(3, 55, "unknown-definition", "Its newest is 2.")],
+        ),
+        ("{any: [{run: child, with: {n: a}}, {for: 1h}]}", [(3, 43, "with", "See the definition's input schema.")]),
+        ("{any: [{run: child, with: {n: 1, m: 2}}, {for: 1h}]}", [(3, 46, "with", "Known here: n.")]),
+        (
+            "{any: [{run: child, with: {n: '${{ inptu.n }}'}}, {for: 1h}]}",
+            [(3, 48, "unknown-name", "Did you mean input?")],
+        ),
+        (
+            "{any: [{run: child, with: {n: 1}}, {for: 1h}, {run: child, with: {n: 2}}]}",
+            [(3, 60, "wait", "Let a step of its own run it, and another need any of them.")],
+        ),
+        ("{any: [{run: child, with: {n: 1}}]}", [(3, 21, "wait", "Write run: and with: in place of wait:.")]),
+        (
+            "{any: [{run: child, with: {n: 1}, event: e}, {for: 1h}]}",
+            [(3, 20, "wait", "Write them as a list below any:.")],
+        ),
+        ("{any: [{for: 1h, with: {n: 1}}, {event: e}]}", [(3, 30, "wait", "Take with out.")]),
+        ("{any: [{run: child, with: {n: 1}, key: k}, {for: 1h}]}", [(3, 47, "wait", "Take key out.")]),
+        ("{any: [{run: 7}, {for: 1h}]}", [(3, 26, "shape", "See the reference of the language.")]),
+    ],
+)
+def test_what_is_wrong_with_a_run_among_them_is_found_at_its_place(wait, found):
+    assert [(one.line, one.column, one.rule, one.fix) for one in compiled(wait).findings] == found
+
+
+def test_a_run_stands_only_among_several():
+    rules = [one.rule for one in compiled("{run: child}").findings]
+    assert rules == ["unknown-key"]
+
+
+def test_what_its_input_reads_is_needed_first():
+    read = "{any: [{run: child, with: {n: '${{ steps.a.output.n }}'}}, {for: 1h}]}"
+    assert [one.rule for one in compiled(read, "  a: {agent: echo}").findings] == ["reads-without-need"]
+    found = compiled(f"{read}, needs: [a]", "  a: {agent: echo}")
+    assert found.findings == []
+    assert found.plan["steps"][0]["reads"] == ["a"]
+
+
+@pytest.mark.parametrize(("first", "rules"), [("{run: child, with: {n: 1}}", []), ("{event: e}", ["on-failure"])])
+def test_a_wait_can_end_as_its_run_did_if_it_has_one(first, rules):
+    found = compiled(f"{{any: [{first}, {{for: 1h}}]}}, on_failure: {{child_failed: continue}}")
+    assert [one.rule for one in found.findings] == rules

@@ -32,13 +32,16 @@ def test_the_migrations_go_back_and_forth_with_rows_in_the_tables(servers, commi
         migrate_and_run()
 
 
-def test_nothing_goes_back_while_a_run_is_open_that_the_release_before_would_misunderstand(committed, begin):
+@pytest.mark.parametrize(("level", "target"), [(2, "0022"), (3, "0038"), (4, "0040")])
+def test_nothing_goes_back_while_a_run_is_open_that_the_release_before_would_misunderstand(
+    committed, begin, level, target
+):
     run = begin("  a: {agent: echo}\n")
-    rows("update orchestration_run set level = 2")
+    rows("update orchestration_run set level = %s", [level])
     indexes = rows(INDEXES)
     with pytest.raises(ProgrammingError, match="let them end, or cancel them"):
-        call_command("migrate", "orchestration", "0022", verbosity=0)
+        call_command("migrate", "orchestration", target, verbosity=0)
     call_command("migrate", "orchestration", verbosity=0)
-    assert rows("select level from orchestration_run where id = %s", [run.pk]) == [(2,)]
+    assert rows("select level from orchestration_run where id = %s", [run.pk]) == [(level,)]
     assert not rows("select indexrelid::regclass::text from pg_index where not indisvalid")
     assert rows(INDEXES) == indexes

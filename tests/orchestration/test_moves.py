@@ -8,6 +8,8 @@ import pytest
 from django.db import transaction
 
 from orchestration.engine.connection import rows, value
+from orchestration.engine.recovery import FLUSH
+from orchestration.language.plan import HIGHEST_LEVEL
 from orchestration.models import DefinitionVersion, Event, Run, Step
 from tests.harness import QUEUES, claim, end, make_worker, sweep
 
@@ -219,7 +221,7 @@ def test_what_is_ready_in_a_paused_run_hides_nothing(begin):
     assert [place[0] for place in claim(worker)] == [other.pk]
 
 
-@pytest.mark.parametrize(("flush", "level"), [("flush_v2", 0), ("flush_v3", 1), ("flush_v4", 2)])
+@pytest.mark.parametrize(("flush", "level"), [("flush_v2", 0), ("flush_v3", 1), ("flush_v4", 2), ("flush_v5", 3)])
 def test_an_earlier_release_claims_no_step_of_a_run_that_it_does_not_understand(begin, flush, level):
     run = begin("  a: {agent: echo}\n")
     Run.objects.filter(pk=run.pk).update(level=level + 1)
@@ -227,6 +229,15 @@ def test_an_earlier_release_claims_no_step_of_a_run_that_it_does_not_understand(
     assert rows(OLD_CLAIM.format(flush), [worker, QUEUES]) == []
     Run.objects.filter(pk=run.pk).update(level=level)
     assert [row[1] for row in rows(OLD_CLAIM.format(flush), [worker, QUEUES])] == ["claimed"]
+
+
+def test_a_worker_claims_no_step_of_a_run_whose_level_it_does_not_understand(begin):
+    run = begin("  a: {agent: echo}\n")
+    worker = make_worker()
+    Run.objects.filter(pk=run.pk).update(level=HIGHEST_LEVEL + 1)
+    assert rows(FLUSH, [worker, [], "[]", "{}", 1, QUEUES, False]) == []
+    Run.objects.filter(pk=run.pk).update(level=HIGHEST_LEVEL)
+    assert [place[0] for place in claim(worker)] == [run.pk]
 
 
 def test_a_call_that_may_have_happened_is_uncertain_by_the_word_of_the_release_before(begin):

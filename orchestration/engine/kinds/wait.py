@@ -1,6 +1,8 @@
 """A step that waits, and holds nothing meanwhile: rows say for what, and the sweep ends it.
 
 Without a deliverable no walker has it again: what came is its output. With one, it is ready once more, in phase 1.
+One with a run among what it waits for waits for a child, as a step of kind `run` does, and is told of its end as that
+is; beside it for the rest. What comes first moves it; for all that comes later it waits no more.
 """
 
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from django.conf import settings
 
 from accounts.clock import database_clock
 from orchestration.engine.connection import returned_connection
+from orchestration.engine.launches import launch
 from orchestration.engine.outcomes import Outcome
 from orchestration.language.durations import seconds_in
 from orchestration.language.expressions import ExpressionError, as_text
@@ -19,6 +22,7 @@ from orchestration.models import OutsideEvent
 
 if TYPE_CHECKING:
     from orchestration.engine.execution import Execution
+    from orchestration.engine.plans import Wait
 
 LONGEST_KEY = 200
 HEARD = ("event", "message")
@@ -37,8 +41,23 @@ def begin(execution: "Execution") -> Outcome:
     if hears:
         heard = {"hears": hears, "organization": execution.claim.organization, "becomes": becomes}
         fields["more"] = {**fields.get("more", {}), **heard, "look_back": settings.EVENT_LOOK_BACK_HOURS}
+    if wait.child is not None:
+        return _with_child(execution, wait, conditions, fields)
     given = conditions[0] if len(conditions) == 1 else {"any": conditions}
     return Outcome("waiting", input=given, fields=fields)
+
+
+def _with_child(execution: "Execution", wait: "Wait", conditions: list[Any], fields: dict[str, Any]) -> Outcome:
+    child = wait.child or {}
+    content = wait.child_input.evaluate(execution.context) if wait.child_input else {}
+    given = {"any": [{"run": child["definition"], "with": content}, *conditions]}
+    stays = child.get("if_parent_ends") == "leave"
+    begun = launch(execution, child["definition"], content, given=given, version=child.get("version"), stays=stays)
+    if begun.becomes != "waiting":
+        return begun
+    note = {**fields["note"], **begun.fields["note"]}
+    more = {**fields.get("more", {}), **begun.fields["more"]}
+    return Outcome("waiting", input=given, fields={**fields, "waits_for": "child", "note": note, "more": more})
 
 
 def output_of(event: int | None) -> Any:

@@ -1,9 +1,11 @@
 -- Moves what no one is at work on in these runs: steps of dead workers, steps whose time has come or is over, and those that
 -- were waiting for a place in a limit, for another's answer or for an event from outside and have it; and says of steps and runs, once, that
--- they are later than was promised. The caller holds the runs' locks. Returns how many steps moved, and promises were broken.
+-- they are later than was promised. A child that a wait for any of several has beside what came is left to `tidy`.
+-- The caller holds the runs' locks. Returns how many steps moved, and promises were broken.
 create function engine_repair_v1(runs bigint[], lost_limit int) returns int language plpgsql as $$
 declare
     items jsonb; moves jsonb;
+    untidy bigint[];  -- runs with a child that is waited for no longer
 begin
     with lost as (
         select s.run_id, s.key, 1 as place, jsonb_build_object(
@@ -52,11 +54,16 @@ begin
         order by run_id, key, place
     )
     select jsonb_agg(jsonb_build_object('n', 0, 'run', s.run_id, 'key', s.key, 'fence', s.fence, 'was', s.status) || f.item
-                     || case when m.more <> '{}' then jsonb_build_object('more', coalesce(f.item -> 'more', '{}') || m.more) else '{}' end)
-    into items from first f join orchestration_step s on s.run_id = f.run_id and s.key = f.key
+                     || case when m.more <> '{}' then jsonb_build_object('more', coalesce(f.item -> 'more', '{}') || m.more) else '{}' end),
+           array_agg(s.run_id) filter (where f.item -> 'error' ->> 'class' = 'timeout' or s.kind = 'wait' and s.waits_for = 'child')
+    into items, untidy from first f join orchestration_step s on s.run_id = f.run_id and s.key = f.key
     cross join lateral (  -- of a call, or a child, that may have done what can be undone
         select jsonb_strip_nulls(jsonb_build_object('head', s.head, 'begun', case when s.undo_version_id is not null
-                   and (s.status = 'running' or s.status = 'waiting' and s.child_run_id is not null) then true end)) as more) m;
+                   and (s.status = 'running' or s.status = 'waiting' and s.child_run_id is not null) then true end)) as more) m
+    -- A wait whose child has ended is told so: that came first. One that its run's cancel has reached waits on for its child: leaves end first.
+    where not (s.kind = 'wait' and s.waits_for = 'child' and exists (
+        select from orchestration_run c join orchestration_run r on r.id = s.run_id
+        where c.id = s.child_run_id and (c.ended_at is not null and c.told_at is null or c.ended_at is null and not c.stays and r.status = 'canceling')));
 
     with due as materialized (
         select s.run_id, s.key, s.expect_seconds from orchestration_step s
@@ -80,8 +87,7 @@ begin
         return 0;
     end if;
     -- The child that is waited for no longer is to be canceled: `tidy` tells who does that after this commit.
-    update orchestration_run r set tidy = true where r.id in (
-        select (i ->> 'run')::bigint from jsonb_array_elements(items) i where i -> 'error' ->> 'class' = 'timeout');
+    update orchestration_run r set tidy = true where r.id = any (untidy);
     perform engine_settle_v3(null, coalesce(items, '[]'), '{}', coalesce(moves, '[]'), null);
     return coalesce(jsonb_array_length(items), 0) + coalesce(jsonb_array_length(moves), 0);
 end $$;

@@ -32,7 +32,14 @@ def failures_of(draft: Draft, name: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*classes_of(draft, name), *ALWAYS)))
     if "run" in step:
         return ("timeout", *OF_CHILDREN, *ALWAYS)
-    return ("timeout", *ALWAYS) if "wait" in step else ALWAYS
+    if "wait" in step:
+        return ("timeout", *(OF_CHILDREN if _has_child(step["wait"]) else ()), *ALWAYS)
+    return ALWAYS
+
+
+def _has_child(wait: Any) -> bool:
+    several = wait.get("any") if isinstance(wait, dict) else None
+    return isinstance(several, list) and any(isinstance(one, dict) and "run" in one for one in several)
 
 
 def plan(draft: Draft, name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from orchestration.engine.connection import rows, value
+from orchestration.engine.recovery import FLUSH
 from orchestration.models import Run
 from tests.harness import QUEUES, assert_sound, claim, make_worker
 
@@ -54,10 +55,7 @@ def item(step, n=1, **fields):
 def flush(worker, items):
     runs = sorted({each["run"] for each in items})
     follow = json.dumps(dict.fromkeys(runs, 1))
-    found = rows(
-        "select * from engine_flush_v5(%s, %s::bigint[], %s::jsonb, %s::jsonb, 0, %s::text[], false)",
-        [worker, runs, json.dumps(items), follow, QUEUES],
-    )
+    found = rows(FLUSH, [worker, runs, json.dumps(items), follow, 0, QUEUES, False])
     return [row[2:5] for row in found if row[1] == "claimed"]
 
 

@@ -55,6 +55,21 @@ def test_a_step_that_runs_a_definition_leads_to_its_run(viewer, begin, save):
     assert 'href="/runs/run_below/"' in panel_of(text_of(viewer, f"/runs/{run.public_id}/?step=call"))
 
 
+def test_a_wait_with_a_run_leads_to_it_and_says_what_else_ends_it(viewer, begin, save, organization):
+    below = save("name: below\nsteps: {a: {agent: echo}}")
+    run = begin("  w: {wait: {any: [{run: below}, {event: paid, key: 7}, {for: 1d}]}}\n")
+    launch = {"version": below.pk, "public": "run_below", "input": {}}
+    hears = {"hears": [{"name": "paid", "key": "7"}], "organization": organization.pk, "look_back": 24}
+    more = {"launch": launch, **hears, "becomes": "completed", "due_as": "completed"}
+    end(run, "w", "waiting", fields={"waits_for": "child", "wake": 86400.0, "more": more})
+    page = html.unescape(text_of(viewer, f"/runs/{run.public_id}/?view=table&step=w"))
+    assert '<td data-label="By"><bdi>below</bdi></td>' in page
+    assert 'href="/runs/run_below/"' in panel_of(page)
+    said = re.sub(r"<[^>]+>", "", page)
+    assert re.search(r"for the run of below that w started, which is \w+, or for “paid 7”, at most .+ more\.", said)
+    assert "run_below" in text_of(viewer, f"/runs/{run.public_id}/related/")
+
+
 def test_a_large_graph_is_drawn_when_asked_for(viewer, begin):
     run = begin("".join(f"  s{n}: {{agent: echo}}\n" for n in range(201)))
     page = text_of(viewer, f"/runs/{run.public_id}/")
