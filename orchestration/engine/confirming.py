@@ -19,7 +19,8 @@ POLICY = "default"
 def ask(execution: "Execution") -> Outcome:
     """The step waits for the word of a person; `answers` takes it up."""
     claim, step = execution.claim, execution.step
-    given = step.given.evaluate(execution.context) if step.given and not (step.map or step.repeat) else None
+    asks = None if step.map or step.repeat else step.given or step.wait.child_input
+    given = asks.evaluate(execution.context) if asks else None
     with returned_connection():
         policy = Policy.objects.filter(organization_id=claim.organization, slug=POLICY).first()
         if policy is None:

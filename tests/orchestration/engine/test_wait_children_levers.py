@@ -210,14 +210,14 @@ def test_a_fork_asks_before_a_child_does_again_what_may_not_be_repeated(
 ):
     save("name: acts\nsteps: {a: {agent: once}, g: {needs: [a], approval: {title: t}}}")
     hold.go.set()
-    run = begin(wait_for("{event: paid}", run="acts") + BEHIND)
+    run = begin(wait_for("{event: paid}", run="acts, with: {n: 3}") + BEHIND)
     engine.look()
     pending(child_of(run))
     deliver(data=1)
     finished(run)
     forked = forking.fork(Run.objects.for_list().get(pk=run.pk), step(run, "w"), by=members.operator, reason="r")
     asked = pending(forked)
-    assert asked.title == "Do w again? It may not simply be repeated"
+    assert (asked.title, asked.payload["with"]) == ("Do w again? It may not simply be repeated", {"n": 3})
     assert not Run.objects.filter(parent_run_id=forked.pk).exists()
     decide(forked, members.approver, choice, note="n")
     if choice == "continue":
