@@ -217,8 +217,7 @@ class Runs(Sharing):
 
     def failed(self):
         """Runs with steps that failed."""
-        failed = [(pk, run) for pk, run in sorted(self.runs.items()) if run.failed_steps]
-        return [(pk, run) for pk, run in failed if not (run.newest.get("") and run.newest[""].has_begun)]
+        return [(pk, run) for pk, run in sorted(self.runs.items()) if run.failed_steps]
 
     @precondition(failed)
     @rule(number=index, some=st.booleans())

@@ -27,6 +27,7 @@ class Row:
     version: int = 1
     status: str = "blocked"
     has_started: bool = False
+    has_failure: bool = False  # its run had failed at its newest claim
     owner: int | None = None
     place: tuple[int, int, int] | None = None  # of the newest claim
     attempt: int = 0
@@ -77,10 +78,6 @@ class Row:
     @property
     def is_open(self) -> bool:
         return self.status not in ENDED
-
-    @property
-    def has_begun(self) -> bool:
-        return self.is_open and self.has_started
 
     @property
     def is_kept(self) -> bool:
@@ -219,6 +216,7 @@ class ModelRun:
             row.reads = {name: self.newest[name] for name in row.spec["reads"]}
         row.seen = {name: (other.status, other.value) for name, other in row.reads.items()}
         row.status, row.owner, row.place, row.has_started = "running", worker, place, True
+        row.has_failure = self.has_failed
         row.attempt += not row.is_gathering
         self.told["step.started"] += row.kind != "output"
 
@@ -272,7 +270,7 @@ class ModelRun:
         row.error = error if becomes == "failed" else None
         row.waits_for = waits_for if becomes == "waiting" else None
         self.told["deliverable.created"] += becomes == "completed" and row.spec["deliverable"] and row.head is None
-        if row.kind == "output" and becomes == "completed":
+        if row.kind == "output" and becomes == "completed" and self.newest[""] is row:
             self.output = output
         if becomes == "waiting" and lays:
             self._lay(row, lays)
@@ -379,7 +377,7 @@ class ModelRun:
                 for row in newest.values()
                 if row.status in ("skipped", "failed") and not again.isdisjoint(row.spec["needs"])
             }
-        again |= {row.name for row in newest.values() if row.kind == "output" and not row.is_open}
+        again |= {row.name for row in newest.values() if row.kind == "output" and (row.has_started or not row.is_open)}
         self.told["run.reopened" if self.has_ended else "run.round_opened"] += 1
         self.is_paused &= not self.has_ended
         self.output = None

@@ -232,7 +232,7 @@ class Workers(RuleBasedStateMachine):
         if row.head is not None:
             return self.asked(row, act) or {"becomes": "waiting", "for": "child"}
         if row.kind == "output":
-            return {"becomes": "skipped"} if run.has_failed else {"becomes": "completed", "output": shown}
+            return {"becomes": "skipped"} if row.has_failure else {"becomes": "completed", "output": shown}
         if row.spec["handles"] and all(row.reads[name].follows != row.name for name in row.spec["handles"]):
             return {"becomes": "skipped"}
         for name in row.spec["chosen_by"]:
