@@ -352,7 +352,9 @@ class Runs(Sharing):
                     act()
             self.look(len(self.workers) - 1)
             self.the_rows_are_as_the_model()
-            if all(run.has_ended and run.is_told and run.is_tidy for run in self.runs.values()):
+            decided = [each for each in self.questions.values() if each.status in ("decided", "expired")]
+            is_done = all(run.has_ended and run.is_told and run.is_tidy for run in self.runs.values())
+            if is_done and all(each.is_taken_up for each in decided):
                 break
         found = examine(settled=True)
         assert not found, "\n".join(map(str, found))
@@ -547,6 +549,22 @@ def test_a_place_moves_to_the_line_of_the_limit_that_is_full_now(world):
         machine.the_rows_are_as_the_model()
         (place,) = machine.limits.places.values()
         assert place.limit.key == "y"
+
+
+@pytest.mark.parametrize("more", [4, 5])
+def test_a_line_moves_on_where_each_wants_two_limits(world, more):
+    """One is called up by the one, another by the other; all end."""
+    limits = {"concurrency": {"max": 1}, "rate": {"max": 1, "per": "40m"}}
+    with played(world, {"s0": SCRIPTED}, **limits) as machine:
+        for _ in range(more):
+            machine.start(0, "x")
+        for turn in range(5 * more):
+            if turn > 1:  # until then the first is at work, and some of them come into the other line
+                do(machine, *look(machine))
+            machine.ticks(2)
+            tend(machine)
+            machine.give_turns()
+        assert {run.status for run in machine.runs.values()} == {"completed"}
 
 
 BY_CLASS = {"on_failure": {"temporary": "continue", "permanent": "s2", "worker_lost": "continue"}}
