@@ -153,6 +153,39 @@ def test_a_failed_step_of_a_run_that_goes_on_is_tried_again(begin, members):
     assert assert_sound(run.pk).status == "completed"
 
 
+OF_A = "  a: {agent: echo, on_failure: continue}\noutput: {x: '${{ steps.a.output.value }}'}\n"
+
+
+def test_an_output_that_could_not_be_worked_out_counts_no_more_when_a_newer_one_could(begin, members):
+    run = begin(OF_A)
+    worker = make_worker()
+    end(worker, claim(worker)[0], "failed", error=ERROR)
+    end(worker, claim(worker)[0], "failed", error={"class": "expression", "message": "a is null"})
+    assert Run.objects.get(pk=run.pk).status == "failed"
+    by_hand.set_output(run, by_name(run)["a"], by=members.operator, reason="known", output={"value": 3})
+    end(worker, claim(worker)[0], output={"x": 3})
+    run = assert_sound(run.pk)
+    assert (run.status, run.error, run.output) == ("completed", None, {"x": 3})
+
+
+@pytest.mark.parametrize("how", ["at work", "handed back"])
+def test_an_output_that_is_being_worked_out_is_worked_out_anew(begin, members, how):
+    run = begin("  a: {agent: echo}\noutput: 1\n")
+    worker = make_worker()
+    end(worker, claim(worker)[0], "failed", error=ERROR)
+    (output,) = claim(worker)
+    if how == "handed back":
+        end(worker, output, "ready")
+    retrying.retry(run, by=members.operator, reason="again")
+    found = {key: (pk, key, fence) for pk, key, fence in [*claim(worker, 2), output][::-1]}
+    end(worker, found.pop(output[1]), "skipped")
+    for place in found.values():
+        end(worker, place)
+    work(worker)
+    run = assert_sound(run.pk)
+    assert (run.status, run.error, run.output) == ("completed", None, {"value": ""})
+
+
 def test_a_child_whose_end_counts_elsewhere_is_not_tried_again(begin, members):
     run = begin(CHAIN)
     work(make_worker(), failing={"a"})

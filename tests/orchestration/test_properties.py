@@ -5,6 +5,7 @@ turn when the plan says so. No clock has a say: time passes by moving what is wr
 """
 
 import contextlib
+import json
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -20,14 +21,16 @@ from agents import tools
 from approvals.exceptions import AlreadyEnded, StaleDigest
 from approvals.models import Request
 from orchestration.doctor import examine
-from orchestration.engine import answers, children
+from orchestration.engine import admission, answers, children
 from orchestration.engine.connection import decoded, rows, use_own_connection
-from orchestration.engine.levers import pausing
+from orchestration.engine.levers import by_hand, pausing, retrying
 from orchestration.exceptions import NotUncertain, Refused, RunEnded
 from orchestration.models import Run, Step
-from tests.orchestration.properties.definitions import MAILBOXES, OVER, definitions
+from orchestration.sources import Source, apply
+from tests.orchestration.properties.definitions import KEY, MAILBOXES, OVER, definitions
 from tests.orchestration.properties.sharing import Sharing
-from tests.orchestration.properties.worker import Script, Worker
+from tests.orchestration.properties.starts import readmit
+from tests.orchestration.properties.worker import Script, Worker, reached
 from tests.orchestration.properties.workers import ACTS, CHOICES, PRIORITIES, index
 
 RETRY = {"attempts": 2, "backoff": "1h"}
@@ -39,20 +42,31 @@ with step as (
     from orchestration_step s
 )
 select 'step', s.run_id, n.name, s.round, s.index, s.pass, s.status, s.waits_for, s.owner, s.attempt,
+       case when s.status = 'failed' then s.error ->> 'class' end,
        case when s.status = 'completed' then s.output end, (to_jsonb(s) - 'dependants')::text
 from orchestration_step s join step n on n.run_id = s.run_id and n.key = s.key
-union all select 'run', id, status, null, null, null, null, null, null, null, null, null from orchestration_run
-union all select 'request', id, status, null, null, null, choice, null, null, null, null, null from approvals_request
-union all select 'slot', l.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, null, null, null, null
+union all select 'run', id, status, null, null, null, null, null, null, null, null, null, null from orchestration_run
+union all select 'request', id, status, null, null, null, choice, null, null, null, null, null, null
+    from approvals_request
+union all select 'slot', l.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, null, null, null, null, null
     from orchestration_limitslot l join orchestration_limit k on k.id = l.limit_id
     left join step s on s.run_id = l.run_id and s.key = l.key
-union all select 'place', q.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, q.evicts, q.units,
+union all select 'place', q.run_id, s.name, s.round, s.index, s.pass, k.kind, k.key, q.evicts, q.units, null,
     to_jsonb(q.woken_at is not null), null
     from orchestration_limitqueue q join orchestration_limit k on k.id = q.limit_id
     left join step s on s.run_id = q.run_id and s.key = q.key
-union all select 'limit', null, null, k.taken, k.promised, null, k.kind, k.key, null, null, null, null
+union all select 'limit', null, null, k.taken, k.promised, null, k.kind, k.key, null, null, null, null, null
     from orchestration_limit k
-union all select 'ear', w.run_id, s.name, s.round, s.index, s.pass, w.name, w.event_key, null, w.number, e.data, null
+union all select 'window', d.run_id, d.key, d.starts,
+    case when s.input ? 'debounce' and s.status = 'waiting'
+         then greatest(0, ceil(extract(epoch from s.wake_at - clock_timestamp()) / 1200))::int end,
+    null, null, null, null, null, null,
+    to_jsonb(concat_ws(' ', r.labels ->> 'k', r.input ->> 'k', r.input ->> 'items')),
+    null
+    from orchestration_debounce d join orchestration_run r on r.id = d.run_id
+    join orchestration_step s on s.run_id = d.run_id and s.key = 0
+union all select 'ear', w.run_id, s.name, s.round, s.index, s.pass, w.name, w.event_key, null, w.number, null, e.data,
+    null
     from orchestration_eventwait w left join orchestration_step s on s.run_id = w.run_id and s.key = w.key
     left join orchestration_outsideevent e on e.id = w.event_id
 """
@@ -197,9 +211,55 @@ class Runs(Sharing):
         words = {"by": self.world.members.operator, "outcome": outcome, "output": output, "reason": "r"}
         run = Run.objects.get(pk=row.place[0])
         answers.resolve(run, step, **words)
-        row.run.end(row, "ready" if outcome == "again" else outcome, output=output)
+        row.run.end(row, "ready" if outcome == "again" else outcome, output=output, error="permanent")
         with pytest.raises(NotUncertain):
             answers.resolve(run, step, **words)
+
+    def failed(self):
+        """Runs with steps that failed."""
+        return [(pk, run) for pk, run in sorted(self.runs.items()) if run.failed_steps]
+
+    @precondition(failed)
+    @rule(number=index, some=st.booleans())
+    def try_again(self, number, some):
+        """Steps that failed, in a new round; a run that had ended goes on, if there is a place for it again."""
+        failed = self.failed()
+        pk, run = failed[number % len(failed)]
+        names = [run.failed_steps[number % len(run.failed_steps)]] if some else run.failed_steps
+        words = {"by": self.world.members.operator, "reason": "r", "steps": names if some else None}
+        put_back = self.limits.kept()
+        if run.may_try_again and (run.status != "failed" or readmit(run, self.limits)):
+            reached("a run goes on that had failed" if run.has_ended else "steps of a run that goes on are tried again")
+            run.try_again(names)
+            retrying.retry(Run.objects.get(pk=pk), **words)
+            return
+        reached(f"one that may not be tried again: {run.status if not run.may_try_again else 'full'}")
+        with pytest.raises(Refused):
+            retrying.retry(Run.objects.get(pk=pk), **words)
+        put_back()
+
+    @precondition(lambda self: any(row.is_open and row.kind not in ("start", "output") for row in self.rows()))
+    @rule(number=index, sure=st.integers(0, 3))
+    def skip(self, number, sure):
+        """By hand; or it is refused, and changes nothing."""
+        if sure:
+            return
+        there = [row for row in self.rows() if row.is_open and row.kind not in ("start", "output")]
+        row = there[number % len(there)]
+        pk = self.key_of(row.run)
+        places = {"name": row.name, "round": row.round, "index": row.index, "pass_number": row.pass_number}
+        step = Step.objects.get(run_id=pk, **places)
+        asks = row.waits_for in ("approval", "child")
+        if row.status == "running" or (row.run.start is not None and row.run.start.is_open):
+            with pytest.raises(Refused):
+                by_hand.skip(Run.objects.get(pk=pk), step, by=None, reason="r")
+            return
+        reached(f"one is skipped that is {row.status}")
+        row.run.is_tidy &= not asks
+        row.run.end(row, "skipped")
+        if asks:
+            self.expect_tidied()
+        by_hand.skip(Run.objects.get(pk=pk), step, by=None, reason="r")
 
     @rule(number=index)
     def pin_another_version(self, number):
@@ -239,7 +299,7 @@ class Runs(Sharing):
                 if status in Step.ENDED:  # never changes again
                     assert self.ended.setdefault(place, everything) == everything
         assert found == {
-            (pk, *row.place_in_run): (row.status, row.waits_for, row.owner, row.attempt, row.value)
+            (pk, *row.place_in_run): (row.status, row.waits_for, row.owner, row.attempt, row.error, row.value)
             for pk, run in self.runs.items()
             for row in run.rows
         }
@@ -268,6 +328,8 @@ class Runs(Sharing):
             for number, pk in enumerate(sorted(self.runs)):
                 if self.runs[pk].status == "paused" and not (soon and self.random.random() < 0.5):
                     self.pause(number, goes_on=True)
+            if soon and self.failed() and self.random.random() < 0.3:
+                self.try_again(self.random.randrange(99), some=self.random.random() < 0.5)
             if soon and self.random.random() < 0.2:
                 self.pin_another_version(self.random.randrange(99))
             while any(row.status == "uncertain" for row in self.rows()):
@@ -275,7 +337,7 @@ class Runs(Sharing):
             self.sweep(len(self.workers) - 1)
             due = {"answers": self.take_up, "untold": self.tell_parents, "untidy": self.tidy_up}
             due |= {"events": self.match, "limits": self.tend, "evictions": self.evict, "starts": self.give_turns}
-            if self.limits.places:
+            if self.limits.places or any(window.is_open for window in self.windows.values()):
                 self.ticks(1)
             for name, key in sorted(self.listened_to()):
                 if not (soon and self.random.random() < 0.5):
@@ -290,7 +352,9 @@ class Runs(Sharing):
                     act()
             self.look(len(self.workers) - 1)
             self.the_rows_are_as_the_model()
-            if all(run.has_ended and run.is_told and run.is_tidy for run in self.runs.values()):
+            decided = [each for each in self.questions.values() if each.status in ("decided", "expired")]
+            is_done = all(run.has_ended and run.is_told and run.is_tidy for run in self.runs.values())
+            if is_done and all(each.is_taken_up for each in decided):
                 break
         found = examine(settled=True)
         assert not found, "\n".join(map(str, found))
@@ -370,7 +434,24 @@ class Starting(Runs):
             self.start(priority, key)
 
 
-@pytest.mark.parametrize(("kind", "share"), [(Runs, 2), (Limited, 0.5), (Hearing, 0.5), (Starting, 0.5)])
+class Joining(Runs):
+    """Starts that follow each other come together, and have limits besides."""
+
+    most_runs = 6
+
+    @initialize(
+        seed=index,
+        child=definitions("child", 2, ["scripted"], most_needs=1, queues=True, joins=True),
+        text=definitions("parent", 2, ["scripted", "scripted", "boss"], queues=True, joins=True, gathers=True),
+    )
+    def save(self, seed, child, text):
+        self.begin(seed, child, text)
+
+
+KINDS = [(Runs, 2), (Limited, 0.5), (Hearing, 0.5), (Starting, 0.5), (Joining, 0.3)]
+
+
+@pytest.mark.parametrize(("kind", "share"), KINDS)
 def test_runs_are_as_the_model_says_whatever_befalls_them(world, caplog, kind, share):
     machine = type("Machine", (kind,), {"world": world})
     with collector.with_value(lambda found: print(describe_statistics(found))):  # noqa: T201  with `-s`
@@ -392,11 +473,12 @@ def test_runs_are_as_the_model_says_whatever_befalls_them(world, caplog, kind, s
 
 
 @contextlib.contextmanager
-def played(world, steps):
-    """A machine with one run of these steps, whose acts are the test's; then all goes to its end, as in an example."""
+def played(world, steps, **top):
+    """A machine with one run of these steps, and of what stands beside them, whose acts are the test's; then all goes
+    to its end, as in an example."""
     machine = type("Machine", (Runs,), {"world": world})()
     try:
-        machine.begin(0, {"name": "child", "steps": {"s0": SCRIPTED}}, {"name": "parent", "steps": steps})
+        machine.begin(0, {"name": "child", "steps": {"s0": SCRIPTED}}, {"name": "parent", **top, "steps": steps})
         yield machine
     finally:
         machine.teardown()
@@ -467,3 +549,163 @@ def test_a_place_moves_to_the_line_of_the_limit_that_is_full_now(world):
         machine.the_rows_are_as_the_model()
         (place,) = machine.limits.places.values()
         assert place.limit.key == "y"
+
+
+@pytest.mark.parametrize("more", [4, 5])
+def test_a_line_moves_on_where_each_wants_two_limits(world, more):
+    """One is called up by the one, another by the other; all end."""
+    limits = {"concurrency": {"max": 1}, "rate": {"max": 1, "per": "40m"}}
+    with played(world, {"s0": SCRIPTED}, **limits) as machine:
+        for _ in range(more):
+            machine.start(0, "x")
+        for turn in range(5 * more):
+            if turn > 1:  # until then the first is at work, and some of them come into the other line
+                do(machine, *look(machine))
+            machine.ticks(2)
+            tend(machine)
+            machine.give_turns()
+        assert {run.status for run in machine.runs.values()} == {"completed"}
+
+
+BY_CLASS = {"on_failure": {"temporary": "continue", "permanent": "s2", "worker_lost": "continue"}}
+FOLLOWED = {
+    "s0": SCRIPTED | BY_CLASS | {"retry": RETRY, "repeatable": True},
+    "s1": SCRIPTED | {"needs": ["s0"]},
+    "s2": SCRIPTED | {"needs": ["s0"]},
+}
+
+
+def statuses(machine, number=0):
+    run = machine.runs[sorted(machine.runs)[number]]
+    return {row.name: row.status for row in run.newest.values() if row.name not in ("", "start")}
+
+
+def fail(machine, act):
+    """The one step that is at work fails, at its last try."""
+    (hand,) = look(machine)
+    while hand.row.attempt < hand.row.spec["attempts"][act]:
+        do(machine, hand, act=act)
+        machine.time_comes(0)
+        machine.sweep(0)
+        (hand,) = look(machine)
+    machine.do_call(hand, act)
+    return hand
+
+
+@pytest.mark.parametrize(
+    ("act", "then"),
+    [
+        ("temporary", {"s1": "ready", "s2": "ready"}),
+        ("permanent", {"s1": "skipped", "s2": "ready"}),
+        ("timeout", {"s1": "skipped", "s2": "ready"}),
+    ],
+)
+@pytest.mark.parametrize("meanwhile", ["nothing", "pause", "skip", "cancel"])
+def test_what_follows_hangs_on_the_class_of_the_error_whatever_comes_meanwhile(world, act, then, meanwhile):
+    with played(world, FOLLOWED) as machine:
+        hand = fail(machine, act)
+        if meanwhile == "pause":
+            machine.pause(0, goes_on=False)
+        elif meanwhile == "skip":
+            machine.skip([row.name for row in machine.rows() if row.is_open].index("s1"), sure=0)
+            then = {**then, "s1": "skipped"}
+        elif meanwhile == "cancel":
+            machine.cancel(0, sure=0)
+            then = {"s1": "canceled", "s2": "canceled"}
+        machine.do_finish([hand], follow=False, look=False)
+        machine.the_rows_are_as_the_model()
+        assert statuses(machine) == {"s0": "failed", **then}
+        assert bool(look(machine)) == (meanwhile in ("nothing", "skip"))
+        if meanwhile != "cancel":
+            if meanwhile == "pause":
+                machine.pause(0, goes_on=True)
+            machine.walk(0, 2)
+            (run,) = machine.runs.values()
+            assert run.status == ("failed" if act == "timeout" else "completed")
+            assert statuses(machine)["s2"] == ("completed" if act == "permanent" else "skipped")
+
+
+def test_a_step_whose_worker_is_lost_for_good_has_a_class_of_its_own(world):
+    with played(world, FOLLOWED) as machine:
+        look(machine)
+        for _ in range(3):
+            machine.freeze(-1)
+        machine.the_rows_are_as_the_model()
+        assert statuses(machine) == {"s0": "failed", "s1": "running", "s2": "running"}
+
+
+def test_a_run_that_goes_on_again_passes_nobody_in_the_line_of_its_starts(world):
+    with played(world, {"s0": SCRIPTED}, concurrency={"max": 1}) as machine:
+        machine.start(5, "x")
+        do(machine, *look(machine), act="permanent")
+        first, second = machine.runs.values()
+        machine.try_again(0, some=False)  # refused: it is the other's turn
+        assert (first.status, second.status) == ("failed", "waiting")
+        tend(machine)
+        machine.give_turns()
+        machine.try_again(0, some=False)  # refused: the other has the place
+        assert (first.status, second.status) == ("failed", "running")
+        do(machine, *look(machine))
+        machine.try_again(0, some=False)
+        assert (first.status, second.status) == ("running", "completed")
+        machine.start(5, "x")
+        tend(machine)
+        machine.give_turns()
+        machine.the_rows_are_as_the_model()
+        assert [run.status for run in machine.runs.values()] == ["running", "completed", "waiting"]
+
+
+def test_a_run_that_goes_on_again_asks_for_no_rate_of_starts(world):
+    limits = {"concurrency": {"max": 1}, "rate": {"max": 1, "per": "40m"}}
+    with played(world, {"s0": SCRIPTED}, **limits) as machine:
+        do(machine, *look(machine), act="permanent")
+        machine.try_again(0, some=False)
+        machine.the_rows_are_as_the_model()
+        assert statuses(machine) == {"s0": "ready"}
+
+
+TOGETHER = {"debounce": {"for": "40m"}, "labels": {"k": KEY}}
+
+
+def begins(machine):
+    machine.ticks(2)
+    machine.give_turns()
+    machine.the_rows_are_as_the_model()
+
+
+def test_starts_that_came_together_ask_for_the_limits_of_the_last(world):
+    concurrency = {"max": 1, "key": KEY}
+    with played(world, {"s0": SCRIPTED}, **TOGETHER, concurrency=concurrency) as machine:
+        machine.start(0, "y")
+        begins(machine)
+        assert {limit.key for limit in machine.limits.all.values() if limit.holders} == {"parent:y"}
+
+
+def test_a_start_that_joins_at_the_last_moment_moves_the_beginning_on(world):
+    """Whose turn it is was looked for before."""
+    with played(world, {"s0": SCRIPTED}, **TOGETHER) as machine:
+        machine.ticks(2)
+        ((run,),) = rows("select engine_turns_v1(9)")
+        machine.start(0, "y")
+        assert not rows(admission.ADMIT, [run, False])
+        machine.the_rows_are_as_the_model()
+        assert statuses(machine) == {"s0": "blocked"}
+        begins(machine)
+        assert statuses(machine) == {"s0": "ready"}
+
+
+def test_a_start_of_a_newer_version_or_after_a_cancel_joins_none(world):
+    with played(world, {"s0": SCRIPTED}, **TOGETHER) as machine:
+        machine.cancel(0, sure=0)
+        machine.start(0, "x")
+        newer = {"name": "parent", **TOGETHER, "steps": {"s0": SCRIPTED, "s1": SCRIPTED}}
+        source = Source("parent.yaml", json.dumps(newer))
+        (machine.version,) = apply([source], organization=world.organization, by=None)
+        machine.start(0, "x")
+        machine.start(0, "x")
+        begins(machine)
+        assert [statuses(machine, number) for number in range(3)] == [
+            {"s0": "canceled"},
+            {"s0": "ready"},
+            {"s0": "ready", "s1": "ready"},
+        ]

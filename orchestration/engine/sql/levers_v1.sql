@@ -36,8 +36,9 @@ begin
     return null;
 end $$;
 
--- New rows for the failed steps at `positions`, for what was skipped or failed behind them, and for the run's output; all
--- others keep theirs. A run that failed goes on. `given`: {position: an item's fields}: that step's new row is completed with it.
+-- New rows for the failed steps at `positions`, for what was skipped or failed behind them, and for the run's output, if it was
+-- begun: what is being worked out is of what there was. All others keep theirs. A run that failed goes on. `given`: {position: an
+-- item's fields}: that step's new row is completed with it.
 --
 -- Gives also: told (it has ended, and another run waits for that, or has been told), undone (what it did was taken back), moved (a step
 -- named has not failed), archived.
@@ -72,7 +73,7 @@ begin
         select l.key as position, l.dependants from orchestration_run r join orchestration_definitionversion v on v.id = r.definition_version_id
         cross join jsonb_to_recordset(v.layout) as l(key int, dependants int[]) where r.id = target
     ), newest as materialized (
-        select distinct on (s.position) s.position, s.status, s.kind from orchestration_step s
+        select distinct on (s.position) s.position, s.status, s.kind, s.started_at from orchestration_step s
         where s.run_id = target and s.head is null and s.undoes is null and s.kind <> 'start' order by s.position, s.key desc
     ), behind as (
         select unnest(positions) as position
@@ -81,7 +82,7 @@ begin
         join newest n on n.position = abs(d) and n.status in ('skipped', 'failed')
     )
     select array_agg(n.position) into positions from newest n
-    where n.position in (select position from behind) or n.kind = 'output' and n.status = any (ended);
+    where n.position in (select position from behind) or n.kind = 'output' and (n.status = any (ended) or n.started_at is not null);
 
     select * into opened, skips from engine_round_v1(target, positions, null);
     select coalesce(jsonb_agg(g.item || jsonb_build_object('n', 0, 'run', target, 'key', s.key, 'fence', s.fence, 'was', s.status, 'outcome', 'completed')), '[]')

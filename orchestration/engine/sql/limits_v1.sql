@@ -6,7 +6,9 @@
 --
 -- Who finds a limit full has one place in a line, and keeps it as it goes from one line to another: first come, first served,
 -- the more urgent before. Whom there is room for is called up (`woken_at`, which for a rate may lie ahead): the room is promised
--- to it, and nobody who comes later takes it. It asks again then, for all that it wants at once. Key 0 is a run's start.
+-- to it, and nobody who comes later takes it. It asks again then, for all that it wants at once. Where one limit calls up one and
+-- another limit another, of two that want both, the first of them has both: else each would have what the other lacks, for ever. Key 0
+-- is a run's start.
 
 -- Locks the limits wanted of an organization, and `others`, in order of id; makes those that are missing.
 -- wanted: [{kind, key, max, per}], each kind and key once; the last who asks says how many.
@@ -164,7 +166,10 @@ begin
 
     for l in
         select k.*, coalesce(k.max_override, k.max) as most, coalesce(k.per_override, k.per) as span, w.units as wants,
-               k.id = mine.limit_id and mine.woken_at is not null as called
+               k.id = mine.limit_id and mine.woken_at is not null as called,
+               case when mine.woken_at is null then k.promised else (
+                   select coalesce(sum(q.units), 0) from orchestration_limitqueue q
+                   where q.limit_id = k.id and q.woken_at is not null and (q.priority, -q.id) > (urgency, -mine.id)) end as spoken_for
         from orchestration_limit k join jsonb_to_recordset(wanted) as w(kind text, key text, units int) on k.kind = w.kind and k.key = w.key
         where k.id = any (limits) order by k.id
     loop
@@ -175,10 +180,10 @@ begin
             l.called is not true and exists (
                 select from orchestration_limitqueue q where q.limit_id = l.id and q.woken_at is null and q.priority > -32768 and q.id is distinct from mine.id
                     and (q.priority, -q.id) > (urgency, -coalesce(mine.id, 9223372036854775807)))
-            or l.kind not in ('rate', 'start_rate') and l.taken + l.promised - coalesce(l.called, false)::int >= l.most
-            or l.kind in ('rate', 'start_rate') and l.called is not true and l.promised + l.wants > l.most
+            or l.kind not in ('rate', 'start_rate') and l.taken + l.spoken_for >= l.most
+            or l.kind in ('rate', 'start_rate') and l.called is not true and l.spoken_for + l.wants > l.most
             or l.kind in ('rate', 'start_rate') and clock_timestamp() < engine_room_at_v1(
-                l.id, l.total + case when l.called then 0 else l.promised end + l.wants - l.most, l.span)) then
+                l.id, l.total + case when l.called then 0 else l.spoken_for end + l.wants - l.most, l.span)) then
             full_id := l.id;
         end if;
     end loop;

@@ -306,7 +306,8 @@ begin
         with final as (
             select r.id, coalesce(r.error, o.error) as error, o.output, o.output_digest,
                    case when r.status = 'canceling' then r.ending when coalesce(r.error, o.error) is null then 'completed' else 'failed' end as status
-            from orchestration_run r left join orchestration_step o on o.run_id = r.id and o.kind = 'output' and o.status in ('completed', 'failed')
+            from orchestration_run r left join lateral (  -- of a run that went on again only the newest counts
+                select o.error, o.output, o.output_digest from orchestration_step o where o.run_id = r.id and o.kind = 'output' order by o.key desc limit 1) o on true
             where r.id = any (e_runs)
         ), moved as (
             update orchestration_run r set

@@ -12,6 +12,9 @@ OVER = [10, 11, 12]  # what maps go over, or the first of it
 STATUSES = ["completed", "failed", "skipped"]
 TICK_SECONDS = 1200  # of the clock of rates
 MAILBOXES = [("paid", ""), ("paid", "k"), ("sent", "")]  # names and keys of events
+KEY = "${{ has(input.k) ? input.k : 'z' }}"  # of what starts share
+CALLED = ["permanent", "temporary", "timeout"]
+OF_CHILDREN = ["child_failed", "child_canceled", "child_rejected"]
 
 
 @st.composite
@@ -33,7 +36,7 @@ def limits(draw, key):
 @st.composite
 def starts(draw):
     """What a definition says of how many of its runs go on at once, and how many begin in a time."""
-    key = draw(st.sampled_from([{}, {}, {"key": "${{ has(input.k) ? input.k : 'z' }}"}]))
+    key = draw(st.sampled_from([{}, {}, {"key": KEY}]))
     wanted: dict[str, Any] = {}
     if draw(st.integers(0, 4)):
         when_full = draw(st.sampled_from(["queue", "cancel_oldest", "refuse"]))
@@ -42,6 +45,28 @@ def starts(draw):
         per = draw(st.sampled_from(["40m", "1h"]))
         wanted["rate"] = {"max": draw(st.integers(1, 3)), "per": per, **draw(st.sampled_from([{}, key]))}
     return wanted
+
+
+@st.composite
+def retries(draw):
+    """How often a call is tried; now and then one of some class less or more often than others."""
+    often = st.integers(1, 3)
+    classes = draw(st.lists(st.sampled_from(CALLED), unique=True, max_size=1)) if draw(st.integers(0, 2)) == 0 else []
+    rules = {error: {"attempts": draw(often)} for error in classes}
+    return {"attempts": draw(often), "backoff": "1h", **({"on": rules} if rules else {})}
+
+
+@st.composite
+def together(draw, gathers):
+    """What a definition says of starts that follow each other. It `gathers`: lists in their inputs, perhaps."""
+    key = draw(st.sampled_from([{}, {"key": KEY}]))
+    most = draw(st.sampled_from([{}, {}, {"at_most": "60m"}]))
+    wanted = {"debounce": {**key, "for": draw(st.sampled_from(["20m", "40m"])), **most}}
+    if gathers and draw(st.booleans()):
+        wanted["debounce"]["gather"] = draw(st.integers(2, 4))
+        items, k = {"type": "array", "items": {"type": "integer"}}, {"type": "string"}
+        wanted["input"] = {"type": "object", "required": ["items"], "properties": {"items": items, "k": k}}
+    return wanted | {"labels": {"k": KEY}}
 
 
 @st.composite
@@ -79,9 +104,12 @@ def repeats(draw):
 
 
 @st.composite
-def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hears=False, queues=False):
+def definitions(
+    draw, name, largest, kinds, *, most_needs=3, limited=False, hears=False, queues=False, joins=False, gathers=False
+):
     """A definition: each step needs some before it, and reads some that it needs, directly or not. Its calls may be
-    `limited`, its waits be for events, and its starts have limits of their own (`queues`)."""
+    `limited`, its waits be for events, and its starts have limits of their own (`queues`), or come together (`joins`),
+    with their lists (`gathers`)."""
     steps: dict[str, Any] = {}
     above: dict[str, set[str]] = {}
     for number in range(draw(st.integers(1, largest))):
@@ -109,7 +137,7 @@ def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hear
         else:
             spec["agent"] = kind
             spec["with"] = {} if kind == "boss" else {"read": read}
-            spec["retry"] = {"attempts": draw(st.integers(1, 3)), "backoff": "1h"}
+            spec["retry"] = draw(retries())
             spec["repeatable"] = draw(st.booleans())
             spec |= {"timeout": "1h"} if kind == "boss" else {}
             spec |= draw(around(spec["with"])) if kind != "boss" or limited else {}
@@ -126,8 +154,10 @@ def definitions(draw, name, largest, kinds, *, most_needs=3, limited=False, hear
             spec["needs"] = {"any": needs} if wanted == 1 else {"of": wanted, "in": needs}
         steps[step] = spec
     choose(draw, steps, above)
+    follow_failures(draw, steps, above)
     output = {step: f"${{{{ steps.{step}.output }}}}" for step in steps}
-    own = draw(starts()) if queues else {}
+    own = draw(starts()) if queues and (not joins or draw(st.booleans())) else {}
+    own |= draw(together(gathers)) if joins else {}
     return {"name": name, **own, "steps": steps, **({"output": output} if draw(st.booleans()) else {})}
 
 
@@ -143,6 +173,35 @@ def choose(draw, steps, above):
     kept = {key: steps[name][key] for key in ("needs", "if") if key in steps[name]}
     joined = last in above[first] or first in above[last] or any({first, last} <= others for others in above.values())
     steps[name] = {**kept, "choose": [branch, *([] if joined or draw(st.booleans()) else [{"else": last}])]}
+
+
+def follow_failures(draw, steps, above):
+    """Say what follows from failures, by their class too: the run fails, goes on, or has a step done that is there for
+    that. Behind such a step lie only those that need nothing beside it, or any one of several."""
+    rules: dict[str, dict[str, str]] = {name: {} for name in steps}
+    for name in [name for name in steps if listed(steps[name]["needs"])]:
+        behind = {name, *(other for other in steps if name in above[other])}
+        beside = [set(listed(steps[other]["needs"])) for other in behind - {name}]
+        is_apart = all(needs <= behind for needs in beside)
+        is_apart = is_apart and not any("of" in steps[other]["needs"] for other in behind)
+        needs = steps[name]["needs"]
+        free = {need: [one for one in classes_of(steps[need]) if one not in rules[need]] for need in needs}
+        if is_apart and all(free.values()) and draw(st.integers(0, 2)) == 0:
+            for need in needs:
+                rules[need][draw(st.sampled_from(free[need]))] = name
+    for name, spec in steps.items():
+        for error in draw(st.lists(st.sampled_from(classes_of(spec)), max_size=2)):
+            rules[name].setdefault(error, draw(st.sampled_from(["continue", "continue", "fail"])))
+        if rules[name]:
+            spec["on_failure"] = rules[name].get("else") if len(rules[name]) == 1 else None
+            spec["on_failure"] = spec["on_failure"] or rules[name]
+
+
+def classes_of(step):
+    """Those with which it may end; most end with one of the first."""
+    if "agent" in step:
+        return ["else", *CALLED, *(OF_CHILDREN if step["agent"] == "boss" else ()), "worker_lost"]
+    return ["else", *(["timeout"] if "wait" in step else ()), "worker_lost", "permanent"]
 
 
 def listed(needs):
@@ -170,10 +229,10 @@ def limits_of(step):
     return sorted(wanted, key=lambda one: (one["kind"], one["key"]))
 
 
-def start_of(version, key):
-    """The row that all first steps wait for, if the definition limits its starts; `key` is the `k` of its input."""
+def limits_of_start(version, key):
+    """Those that a start asks for; `key` is the `k` of its input."""
     plan = version.plan
-    wanted = [
+    return [
         {
             "kind": kind,
             "key": f"{plan['name']}:{key or 'z'}" if plan[name].get("key") else plan["name"],
@@ -184,6 +243,21 @@ def start_of(version, key):
         for kind, name in (("start_rate", "rate"), ("starts", "concurrency"))
         if name in plan
     ]
+
+
+def debounce_of(version, key):
+    """{key, for, at_most, gather}, times in ticks; None where starts do not come together."""
+    said = version.plan.get("debounce")
+    if said is None:
+        return None
+    times = {name: said[name] and said[name] / TICK_SECONDS for name in ("for", "at_most")}
+    return {"key": key if said["key"] else "", **times, "gather": said["gather"]}
+
+
+def start_of(version, key, joins):
+    """The row that all first steps wait for, if the definition limits its starts, or they come together; `key` is the
+    `k` of its input. None `joins` that a step starts."""
+    plan, wanted = version.plan, limits_of_start(version, key)
     spec = {
         "name": "start",
         "kind": "start",
@@ -195,7 +269,13 @@ def start_of(version, key):
     }
     spec |= {"when_full": plan.get("concurrency", {}).get("when_full"), "tolerates": [], "slack": None, "if": None}
     spec |= {"choose": None, "chosen_by": [], "map": None, "repeat": None, "repeatable": True, "deliverable": False}
-    return [spec | {"wait": None}] if wanted else []
+    return [spec | {"wait": None, "handles": []}] if wanted or (joins and "debounce" in plan) else []
+
+
+def attempts_at(retry, error):
+    """How many tries there are if they end with this class of error."""
+    rule = retry.get("on", {}).get(error, retry if error != "permanent" else {"attempts": 1})
+    return rule["attempts"]
 
 
 def wait_of(wait):
@@ -209,8 +289,8 @@ def wait_of(wait):
     return {"hears": hears, "ends": has_time or "timeout" in wait, "times_out": times_out}
 
 
-def specs_of(version, key=None):
-    """As the model takes them. `key`: `k` of the run's input."""
+def specs_of(version, key=None, *, joins=False):
+    """As the model takes them. `key`: `k` of the run's input. It `joins` others, where starts come together."""
     plan, given = version.plan, decoded(version.text)["steps"]
     specs = [
         {
@@ -220,7 +300,12 @@ def specs_of(version, key=None):
             "repeat": step.get("repeat") and {**step["repeat"], "until": int(step["repeat"]["until"].split()[-1])},
             "item_reads": step.get("item_reads", []),
             "reads": sorted(
-                {*step["reads"], *step.get("chosen_by", ()), *(n for n in step["needs"] if "approval" in given[n])}
+                {
+                    *step["reads"],
+                    *step.get("chosen_by", ()),
+                    *step.get("handles", ()),
+                    *(n for n in step["needs"] if "approval" in given[n]),
+                }
             ),
             "slack": len(step["needs"]) - step["wanted"] if "wanted" in step else None,
             "tolerates": tolerated_by(step),
@@ -228,7 +313,9 @@ def specs_of(version, key=None):
             "chosen_by": step.get("chosen_by", []),
             "repeatable": step["repeatable"] is not False,
             "deliverable": step["deliverable"] is not None,
-            "attempts": step["retry"]["attempts"],
+            "attempts": {error: attempts_at(step["retry"], error) for error in CALLED},
+            "on_failure": {"else": step.get("on_failure", "fail"), **step.get("on_failure_by", {})},
+            "handles": step.get("handles", []),
             "if": given[step["name"]].get("if"),
             "again": (step["approval"] or {}).get("retry"),
             "deadline": ((step["approval"] or {}).get("deadline") or {}).get("then"),
@@ -244,7 +331,7 @@ def specs_of(version, key=None):
         leaves = [spec["name"] for spec in specs if spec["name"] not in needed]
         reads = plan["output_reads"]
         last = {"name": "", "kind": "output", "needs": leaves, "reads": reads, "shown": reads, "tolerates": leaves}
-        last |= {"slack": None, "choose": None, "chosen_by": [], "map": None, "repeat": None}
+        last |= {"slack": None, "choose": None, "chosen_by": [], "map": None, "repeat": None, "handles": []}
         specs.append({**last, "agent": None, "repeatable": True, "deliverable": False, "if": None, "limits": []})
-    start = start_of(version, key)
+    start = start_of(version, key, joins)
     return start + [spec | ({} if spec["needs"] else {"needs": [one["name"] for one in start]}) for spec in specs]

@@ -18,10 +18,11 @@ class Event:
 
 @dataclass(eq=False)
 class Ear:
-    """A wait of a row for one name and key, and what it got."""
+    """A wait of a row for one name and key, since this day, and what it got."""
 
     name: str
     key: str
+    day: int
     event: Event | None = None
 
 
@@ -42,9 +43,9 @@ class Events:
 
     def begin(self, row: Row) -> None:
         """It waits, and hears what came within a day before: the first of that name and key."""
-        row.ears = [Ear(name, key) for name, key in row.spec["wait"]["hears"]]
+        row.ears = [Ear(name, key, self.day) for name, key in row.spec["wait"]["hears"]]
         for ear in row.ears:
-            ear.event = self._first(row, ear, [event for event in self.all if event.day == self.day])
+            ear.event = self._first(row, ear, self.all)
 
     def match(self, rows: list[Row]) -> None:
         new = [event for event in self.all if not event.is_matched]
@@ -61,6 +62,7 @@ class Events:
                 event
                 for event in events
                 if (event.name, event.key) == (ear.name, ear.key)
+                and event.day >= ear.day
                 and event.number > self.born[row.run]
                 and event not in heard
             ),

@@ -26,6 +26,11 @@ class Place:
     called_for: float | None = None
     evicts: ModelRun | None = None  # it is to be canceled for this one
 
+    def is_before(self, other: "Place") -> bool:
+        if other.row.run.status == "paused":
+            return self is not other
+        return (-self.priority, self.number) < (-other.row.run.priority, other.number)
+
     @property
     def stands(self) -> bool:
         return self.row.status in ("ready", "running") or self.row.waits_for == "limit"
@@ -168,7 +173,11 @@ class Limits:
         is_called = mine is not None and mine.limit is limit and mine.called_for is not None
         if not is_called and self._is_outdone(limit, row, mine):
             return True
-        promised = limit.promised - (mine.units if mine is not None and is_called else 0)
+        promised = limit.promised
+        if mine is not None and mine.called_for is not None:  # what was promised to those behind it, it may have
+            promised = sum(
+                place.units for place in limit.line if place.called_for is not None and place.is_before(mine)
+            )
         if not limit.is_rate:
             return len(limit.holders) + promised >= limit.most
         if is_called:

@@ -5,6 +5,7 @@ decided from the statuses alone.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ class Row:
     version: int = 1
     status: str = "blocked"
     has_started: bool = False
+    has_failure: bool = False  # its run had failed at its newest claim
     owner: int | None = None
     place: tuple[int, int, int] | None = None  # of the newest claim
     attempt: int = 0
@@ -34,6 +36,7 @@ class Row:
     reads: dict[str, "Row"] = field(default_factory=dict)
     seen: dict[str, tuple[str, Any]] = field(default_factory=dict)  # of these, as they were at the newest claim
     output: Any = None
+    error: str | None = None  # the class of the error that it failed with
     question: "Question | None" = None
     child: "ModelRun | None" = None
     items: "list[Row]" = field(default_factory=list)
@@ -56,9 +59,9 @@ class Row:
         return self.name, self.round, self.index, self.pass_number
 
     @property
-    def bad(self) -> int:
-        """How many of its items ended badly."""
-        return sum(not item.is_open and item.status != "completed" for item in self.newest_items)
+    def bad_items(self) -> "list[Row]":
+        """Those that ended badly."""
+        return [item for item in self.newest_items if not item.is_open and item.status != "completed"]
 
     @property
     def is_windowed(self) -> bool:
@@ -80,6 +83,19 @@ class Row:
     def is_kept(self) -> bool:
         """It waits on, its run's cancel notwithstanding: leaves end first."""
         return self.waits_for == "child" and self.child is not None and not self.child.has_ended
+
+    @property
+    def follows(self) -> str | None:
+        """What follows from its failure: fail, continue, or the name of a step; None if it has not failed."""
+        if self.status != "failed":
+            return None
+        rules = self.spec.get("on_failure", {"else": "fail"})
+        return str(rules.get(self.error, rules["else"]))
+
+    @property
+    def is_lacking(self) -> bool:
+        """It ended, and not so that those who need it may start."""
+        return not self.is_open and self.status != "completed" and self.follows != "continue"
 
     @property
     def comes(self) -> str:
@@ -126,6 +142,7 @@ class ModelRun:
         self.ending: str | None = None
         self.is_paused = parent is not None and parent.run.is_paused
         self.output: Any = None
+        self.begins_at: float | None = None  # when no other start may join it any more, if others may
         self.is_tidy = True
         self.is_told = parent is None
         self.told: Counter[str] = Counter()
@@ -148,7 +165,7 @@ class ModelRun:
 
     @property
     def has_failed(self) -> bool:
-        return any(row.status == "failed" for row in self.newest.values())
+        return any(row.follows == "fail" for row in self.newest.values())
 
     @property
     def status(self) -> str:
@@ -156,6 +173,17 @@ class ModelRun:
             return self.ending or ("failed" if self.has_failed else "completed")
         moves = any(row.status in ("ready", "running") for row in self.rows)
         return "canceling" if self.ending else "paused" if self.is_paused else "running" if moves else "waiting"
+
+    @property
+    def failed_steps(self) -> list[str]:
+        """Those whose newest round failed, in their order."""
+        return [row.name for row in self.newest.values() if row.status == "failed"]
+
+    @property
+    def may_try_again(self) -> bool:
+        """One that failed may, but for a child that has ended: its parent goes by that."""
+        is_child = self.parent is not None
+        return self.status in ("running", "waiting", "paused") or (self.status == "failed" and not is_child)
 
     def consider(self, *, again: bool = False) -> None:
         """What may start. `again`: a round was opened, so what is ready and has never started may have to wait."""
@@ -167,11 +195,10 @@ class ModelRun:
                     later = [newest[name] for name in row.spec["reads"] if newest[name].round > 1]
                     afar = later if row.spec["slack"] is None else []
                     open_ = len({other.name for other in needs + afar if other.is_open})
-                    ended = [other for other in needs if not other.is_open and other.status != "completed"]
-                    bad = sum(other.name not in row.spec["tolerates"] for other in ended)
+                    bad = sum(other.is_lacking and other.name not in row.spec["tolerates"] for other in needs)
                     row.status = judged(open_, bad, row.spec["slack"])
         for row in self.rows:
-            is_over = row.bad > row.bearable or not any(item.is_open for item in row.newest_items)
+            is_over = len(row.bad_items) > row.bearable or not any(item.is_open for item in row.newest_items)
             if row.status == "waiting" and row.newest_items and is_over:
                 row.status, row.waits_for = "ready", None
 
@@ -189,6 +216,7 @@ class ModelRun:
             row.reads = {name: self.newest[name] for name in row.spec["reads"]}
         row.seen = {name: (other.status, other.value) for name, other in row.reads.items()}
         row.status, row.owner, row.place, row.has_started = "running", worker, place, True
+        row.has_failure = self.has_failed
         row.attempt += not row.is_gathering
         self.told["step.started"] += row.kind != "output"
 
@@ -198,21 +226,23 @@ class ModelRun:
         return row.status
 
     def settle(self, moves: list[tuple[Row, str, dict[str, Any]]]) -> None:
-        """Move open rows together. `how`: output, waits_for, lost (its worker died), lays (a head: how many items)."""
+        """Move open rows together. `how`: output, error, waits_for, lost (its worker died), lays (a head: how many
+        items)."""
         over = {row for row, _, _ in moves if row.head and row.head.status in ENDED}
         ended = []
         for row, becomes, how in moves:
             if (self.ending or row in over) and becomes in ("waiting", "ready", "uncertain"):
                 becomes = "canceled"
+            was_blocked = row.status == "blocked"
             self._move(row, becomes, **how)
             if becomes in ENDED:
-                ended.append(row)
-        for row in ended:
+                ended.append((row, was_blocked))
+        for row, was_blocked in ended:
             for item in row.items:  # of a map that is over
                 if item.is_open and item.status != "running" and not (self.ending and item.is_kept):
                     self.is_tidy &= item.waits_for != "child"
                     item.status, item.waits_for = "canceled", None
-            if row.is_windowed and row.head.status == "waiting":
+            if row.is_windowed and not was_blocked and row.head.status == "waiting":
                 following = [item for item in row.head.newest_items if item.status == "blocked"]
                 if following:
                     following[0].status = "ready"
@@ -224,6 +254,7 @@ class ModelRun:
         becomes: str,
         *,
         output: Any = None,
+        error: str | None = None,
         waits_for: str | None = None,
         lost: bool = False,
         lays: int = 0,
@@ -236,9 +267,10 @@ class ModelRun:
         if lost and becomes == "ready":
             row.lost += 1
         row.status, row.owner, row.output = becomes, None, output
+        row.error = error if becomes == "failed" else None
         row.waits_for = waits_for if becomes == "waiting" else None
         self.told["deliverable.created"] += becomes == "completed" and row.spec["deliverable"] and row.head is None
-        if row.kind == "output" and becomes == "completed":
+        if row.kind == "output" and becomes == "completed" and self.newest[""] is row:
             self.output = output
         if becomes == "waiting" and lays:
             self._lay(row, lays)
@@ -267,7 +299,9 @@ class ModelRun:
         """The move of one whose worker died."""
         if not row.is_repeatable:
             return row, "uncertain", {}
-        return (row, "failed", {}) if row.lost + 1 >= LOST_LIMIT else (row, "ready", {"lost": True})
+        if row.lost + 1 >= LOST_LIMIT:
+            return row, "failed", {"error": "worker_lost"}
+        return row, "ready", {"lost": True}
 
     def hand_back(self, row: Row, *, begun: bool) -> None:
         self.end(row, "uncertain" if begun and not row.is_repeatable else "ready")
@@ -326,9 +360,28 @@ class ModelRun:
                         item.status, item.waits_for = "canceled", None
                 if row.question and row.question.status == "pending":
                     row.question.status = "withdrawn"
+        self._lay_round(newest, names)
+        self.told["run.round_opened"] += 1
+        self.consider(again=True)
+
+    def _lay_round(self, newest: dict[str, Row], names: Collection[str]) -> None:
         ordered = [row for row in newest.values() if row.name in names]
         self.rows += [Row(self, row.spec, row.round + 1, version=row.version) for row in ordered]
-        self.told["run.round_opened"] += 1
+
+    def try_again(self, names: Collection[str]) -> None:
+        """These, which failed, and what was skipped or failed behind them. What is open goes on."""
+        newest, again, before = self.newest, set(names), -1
+        while before != (before := len(again)):
+            again |= {
+                row.name
+                for row in newest.values()
+                if row.status in ("skipped", "failed") and not again.isdisjoint(row.spec["needs"])
+            }
+        again |= {row.name for row in newest.values() if row.kind == "output" and (row.has_started or not row.is_open)}
+        self.told["run.reopened" if self.has_ended else "run.round_opened"] += 1
+        self.is_paused &= not self.has_ended
+        self.output = None
+        self._lay_round(newest, again)
         self.consider(again=True)
 
     def hold(self, row: Row, gate: Row) -> None:
@@ -342,7 +395,7 @@ class ModelRun:
     def tidy_up(self, runs: "list[ModelRun]") -> None:
         self.is_tidy = True
         for row in self.rows:
-            if row.status == "canceled" and row.question and row.question.status == "pending":
+            if row.status in ("canceled", "skipped") and row.question and row.question.status == "pending":
                 row.question.status = "withdrawn"
         for run in runs:
             if run.parent is not None and run.parent.run is self and (self.ending or not run.parent.is_open):
@@ -355,4 +408,4 @@ class ModelRun:
             done = self.status == "completed"
             reached = self.status == "canceled" and parent.run.ending
             becomes = "completed" if done else "canceled" if reached else "failed"
-            parent.run.end(parent, becomes, output=self.output if done else None)
+            parent.run.end(parent, becomes, output=self.output if done else None, error=f"child_{self.status}")

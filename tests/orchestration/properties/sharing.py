@@ -6,9 +6,10 @@ from hypothesis.stateful import precondition, rule
 from orchestration.engine import admission, mail, slots
 from orchestration.engine.connection import rows
 from orchestration.engine.levers import adjusting, limiting
+from orchestration.engine.starts import start_versions
 from orchestration.exceptions import Refused
 from orchestration.models import Limit, Run
-from tests.orchestration.properties.definitions import MAILBOXES, TICK_SECONDS
+from tests.orchestration.properties.definitions import MAILBOXES, TICK_SECONDS, debounce_of
 from tests.orchestration.properties.starts import admit, has_turn
 from tests.orchestration.properties.workers import ACTS, PRIORITIES, Workers, index
 
@@ -113,10 +114,13 @@ class Sharing(Workers):
                 place.evicts = None
         admission.evict()
 
-    @precondition(lambda self: any(limit.is_rate for limit in self.limits.all.values()))
+    def has_clock(self):
+        return any(limit.is_rate for limit in self.limits.all.values()) or self.windows
+
+    @precondition(has_clock)
     @rule(count=st.integers(1, 3))
     def ticks(self, count):
-        """The clock of rates goes on."""
+        """The clock of rates, and of starts that come together, goes on."""
         self.limits.now += count
         seconds = count * TICK_SECONDS
         rows("update orchestration_ratehit set at = at - make_interval(secs => %s)", [seconds])
@@ -125,6 +129,33 @@ class Sharing(Workers):
             " where woken_at > clock_timestamp()",
             [seconds],
         )
+        if self.windows:
+            rows("update orchestration_debounce set first_at = first_at - make_interval(secs => %s)", [seconds])
+            rows(
+                "update orchestration_step set wake_at = wake_at - make_interval(secs => %s)"
+                " where kind = 'start' and status = 'waiting' and input ? 'debounce'",
+                [seconds],
+            )
+
+    @precondition(lambda self: "debounce" in self.version.plan and len(self.runs) < self.most_runs)
+    @rule(starts=st.lists(st.tuples(st.sampled_from("xy"), st.integers(0, 2)), min_size=1, max_size=4))
+    def starts_follow_each_other(self, starts):
+        for key, ticks in starts:
+            self.start(0, key)
+            if ticks:
+                self.ticks(ticks)
+
+    @precondition(lambda self: "debounce" in self.version.plan and len(self.runs) < self.most_runs)
+    @rule(keys=st.lists(st.sampled_from("xy"), min_size=2, max_size=4))
+    def start_many(self, keys):
+        """At once: by their keys, and in their order."""
+        inputs = [self.given(key) for key in keys]
+        ordered = sorted(inputs, key=lambda given: debounce_of(self.version, given["k"])["key"])
+        windows = {id(given): self.join(given) for given in ordered}
+        facts = {"by": self.world.members.operator.pk}
+        begun = start_versions(self.version.pk, self.world.organization.pk, inputs, **facts)
+        for given in ordered:
+            self.add_joined(begun[inputs.index(given)], windows[id(given)])
 
     @precondition(lambda self: self.limits.all)
     @rule(number=index, most=st.sampled_from([None, 1, 2, 3]), span=st.sampled_from([None, 1, 4]))
@@ -225,21 +256,26 @@ class Sharing(Workers):
     # --- what must be
 
     def expect_shared(self):
-        """Slots, places and waits as LOOK gives them."""
+        """Slots, places, windows and waits as LOOK gives them."""
+        for key, window in self.windows.items():
+            left = max(0, window.run.begins_at - self.limits.now) if window.is_open else None
+            said = f"{window.given['k']} {window.given['k']} {window.given['items']}"
+            nothing = [None] * 6
+            yield "window", self.key_of(window.run), key, window.count, left, *nothing, said
         places = {row: (pk, *row.place_in_run) for pk, run in self.runs.items() for row in run.rows}
         for limit in self.limits.all.values():
             is_of = (limit.kind, limit.key, None)
-            yield "limit", None, None, len(limit.holders), limit.promised, None, *is_of, None, None
+            yield "limit", None, None, len(limit.holders), limit.promised, None, *is_of, None, None, None
             for row in limit.holders:
-                yield "slot", *places[row], *is_of, None, None
+                yield "slot", *places[row], *is_of, None, None, None
             for place in limit.line:
                 evicts = place.evicts and self.key_of(place.evicts)
-                said = (limit.kind, limit.key, evicts, place.units, place.called_for is not None)
+                said = (limit.kind, limit.key, evicts, place.units, None, place.called_for is not None)
                 yield "place", *places[place.row], *said
         for row, place in places.items():
             for number, ear in enumerate(row.ears if row.waits_for == "event" else ()):
                 got = ear.event and ear.event.number
-                yield "ear", *place, ear.name, ear.key, None, number + 1, got
+                yield "ear", *place, ear.name, ear.key, None, number + 1, None, got
 
 
 def keys_of(row, kind):

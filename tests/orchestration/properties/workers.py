@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import transaction
-from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -26,12 +25,20 @@ from orchestration.exceptions import LimitFull
 from orchestration.models import Run
 from orchestration.sources import Source, apply
 from tests.harness import end_lease, sweep
-from tests.orchestration.properties.definitions import LARGEST, OVER, definitions, specs_of
+from tests.orchestration.properties.definitions import (
+    CALLED,
+    LARGEST,
+    OVER,
+    debounce_of,
+    definitions,
+    limits_of_start,
+    specs_of,
+)
 from tests.orchestration.properties.events import Events
 from tests.orchestration.properties.limits import Limits
 from tests.orchestration.properties.model import ModelRun, Question, Row
-from tests.orchestration.properties.starts import admit, is_refused
-from tests.orchestration.properties.worker import Hand, Worker
+from tests.orchestration.properties.starts import Window, admit, is_refused
+from tests.orchestration.properties.worker import Hand, Worker, reached
 
 ACTS = ["completed"] * 6 + ["permanent", "temporary", "temporary", "timeout", "canceled", "unbegun"]
 CHOICES = ["continue", "continue", "retry", "abort"]
@@ -56,6 +63,8 @@ class Workers(RuleBasedStateMachine):
         self.over: list[Hand] = []
         self.questions: dict[int, Question] = {}
         self.limits, self.events = Limits(), Events()
+        self.windows: dict[str, Window] = {}
+        self.begun = 0
         self.ended: dict[tuple[int, str, int], str] = {}
         self.was_due: set[tuple[Row, Any]] = set()
         self.tokens = 0
@@ -90,9 +99,13 @@ class Workers(RuleBasedStateMachine):
     def start(self, priority, key):
         world = self.world
         facts = {"by": world.members.operator.pk, "facts": {"priority": priority}}
+        given = self.version.pk, world.organization.pk, self.given(key)
+        if "debounce" in self.version.plan:
+            window = self.join(given[-1], priority)
+            self.add_joined(start_version(*given, **facts), window)
+            return
         run, put_back = ModelRun(specs_of(self.version, key), priority=priority), self.limits.kept()
         full = admit(run, self.limits, [*self.runs.values()]) if run.start is not None else None
-        given = self.version.pk, world.organization.pk, {"k": key}
         if not is_refused(run, full):
             self.add_run(start_version(*given, **facts), run)
             return
@@ -101,6 +114,29 @@ class Workers(RuleBasedStateMachine):
         holders = [pk for pk, other in self.runs.items() if other.start in full.holders and not other.has_ended]
         assert refused.value.runs == [Run.objects.get(pk=pk).public_id for pk in sorted(holders)]
         put_back()
+
+    def given(self, key):
+        self.begun += 1
+        return {"k": key, "items": [self.begun]}
+
+    def join(self, given, priority=0):
+        """The window of this start: one that is there and open, or a new one."""
+        version, key = self.version, given["k"]
+        how = debounce_of(version, key)
+        window = self.windows.get(how["key"])
+        if window is None or not window.takes(version.pk, how["gather"]):
+            run = ModelRun(specs_of(version, key, joins=True), priority=priority)
+            window = self.windows[how["key"]] = Window(run, version.pk, self.limits.now)
+        else:
+            reached("a start joins another")
+        window.join(how, given, limits_of_start(version, key), self.limits.now)
+        return window
+
+    def add_joined(self, pk, window):
+        if window.run not in self.runs.values():
+            assert pk not in self.runs
+            self.add_run(pk, window.run)
+        assert self.runs[pk] is window.run
 
     def add_run(self, pk, run):
         self.runs[pk] = run
@@ -196,7 +232,9 @@ class Workers(RuleBasedStateMachine):
         if row.head is not None:
             return self.asked(row, act) or {"becomes": "waiting", "for": "child"}
         if row.kind == "output":
-            return {"becomes": "skipped"} if run.has_failed else {"becomes": "completed", "output": shown}
+            return {"becomes": "skipped"} if row.has_failure else {"becomes": "completed", "output": shown}
+        if row.spec["handles"] and all(row.reads[name].follows != row.name for name in row.spec["handles"]):
+            return {"becomes": "skipped"}
         for name in row.spec["chosen_by"]:
             if row.seen[name][1] != {"chosen": row.name}:
                 return {"becomes": "skipped"}
@@ -234,16 +272,16 @@ class Workers(RuleBasedStateMachine):
     def gathered(self, head):
         """Of a head whose items have ended, or of which too many ended badly."""
         if head.kind == "map":
-            if head.bad > head.bearable:
-                return {"becomes": "failed"}
+            if len(head.bad_items) > head.bearable:
+                return {"becomes": "failed", "error": head.bad_items[0].error or "permanent"}
             return {"becomes": "completed", "output": [item.value for item in head.items]}
         last, repeat = head.items[-1], head.spec["repeat"]
         if last.status != "completed":
-            return {"becomes": "failed"}
+            return {"becomes": "failed", "error": last.error or "permanent"}
         if last.index == repeat["until"]:
             return {"becomes": "completed", "output": last.value}
         if len(head.items) == repeat["max"]:
-            return {"becomes": "failed"}
+            return {"becomes": "failed", "error": "permanent"}
         return {"becomes": "waiting", "for": "child", "lays": 1}
 
     def asked(self, row, act):
@@ -251,21 +289,16 @@ class Workers(RuleBasedStateMachine):
         full = self.limits.ask(row, row.spec["limits"]) if row.spec["limits"] else None
         self.expects_call = full is None
         if isinstance(full, int):
-            return {"becomes": "failed"}
+            return {"becomes": "failed", "error": "permanent"}
         return None if full is None else {"becomes": "waiting", "for": "limit"}
 
     def called(self, row, act):
         """Of an agent's call."""
-        if act == "permanent":
-            return {"becomes": "failed"}
         if act == "canceled":
             return {"becomes": "back"}
         if act == "timeout" and not row.spec["repeatable"]:
             return {"becomes": "uncertain"}
-        if act in ("temporary", "timeout"):
-            again = row.attempt < row.spec["attempts"]
-            return {"becomes": "waiting", "for": "retry"} if again else {"becomes": "failed"}
-        return {"becomes": "completed", "output": {"value": self.tokens}}
+        return failing(row, act) if act in CALLED else {"becomes": "completed", "output": {"value": self.tokens}}
 
     @precondition(lambda self: any(hand.is_called for hand in self.hands))
     @rule(number=index, count=st.integers(1, 3), follow=st.booleans(), look=st.booleans())
@@ -307,6 +340,7 @@ class Workers(RuleBasedStateMachine):
             how = {
                 "waits_for": hand.expected.get("for"),
                 "output": hand.expected.get("output"),
+                "error": hand.expected.get("error"),
                 "lays": hand.expected.get("lays", 0),
             }
             becomes = hand.expected["becomes"]
@@ -336,7 +370,7 @@ class Workers(RuleBasedStateMachine):
             row.child = ModelRun(specs_of(self.child), row)
             self.add_run(child, row.child)
             if row.run.is_paused:
-                event("a child is laid below a paused run")
+                reached("a child is laid below a paused run")
 
     @rule(number=index, turns=st.integers(1, 3))
     def walk(self, number, turns):
@@ -380,10 +414,8 @@ class Workers(RuleBasedStateMachine):
             hand.expected = {"becomes": "ready"}
         elif not row.spec["repeatable"]:
             hand.expected = {"becomes": "uncertain"}
-        elif row.attempt < row.spec["attempts"]:
-            hand.expected = {"becomes": "waiting", "for": "retry"}
         else:
-            hand.expected = {"becomes": "failed"}
+            hand.expected = failing(row, "timeout")
         self.hands.remove(hand)
         self.over.append(hand)
         self.apply(hand)
@@ -418,12 +450,13 @@ class Workers(RuleBasedStateMachine):
             heard = [row for row in run.rows if self.events.of(row)]
             due = [row for row in run.rows if row.status == "waiting" and (row, row.place) in self.was_due]
             due = [row for row in due if row not in heard]
+            over = [(row, row.comes, {"error": "timeout"}) for row in due]
             woken = [row for row in self.limits.woken() if row.run is run and row.kind != "start"]
-            run.is_tidy &= all(row.waits_for != "child" for row in due)
+            run.is_tidy &= all(row.comes != "failed" for row in due)
             for row in heard:
                 row.heard = min(self.events.of(row), key=lambda event: event.number)  # of several, the first
             told = [(row, row.comes_of_waiting, {"output": row.heard.number}) for row in heard]
-            run.settle(lost + told + [(row, row.comes, {}) for row in due] + [(row, "ready", {}) for row in woken])
+            run.settle(lost + told + over + [(row, "ready", {}) for row in woken])
         self.was_due = set()
 
     def timed(self):
@@ -462,3 +495,9 @@ class Workers(RuleBasedStateMachine):
         self.hands = [hand for hand in self.hands if hand.worker is not worker]
         hand_back(process, owed, begun=True, patient=True)
         process.lease.give_up()
+
+
+def failing(row, error):
+    """What becomes of one whose try ended with an error of this class."""
+    again = row.attempt < row.spec["attempts"][error]
+    return {"becomes": "waiting", "for": "retry"} if again else {"becomes": "failed", "error": error}
