@@ -9,6 +9,6 @@ CHANGED = ("settle_v3", "levers_v1")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0040_planned_once")]
+    dependencies = [("orchestration", "0041_level_four")]
 
     operations = [migrations.RunSQL(replacing(name), replacing(f"past/{name}_fifth")) for name in CHANGED]

@@ -8,6 +8,6 @@ replacing = importlib.import_module("orchestration.migrations.0033_moves_of_leve
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orchestration", "0043_output_again")]
+    dependencies = [("orchestration", "0042_output_again")]
 
     operations = [migrations.RunSQL(replacing("limits_v1"), replacing("past/limits_v1_fifth"))]
