@@ -31,8 +31,8 @@ PARENT = """
 
 
 def step(run, name):
-    """The newest round's row."""
-    return Step.objects.filter(run_id=run.pk, name=name).order_by("-round").first()
+    """The newest round's row; of a map or a repeat its own, not one of an item or a pass, which have its name."""
+    return Step.objects.filter(run_id=run.pk, name=name).order_by("-round", "key").first()
 
 
 def statuses(run):
