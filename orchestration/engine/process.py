@@ -62,6 +62,7 @@ class Process:
         self.draining.set()
         hints.takes = takes_nothing
         failpoints.reach("drain")
+        self.recorder.wait_until_it_claims_no_more(JOIN_SECONDS)
         self.hands.wait_until_empty(settings.WORKER_DRAIN_SECONDS)
         self.hands.ask_to_stop()
         self.hands.wait_until_empty(1.0)

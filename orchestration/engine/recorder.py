@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import queue
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -107,6 +108,7 @@ class Recorder(Vital):
         self._is_doubtful = False  # this process may own a step of which it does not know
         self._stride = FIRST_CLAIM
         self._locked_pause = LOCKED_PAUSE_SECONDS
+        self._claims_no_more = threading.Event()
         self._elsewhere = False  # what is ready belongs to runs that another process has locked at this moment
         self.patient = PatientRecorder(self)
         self._recovery = Recovery(
@@ -138,11 +140,18 @@ class Recorder(Vital):
         self._is_doubtful = True
         self.inbox.put(None)
 
+    def wait_until_it_claims_no_more(self, seconds: float) -> None:
+        """While the process drains: what it was about to claim is in hand then."""
+        self.inbox.put(None)
+        self._claims_no_more.wait(seconds)
+
     # --- its own thread
 
     def work(self) -> None:
         self.patient.start()
         while not (self.process.stopped.is_set() and self.inbox.empty() and not self._locked and not self._alone):
+            if self.process.draining.is_set():
+                self._claims_no_more.set()
             batch = self._gather()
             if self._is_doubtful:
                 self._is_doubtful = False

@@ -50,7 +50,7 @@ def test_what_was_claimed_in_one_life_is_not_called_in_the_next(
 
 def test_a_question_whose_transaction_was_ended_meanwhile_is_asked_again(nursery, order, at_rest):
     """A recorder that stands still in it for a lease; the rest of the worker goes on, so no other takes its steps."""
-    sessions = "select from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
+    sessions = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
     run = order.begin()
     worker = nursery.worker(at="prepared", what="hold", **SHORT)
     until(lambda: worker.reached)

@@ -8,12 +8,15 @@ import threading
 import pytest
 import redis
 from django.conf import settings
+from django.db import transaction
 
+from orchestration.engine.connection import rows
 from orchestration.engine.hints import Hints, hints, work_key
 from orchestration.engine.lease import Lease
 from orchestration.engine.patient import PatientRecorder
 from orchestration.engine.recorder import Recorder
 from orchestration.engine.vital import Vital
+from orchestration.models import Run, Step
 from tests.harness import ROOT, until
 
 BROKEN = """
@@ -28,6 +31,11 @@ class Broken(Vital):
 
 Broken("broken").start()
 threading.Event().wait()
+"""
+# One that stands before a lock with a flush.
+CLAIMS = """
+select 1 from pg_stat_activity
+where datname = current_database() and wait_event_type = 'Lock' and query like '%%engine\\_flush%%'
 """
 
 
@@ -76,3 +84,19 @@ def test_a_process_takes_what_became_ready_by_itself_as_far_as_its_hands_go(engi
     assert not hints.takes("elsewhere", 1)
     engine.stop()
     assert not hints.takes("tool", 1)
+
+
+def test_what_a_process_was_about_to_claim_when_it_was_told_to_go_ends_there(engine, begin, hold):
+    run = begin("  a: {agent: hold}\n")
+    with transaction.atomic():
+        rows("select from orchestration_worker where id = %s for update", [engine.process.worker_id])
+        engine.look()
+        until(lambda: rows(CLAIMS))
+        leaving = threading.Thread(target=engine.stop)
+        leaving.start()
+        until(engine.process.draining.is_set)
+    until(lambda: hold.calls)
+    hold.go.set()
+    leaving.join()
+    assert Run.objects.get(pk=run.pk).events.filter(type="step.started").count() == 1
+    assert Step.objects.get(run_id=run.pk, name="a").status == "completed"
