@@ -20,7 +20,7 @@ def work(queue: str) -> None:
 def start_engine(**_: object) -> None:
     """Before Celery reaches its broker: without one, workers find their work by sweeping."""
     gc.collect()
-    gc.freeze()  # what is imported stays: no pause of 50 ms, now and then, to look through it
+    gc.freeze()  # what is imported stays: no pause of 88 ms, now and then, to look through it
     try:
         process.start_process()
     except Exception:  # Celery would log it and go on with a worker that never works
