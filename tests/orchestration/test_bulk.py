@@ -13,6 +13,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry
 from orchestration.engine import bulk
 from orchestration.engine.levers import by_hand, pausing
+from orchestration.levers import steps_of
 from orchestration.models import Bulk, BulkItem, Run, Step
 from orchestration.views import runs
 from tests.factories import MemberFactory
@@ -329,3 +330,17 @@ def test_all_that_match_are_offered_where_a_page_shows_some_of_them(client, memb
     assert "All (more than 2) that match" in client.get("/runs/").content.decode()
     client.force_login(members.viewer.user)
     assert "that match" not in client.get("/runs/").content.decode()
+
+
+def test_of_several_that_undo_one_step_the_one_whose_result_is_unknown_is_meant(begin):
+    runs = [begin(ONE) for _ in range(2)]
+    for run, statuses_of in zip(
+        runs, (["completed", "uncertain", "completed"], ["completed", "completed"]), strict=True
+    ):
+        row = run.steps.get(name="a")
+        row.name, row.kind, row.undoes = "a:undo", "undo", row.key
+        for key, row.status in enumerate(statuses_of, start=100):
+            row.key = key
+            row.save(force_insert=True)
+    assert {pk: row.key for pk, row in steps_of(runs, "a:undo").items()} == {runs[0].pk: 101, runs[1].pk: 101}
+    assert {pk: row.key for pk, row in steps_of(runs, "a").items()} == {run.pk: 1 for run in runs}
