@@ -30,6 +30,7 @@ from orchestration.engine.outcomes import (
 from orchestration.engine.patient import PatientRecorder
 from orchestration.engine.recovery import FLUSH, Recovery
 from orchestration.engine.vital import Vital
+from orchestration.language.plan import HIGHEST_LEVEL
 
 if TYPE_CHECKING:
     from orchestration.engine.hands import InHand
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from orchestration.engine.process import Process
 
 log = structlog.get_logger(__name__)
+FLUSH_ONE = f"select * from engine_flush_one_v1(%s, %s, %s::jsonb, %s::text[], {HIGHEST_LEVEL})"  # noqa: S608
 LOCK_WORKER = "select from orchestration_worker where id = %s and dead_at is null for key share"
 LOCK_RUN = "select id from orchestration_run where id = %s for no key update"
 LOCK_FREE_RUN = f"{LOCK_RUN} skip locked"
@@ -81,6 +83,11 @@ class Ended:
             if rare := rare_of(self.claim, self.outcome):
                 more["more"] = {**rare, **self.outcome.fields.get("more", {}), **more.get("more", {})}
             self.item = encode(self.claim.place, "running", self.outcome, **more)
+
+    @property
+    def is_plain(self) -> bool:
+        """One that just completed, whose run goes on here."""
+        return self.follow and self.outcome is not None and self.outcome.becomes == "completed" and self.prepare is None
 
     @property
     def text(self) -> str:
@@ -234,6 +241,9 @@ class Recorder(Vital):
         return found
 
     def _call(self, batch: list[Ended], life: "Life", wanted: int, patient: bool) -> list[tuple[Any, ...]]:
+        if len(batch) == 1 and batch[0].is_plain and not wanted and not patient:
+            (ended,) = batch
+            return rows(FLUSH_ONE, [life.id, ended.claim.run, ended.text, settings.WORKER_QUEUES])
         items = "[" + ",".join(ended.text for ended in batch) + "]"
         runs = sorted({ended.claim.run for ended in batch})
         follow = {} if patient else Counter(ended.claim.run for ended in batch if ended.follow)

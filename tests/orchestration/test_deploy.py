@@ -27,7 +27,7 @@ from orchestration.models import Run, Step, Worker
 from tests.harness import ROOT, WorkerProcess, assert_sound, database_url, make_worker, until
 
 HERE = Path(__file__).resolve().parent
-RELEASED = "f696955e2073f435d608a36e32431a73aef6db19"  # the commit that released.json was made from
+RELEASED = "05e841706d91a00fcc1e381137c89a05a14844ea"  # the commit that released.json was made from
 PATIENT = {"WORKER_LEASE_SECONDS": "600", "WORKER_HEARTBEAT_SECONDS": "1", "WORKER_SWEEP_SECONDS": "1"}
 APPS = ("accounts", "agents", "approvals", "orchestration")
 IN_FLIGHT = 6

@@ -2,13 +2,29 @@
 
 import pytest
 from django.core.management import call_command
-from django.db import ProgrammingError, connection
+from django.db import IntegrityError, ProgrammingError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from orchestration.engine.connection import rows
 from tests.harness import assert_sound, claim, end, forget_versions, make_worker
 
 INDEXES = "select indexdef from pg_indexes where starts_with(tablename, 'orchestration') order by indexname"
+CANNOT_BE = [
+    "update orchestration_step set status = 'begun'",
+    "update orchestration_step set status = 'running'",
+    "update orchestration_step set owner = 1",
+    "update orchestration_step set owner = 1, status = 'completed'",
+    "update orchestration_run set status = 'begun'",
+    "update orchestration_run set status = 'completed'",
+    "update orchestration_run set ended_at = now()",
+    "update orchestration_run set ended_at = now(), status = 'waiting'",
+]
+MAY_BE = [
+    "update orchestration_step set owner = 1, status = 'running'",
+    "update orchestration_step set owner = null, status = 'failed'",
+    "update orchestration_run set ended_at = now(), status = 'rejected'",
+    "update orchestration_run set ended_at = null, status = 'paused'",
+]
 
 
 def test_the_migrations_go_back_and_forth_with_rows_in_the_tables(servers, committed, begin):
@@ -30,6 +46,20 @@ def test_the_migrations_go_back_and_forth_with_rows_in_the_tables(servers, commi
         call_command("migrate", "orchestration", leaf[1], verbosity=0)
         forget_versions()
         migrate_and_run()
+
+
+@pytest.mark.parametrize("target", ["0043", "0044"])
+def test_the_tables_refuse_what_cannot_be(servers, committed, begin, target):
+    begin("  a: {agent: echo}\n")
+    call_command("migrate", "orchestration", target, verbosity=0)
+    try:
+        for change in CANNOT_BE:
+            with pytest.raises(IntegrityError, match="violates check constraint"):
+                rows(change)
+        for change in MAY_BE:
+            rows(change)
+    finally:
+        call_command("migrate", "orchestration", verbosity=0)
 
 
 @pytest.mark.parametrize(("level", "target"), [(2, "0022"), (3, "0038"), (4, "0040")])

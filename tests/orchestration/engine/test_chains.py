@@ -1,13 +1,17 @@
-"""What is plain is moved by one statement. It writes what the general way writes, and leaves it what is not plain."""
+"""What is plain is moved by one statement, or alone by a few short ones. Both write what the general way writes, and
+leave it what is not plain."""
 
 import json
 
 import pytest
+from django.db import transaction
 
 from orchestration.engine.connection import rows, value
+from orchestration.engine.outcomes import Claim
+from orchestration.engine.recorder import FLUSH_ONE
 from orchestration.engine.recovery import FLUSH
 from orchestration.models import Run
-from tests.harness import QUEUES, assert_sound, claim, make_worker
+from tests.harness import QUEUES, assert_sound, claim, make_worker, race
 
 STEPS = {
     "a chain": "a: {agent: echo}, b: {agent: echo, needs: [a]}, c: {agent: echo, needs: [b]}",
@@ -17,10 +21,21 @@ STEPS = {
     "time limits": "a: {agent: echo, timeout: 30s}, b: {agent: echo, needs: [a], timeout: {step: 1h, queue: 5m}}",
     "a promise": "a: {agent: echo}, b: {agent: echo, needs: [a], expect: {within: 1h}}",
     "a limit": "a: {agent: echo, concurrency: {max: 1}}, b: {agent: echo, needs: [a], concurrency: {max: 1}}",
+    "a limit of the first": "a: {agent: echo, concurrency: {max: 1}}, b: {agent: echo, needs: [a]}",
+    "a limit of the second": "a: {agent: echo}, b: {agent: echo, needs: [a], concurrency: {max: 1}}",
     "one for a failure": "a: {agent: echo, on_failure: b}, b: {agent: echo, needs: [a]}, c: {agent: echo, needs: [a]}",
     "a wait": "a: {agent: echo}, b: {wait: {for: 1h}, needs: [a]}, c: {agent: echo, needs: [b]}",
     "a map": 'a: {agent: echo}, b: {agent: echo, needs: [a], map: {over: "${{ [1, 2] }}", as: x}}',
     "a checkpoint": "a: {agent: echo}, b: {approval: {title: t}, needs: [a]}",
+    "a reader": 'a: {agent: echo}, b: {agent: echo, needs: [a], with: {value: "${{ steps.a.output }}"}}',
+    "an output": "a: {agent: echo}",
+    "a budget": "a: {agent: echo}, b: {agent: echo, needs: [a]}",
+    "a limit of runs": "a: {agent: echo}, b: {agent: echo, needs: [a]}",
+}
+BESIDE = {
+    "an output": 'output: {b: "${{ steps.a.output }}"}\n',
+    "a budget": "budget: {usd: 1}\n",
+    "a limit of runs": "concurrency: {max: 9}\n",
 }
 ONE = [{"kind": "steps", "key": "k", "max": 9, "units": 1}]
 FIELDS = {
@@ -30,7 +45,8 @@ FIELDS = {
 }
 # What differs from run to run, and how it is left out; of times, whether there are such.
 TIMES = ["started_at", "ended_at", "first_at", "total_at", "deadline_at", "expect_at"]
-OWN = ["id", "public_id", "definition_version_id", "run_id", "rank", "at", "created_at", "owner", *TIMES]
+OWN = ["id", "public_id", "definition_version_id", "run_id", "rank", "at", "created_at", "owner", "budgets", *TIMES]
+ITS_OWN = {"run", "public_id", "definition_version"}  # of a claim
 WRITTEN = """
 select (select to_jsonb(r) - %(own)s::text[] from orchestration_run r where id = %(run)s),
     (select jsonb_agg(to_jsonb(s) - %(own)s::text[] || jsonb_build_object('times',
@@ -44,41 +60,61 @@ select (select to_jsonb(r) - %(own)s::text[] from orchestration_run r where id =
 
 
 def of(name):
-    return f"name: {name.replace(' ', '-')}\nsteps: {{{STEPS[name]}}}\n"
+    return f"name: {name.replace(' ', '-')}\nsteps: {{{STEPS[name]}}}\n{BESIDE.get(name, '')}"
 
 
 def item(step, n=1, **fields):
     run, key, fence = step
-    return {"n": n, "run": run, "key": key, "fence": fence, "was": "running", "outcome": "completed", **fields}
+    return {"n": n, "run": run, "key": key, "fence": fence, "was": "running", "outcome": "completed"} | fields
 
 
-def flush(worker, items):
+def flush(worker, items, queues=QUEUES):
     runs = sorted({each["run"] for each in items})
     follow = json.dumps(dict.fromkeys(runs, 1))
-    found = rows(FLUSH, [worker, runs, json.dumps(items), follow, 0, QUEUES, False])
-    return [row[2:5] for row in found if row[1] == "claimed"]
+    return claims_in(rows(FLUSH, [worker, runs, json.dumps(items), follow, 0, queues, False]))
+
+
+def flush_one(worker, items, queues=QUEUES):
+    (given,) = items
+    return claims_in(rows(FLUSH_ONE, [worker, given["run"], json.dumps(given), queues]))
+
+
+def claims_in(found):
+    return [Claim.of(row) for row in found if row[1] == "claimed"]
+
+
+WRITTEN_IN = {flush: 1, flush_one: 5}  # statements; in the general way two or three
 
 
 def statements(run):
-    """In how many statements the newest transaction moved the run's steps."""
+    """In how many statements the newest transaction wrote what happened to the run."""
     return value(
-        "select count(distinct cmin::text) from orchestration_step where run_id = %s and xmin::text ="
-        " (select xmin::text from orchestration_run where id = %s)",
-        [run, run],
+        "select count(distinct w.at::text) from orchestration_run r cross join lateral ("
+        " select r.xmin, r.cmin union all"
+        " select s.xmin, s.cmin from orchestration_step s where s.run_id = r.id union all"
+        " select e.xmin, e.cmin from orchestration_event e where e.run_id = r.id) w(by, at)"
+        " where r.id = %s and w.by = r.xmin",
+        [run],
     )
 
 
-def walk(run, worker, **fields):
-    """End what was claimed, and what that lets begin, as far as it goes; how many moves were one statement's."""
-    open_, chained = [step for step in claim(worker, 3) if step[0] == run.pk], 0
+def walk(run, worker, by=flush, **fields):
+    """End what was claimed, and what that lets begin, as far as it goes. What was claimed on the way, and how many
+    moves did not go the general way."""
+    open_, claims, short = [step for step in claim(worker, 3) if step[0] == run.pk], [], 0
     while open_:
         done = open_.pop(0)
         if value("select limited from orchestration_step where run_id = %s and key = %s", done[:2]):
             rows("select engine_acquire_v1(%s, %s, %s, %s, %s)", [run.organization_id, *done, json.dumps(ONE)])
-        begun = flush(worker, [item(done, **fields)])
-        chained += bool(begun) and statements(run.pk) == 1
-        open_ += begun
-    return chained
+        begun = by(worker, [item(done, **fields)])
+        short += bool(begun) and statements(run.pk) == WRITTEN_IN[by]
+        open_ += [each.place for each in begun]
+        own = f'"budgets": [{run.pk}]'
+        claims += [
+            {name: str(getattr(each, name)).replace(own, "") for name in Claim.__slots__ if name not in ITS_OWN}
+            for each in begun
+        ]
+    return claims, short
 
 
 def written(run):
@@ -87,17 +123,20 @@ def written(run):
 
 @pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
 @pytest.mark.parametrize("name", STEPS)
-def test_one_statement_writes_what_the_general_way_writes(begin, committed, name, fields):
+def test_the_short_ways_write_what_the_general_way_writes(begin, committed, name, fields):
     worker = make_worker()
     text = of(name)
     found = []
-    for more in ({}, {"more": {}}):  # with such a field, an item goes the general way
-        run = begin(text)
-        chained = walk(run, worker, **fields, **more)
-        assert chained == 0 if more else chained > 0 or name != "a chain"
-        rows("update orchestration_step set status = 'canceled' where run_id = %s and status = 'ready'", [run.pk])
-        found.append(written(run))
-    assert found[0] == found[1]
+    for by in (flush, flush_one):
+        for more in ({}, {"more": {}}):  # with such a field, an item goes the general way
+            run = begin(text)
+            # As if a worker had died with each.
+            rows("update orchestration_step set lost = 1 where run_id = %s", [run.pk])
+            claims, short = walk(run, worker, by, **fields, **more)
+            assert short == 0 if more else short > 0 or name != "a chain"
+            rows("update orchestration_step set status = 'canceled' where run_id = %s and status = 'ready'", [run.pk])
+            found.append((claims, written(run)))
+    assert found == [found[0]] * 4
 
 
 def test_a_batch_of_plain_and_other_steps(begin, committed):
@@ -107,12 +146,12 @@ def test_a_batch_of_plain_and_other_steps(begin, committed):
     gone = (*claimed[late.pk][:2], claimed[late.pk][2] + 1)  # under a fence that it does not have
     items = [item(claimed[plain.pk], 1), item(claimed[other.pk], 2), item(gone, 3)]
     begun = flush(worker, items)
-    assert sorted(step[:2] for step in begun) == [(plain.pk, 2), (other.pk, 2)]
+    assert sorted((step.run, step.key) for step in begun) == [(plain.pk, 2), (other.pk, 2)]
     assert statements(plain.pk) == 1
     assert flush(worker, items) == []  # late, all of them
     walk(plain, worker)
     while begun:
-        begun = [step for done in begun for step in flush(worker, [item(done)])]
+        begun = [step for done in begun for step in flush(worker, [item(done.place)])]
     assert assert_sound(plain.pk).status == "completed"
     assert Run.objects.get(pk=late.pk).status == "running"
 
@@ -127,10 +166,55 @@ def test_two_steps_of_a_run_in_one_batch(begin, committed):
     assert sorted(kind for _, kind in events).count("step.completed") == 2
 
 
-def test_a_canceling_or_paused_run_begins_nothing(begin, committed):
+@pytest.mark.parametrize("by", WRITTEN_IN)
+def test_a_canceling_or_paused_run_begins_nothing(begin, committed, by):
     worker = make_worker()
     for status in ("canceling", "paused"):
         run = begin(of("a chain"))
         (step,) = claim(worker, 1)
         rows("update orchestration_run set status = %s where id = %s", [status, run.pk])
-        assert flush(worker, [item(step)]) == []
+        assert by(worker, [item(step)]) == []
+
+
+@pytest.mark.parametrize("by", WRITTEN_IN)
+def test_one_of_whose_needs_another_came_to_nothing_is_skipped(begin, committed, by):
+    worker = make_worker()
+    run = begin(of("one that waits for two"))
+    first, second = claim(worker, 2)
+    assert by(worker, [item(first, outcome="skipped")]) == []
+    assert by(worker, [item(second)]) == []
+    assert value("select status from orchestration_step where run_id = %s and key = 3", [run.pk]) == "skipped"
+
+
+@pytest.mark.parametrize("by", WRITTEN_IN)
+def test_what_this_worker_does_not_do_is_left_to_its_queue(begin, committed, by):
+    worker = make_worker()
+    run = begin(of("a checkpoint"))
+    (step,) = claim(worker, 1)
+    assert by(worker, [item(step)], ["tool"]) == []
+    assert value("select status from orchestration_step where run_id = %s and key = 2", [run.pk]) == "ready"
+
+
+def test_what_has_no_effect_alone(begin, committed):
+    """Under another fence, of a worker that was declared dead, or while another has the run: as in a batch."""
+    worker, dead = make_worker(), make_worker()
+    run = begin(of("a chain"))
+    (step,) = claim(worker, 1)
+    rows("update orchestration_worker set dead_at = now() where id = %s", [dead])
+    before = written(run)
+
+    def verdicts(given, by=worker):
+        found = rows(FLUSH_ONE, [by, run.pk, json.dumps(given), QUEUES])
+        return [(row[0], row[1]) for row in found]
+
+    def ends_while_another_has_it(_):
+        return verdicts(item(step, 7))
+
+    with transaction.atomic():
+        rows("select from orchestration_run where id = %s for update", [run.pk])
+        assert race(1, ends_while_another_has_it) == [[[(7, "busy")]]]
+    assert written(run) == before
+    assert verdicts(item((*step[:2], step[2] + 1), 8)) == [(8, "late")]
+    assert value("select status from orchestration_step where run_id = %s and key = %s", step[:2]) == "running"
+    assert verdicts(item(step, 9), dead) == [(1, "ready:tool")]  # it ended in time; the next one is left to the queue
+    assert value("select status from orchestration_step where run_id = %s and key = 2", [run.pk]) == "ready"
