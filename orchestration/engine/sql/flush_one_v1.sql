@@ -12,7 +12,7 @@ language plpgsql as $$
 #variable_conflict use_column
 declare
     ended record;  -- the step that completed; the columns that are returned are those of the next
-    its_pass int;
+    its_pass int; its_reads int[];
     last int;      -- the number of the event that tells its end
 begin
     if given @> '{"was": "running", "outcome": "completed"}' and not given ?| '{child,decision,deliverable,more}' then
@@ -39,14 +39,19 @@ begin
                           -- what engine_claims would tell of it in `more`
                           and d.attempt = 0 and d.phase = 0 and not d.limited and not d.confirm and coalesce(d.head, d.undoes, d.event_id) is null
                    from orchestration_step d where d.run_id = s.run_id and d.key = abs(s.dependants[1]))
-        returning s.key, abs(s.dependants[1]) as next, s.name, s.round, s.index, s.pass, nullif(s.attempt, 0) as attempt into ended;
+        returning s.key, abs(s.dependants[1]) as next, s.name, s.round, s.index, s.pass, nullif(s.attempt, 0) as attempt, s.position, s.decision into ended;
         if found then
             update orchestration_step s set status = 'running', open_needs = 0, owner = worker, fence = s.fence + 1, attempt = 1, started_at = clock_timestamp()
             where s.run_id = run and s.key = ended.next
-            returning s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind, s.agent_version_id, s.feedback, s.pass,
-                (select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output, 'x', encode(o.output_digest, 'hex'), 'd', o.decision))
-                 from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads))
-            into key, fence, attempt, position, name, round, index, kind, agent_version, feedback, its_pass, reads;
+            returning s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind, s.agent_version_id, s.feedback, s.pass, s.reads
+            into key, fence, attempt, position, name, round, index, kind, agent_version, feedback, its_pass, its_reads;
+            if its_reads = array[ended.key] then
+                reads := jsonb_build_array(jsonb_build_object('k', ended.key, 'p', ended.position, 's', 'completed', 'o', given -> 'output',
+                    'x', given ->> 'output_digest', 'd', ended.decision));
+            elsif its_reads <> '{}' then
+                select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output, 'x', encode(o.output_digest, 'hex'), 'd', o.decision))
+                into reads from orchestration_step o where o.run_id = run and o.key = any (its_reads);
+            end if;
 
             update orchestration_run r set seq = r.seq + 1 + (kind <> 'output')::int, open_steps = r.open_steps - 1, status = 'running'
             where r.id = run returning r.seq - (kind <> 'output')::int into last;
