@@ -113,6 +113,7 @@ WORKER_HEARTBEAT_SECONDS = env.float("WORKER_HEARTBEAT_SECONDS", default=3.0)
 WORKER_DRAIN_SECONDS = env.float("WORKER_DRAIN_SECONDS", default=20.0)
 WORKER_SWEEP_SECONDS = env.float("WORKER_SWEEP_SECONDS", default=1.0)
 WORKER_LOST_LIMIT = env.int("WORKER_LOST_LIMIT", default=3)
+WORKER_CPU = env.int("WORKER_CPU", default=-1)  # -1: any
 
 # --- Agents: the outside systems they reach; see docs/gateways.md
 AGENT_CALL_TIMEOUT_SECONDS = env.float("AGENT_CALL_TIMEOUT_SECONDS", default=60.0)

@@ -23,9 +23,10 @@ def parts(
     """Simulators, web, the workers, beat; each with a copy of `environment`."""
     environment = dict(environment)
 
-    def part(name: str, patience_seconds: float, *command: str) -> Command:
+    def part(name: str, patience_seconds: float, *command: str, **unless_given: str) -> Command:
         log = data / "log" / f"{name}.log"
-        return Command(name, [sys.executable, "-m", *command], log, ROOT, environment, patience_seconds)
+        given = {**unless_given, **environment}
+        return Command(name, [sys.executable, "-m", *command], log, ROOT, given, patience_seconds)
 
     celery = ("celery", "--app", "config")
     drain = float(environment.get("WORKER_DRAIN_SECONDS") or 20)
@@ -36,6 +37,7 @@ def parts(
             *celery,
             *("worker", "-P", "threads", "-c", "4", "-n", f"worker{number}@%h", "--without-gossip", "--without-mingle"),
             *("--loglevel", "INFO", "-Q", environment.get("WORKER_QUEUES") or "default,context,tool,orchestrator"),
+            WORKER_CPU=str(number),
         )
         for number in range(1, workers + 1)
     ]

@@ -64,7 +64,7 @@ class Bench:
     def _start_worker(self, number: int, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         words = f"-A config worker -P threads -c 2 -l WARNING -n bench{number}@%h --without-gossip --without-mingle"
         words += f" -Q {','.join(settings.WORKER_QUEUES)}"
-        given = {**os.environ, **environment}
+        given = {"WORKER_CPU": str(number), **os.environ, **environment}  # as `bin/up` does
         return subprocess.Popen(
             [sys.executable, "-m", "celery", *words.split()], env=given, cwd=settings.BASE_DIR, stdout=sys.stderr
         )

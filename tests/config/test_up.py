@@ -11,6 +11,7 @@ import urllib.request
 import pytest
 
 from config.up.processes import command_of
+from tests.harness import until
 
 
 def test_it_starts_answers_and_stops_cleanly(up, data):
@@ -26,6 +27,11 @@ def test_it_starts_answers_and_stops_cleanly(up, data):
         assert (data / name).stat().st_mode & 0o077 == 0
     pids = first.pids()
     assert len(pids) == 7  # postgres, valkey, simulators, web, two workers, beat
+    workers = [pid for pid, command in pids.items() if "worker" in command]
+    # Each worker has a processor of its own, where there are several.
+    until(lambda: [len(os.sched_getaffinity(pid)) for pid in workers] == [1, 1], 30)
+    kept = set.union(*(os.sched_getaffinity(pid) for pid in workers))
+    assert len(kept) == min(2, len(os.sched_getaffinity(0)))
 
     second = up()
     code, said = second.end()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import redis
@@ -100,3 +101,18 @@ def test_what_a_process_was_about_to_claim_when_it_was_told_to_go_ends_there(eng
     leaving.join()
     assert Run.objects.get(pk=run.pk).events.filter(type="step.started").count() == 1
     assert Step.objects.get(run_id=run.pk, name="a").status == "completed"
+
+
+def test_each_worker_keeps_to_the_processor_that_its_number_means(workers, begin, finished):
+    ours = sorted(os.sched_getaffinity(0))
+    started = [*workers(WORKER_CPU="0"), *workers(WORKER_CPU=str(2 * len(ours) - 1)), *workers()]
+    for worker in started:
+        worker.wait_for_lease()
+    finished(begin("  a: {agent: echo}\n"))
+    assert [cpus_of(worker) for worker in started] == [{(ours[0],)}, {(ours[-1],)}, {tuple(ours)}]
+
+
+def cpus_of(worker):
+    """What its threads keep to."""
+    threads = [int(thread.name) for thread in Path(f"/proc/{worker.process.pid}/task").iterdir()]
+    return {tuple(sorted(os.sched_getaffinity(thread))) for thread in threads}
