@@ -7,7 +7,9 @@ returns table (run bigint, key int, fence bigint, attempt int, "position" int, n
 language sql stable as $$
     select s.run_id, s.key, s.fence, s.attempt, s.position, s.name, s.round, s.index, s.kind, s.agent_version_id, s.feedback,
            (select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output, 'x', encode(o.output_digest, 'hex'), 'd', o.decision))
-            from orchestration_step o where o.run_id = s.run_id and o.key = any (s.reads)),
+            from unnest(s.reads) as k(key) cross join lateral (  -- one by one: with `any` the planner may read all steps of the run
+                select o.key, o.position, o.status, o.output, o.output_digest, o.decision from orchestration_step o
+                where o.run_id = s.run_id and o.key = k.key offset 0) o),
            r.definition_version_id, r.public_id::text, r.organization_id, r.started_by_id, r.depth::int,
            case when pg_column_size(r.input) < 4096 then r.input end, r.error is not null,
            case when s.head is not null or s.phase > 0 or s.attempt > 1 or s.limited or s.confirm or s.undoes is not null or s.event_id is not null

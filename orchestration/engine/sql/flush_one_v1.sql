@@ -50,7 +50,9 @@ begin
                     'x', given ->> 'output_digest', 'd', ended.decision));
             elsif its_reads <> '{}' then
                 select jsonb_agg(jsonb_build_object('k', o.key, 'p', o.position, 's', o.status, 'o', o.output, 'x', encode(o.output_digest, 'hex'), 'd', o.decision))
-                into reads from orchestration_step o where o.run_id = run and o.key = any (its_reads);
+                into reads from unnest(its_reads) as k(key) cross join lateral (
+                    select o.key, o.position, o.status, o.output, o.output_digest, o.decision from orchestration_step o
+                    where o.run_id = run and o.key = k.key offset 0) o;
             end if;
 
             update orchestration_run r set seq = r.seq + 1 + (kind <> 'output')::int, open_steps = r.open_steps - 1, status = 'running'

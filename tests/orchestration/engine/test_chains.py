@@ -2,6 +2,7 @@
 leave it what is not plain."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from django.db import transaction
@@ -218,3 +219,41 @@ def test_what_has_no_effect_alone(begin, committed):
     assert value("select status from orchestration_step where run_id = %s and key = %s", step[:2]) == "running"
     assert verdicts(item(step, 9), dead) == [(1, "ready:tool")]  # it ended in time; the next one is left to the queue
     assert value("select status from orchestration_step where run_id = %s and key = 2", [run.pk]) == "ready"
+
+
+READ = """
+select coalesce(sum(seq_tup_read + idx_tup_fetch), 0) from pg_stat_xact_user_tables
+where relname ~ '^orchestration_step_[0-9]+$'
+"""
+COPIES = """
+insert into orchestration_step
+select (jsonb_populate_record(s, jsonb_build_object('run_id', s.run_id + n))).*
+from orchestration_step s cross join generate_series(1001, 101000) n where s.run_id = %s
+"""
+LONG = "".join(
+    f'  s{n}: {{agent: echo, needs: [s{n - 1}], with: {{value: "${{{{ steps.s{n - 1}.output.value }}}}"}}}}\n'
+    for n in range(1, 80)
+)
+
+
+def test_what_a_step_reads_is_found_without_a_look_at_all_others_of_its_run(begin, committed):
+    """Where most runs are short, a planner before PostgreSQL 17 reads all steps of a run for a few."""
+    short = begin("name: short\nsteps: {a: {agent: echo}}\n")
+    rows("update orchestration_step set status = 'skipped'")
+    rows(COPIES, [short.pk])
+    rows("analyze orchestration_run, orchestration_step")
+    begin(f"name: long\nsteps:\n  s0: {{agent: echo}}\n{LONG}")
+    worker = make_worker()
+
+    def ten_steps_by_each(_):
+        with transaction.atomic():
+            (step,), read = claim(worker), [value(READ)]
+            for by in (flush, flush_one):
+                for _ in range(10):
+                    (begun,) = by(worker, [item(step, output={"value": 1})])
+                    step = begun.place
+                read.append(value(READ))
+            return [more - before for before, more in pairwise(read)]
+
+    ((read,),) = race(1, ten_steps_by_each)
+    assert max(read) < 10 * 20
