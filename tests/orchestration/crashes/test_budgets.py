@@ -6,7 +6,7 @@ from approvals.models import Request
 from orchestration.models import Budget, Run
 from tests.harness import until
 
-CHILD = "name: child\nsteps: {a: {wait: {for: 10ms}}, b: {agent: echo, needs: [a]}}"
+CHILD = "name: child\nsteps: {a: {wait: {for: 1s}}, b: {agent: echo, needs: [a]}}"
 TEXT = """name: top
 budget: {runs: 1}
 steps: {first: {run: child}, second: {run: child}, third: {run: child, needs: [first, second]}}
