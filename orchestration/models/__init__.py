@@ -8,7 +8,7 @@ from orchestration.models.results import CacheEntry, CachePlace, Deliverable, De
 from orchestration.models.runs import Event, Run, StartKey, Step, subject_of, without_payload
 from orchestration.models.schedules import Schedule, ScheduleFire
 from orchestration.models.streams import StreamHead, StreamValue
-from orchestration.models.workers import FairShare, Worker
+from orchestration.models.workers import FairShare, QueueFloor, Worker
 
 __all__ = [
     "TRIAL_PREFIX",
@@ -32,6 +32,7 @@ __all__ = [
     "LogLine",
     "OutsideEvent",
     "Payload",
+    "QueueFloor",
     "RateHit",
     "Run",
     "Schedule",

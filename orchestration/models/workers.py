@@ -10,10 +10,16 @@ class Worker(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     lease_until = models.DateTimeField()
     dead_at = models.DateTimeField(null=True)
+    cleared_at = models.DateTimeField(null=True)  # dead, and nothing runs under it any more
     fit_from = models.DateTimeField(null=True)  # from then on it may declare others dead; null: never
 
     class Meta:
-        indexes = (models.Index(fields=("lease_until",), name="worker_living", condition=models.Q(dead_at=None)),)
+        indexes = (
+            models.Index(fields=("lease_until",), name="worker_living", condition=models.Q(dead_at=None)),
+            models.Index(
+                fields=("id",), name="worker_to_clear", condition=models.Q(dead_at__isnull=False, cleared_at=None)
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid} ({self.pk})"
@@ -30,3 +36,15 @@ class FairShare(models.Model):
 
     def __str__(self) -> str:
         return f"{self.queue}/{self.fair_key}"
+
+
+class QueueFloor(models.Model):
+    """The rank below which nothing of priority 0 is ready in a queue; a hint, which a sweep corrects."""
+
+    queue = models.CharField(max_length=40, primary_key=True)
+    floor = models.BigIntegerField()
+    seen = models.BigIntegerField()  # the first that was ready at `at`: the next floor
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.queue} from {self.floor}"

@@ -4,7 +4,7 @@ from django.db import connections, transaction
 
 from config.chaos.cutting import PORT
 from orchestration.engine.connection import rows, value
-from tests.harness import claim, flush, make_worker, race
+from tests.harness import claim, flush, make_worker, race, sweep
 
 COMMITS = "select count(distinct xmin::text) from orchestration_event where run_id = any(%s)"
 CHAIN = "  s0: {agent: echo}\n" + "".join(f"  s{n}: {{agent: echo, needs: [s{n - 1}]}}\n" for n in range(1, 10))
@@ -75,3 +75,41 @@ def test_a_plan_made_while_the_tables_were_short_reads_no_more_of_long_ones(begi
 
     (((short, long),),) = race(1, grow)
     assert 0 < short <= long < short + 30  # of the ready ones a claim looks at eight, however many there are
+
+
+TIMED = """name: timed
+steps:
+  a: {agent: echo, timeout: {step: 1d}}
+  b: {wait: {for: 9h}}
+timeout: 3d
+expect: {within: 2d}
+"""
+WAITS = """
+update orchestration_step
+set status = 'waiting', wake_at = now() + interval '1 day', expect_at = now() + interval '1 day'
+where name = 'b'
+"""
+
+
+def test_a_sweep_reads_no_more_when_there_is_more_that_waits_for_its_time(begin, committed):
+    worker = make_worker()
+
+    def rows_read():
+        with transaction.atomic():
+            before = value(READ)
+            sweep(worker)
+            return value(READ) - before
+
+    def grow(_):
+        begin(TIMED)
+        short = rows_read()
+        for _ in range(60):
+            begin(TIMED)
+        rows(WAITS)
+        grown = rows_read()  # by the plan that was made then
+        rows("analyze orchestration_run, orchestration_step")
+        return short, grown, rows_read()
+
+    (((short, grown, analyzed),),) = race(1, grow)
+    assert 0 < short <= grown < short + 10
+    assert 0 < analyzed < short + 10

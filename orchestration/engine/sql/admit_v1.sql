@@ -96,10 +96,12 @@ begin
     return found_full is null;
 end $$;
 
--- Runs whose start has its turn: it has come to the front of its line, or its time has come.
+-- Runs whose start has its turn: it has come to the front of its line, or its time has come. The time is asked once, as the end of a range of
+-- the index, and not for each row.
 create function engine_turns_v1(most int) returns setof bigint language sql stable as $$
-    (select s.run_id from orchestration_step s where s.status = 'waiting' and s.wake_at <= clock_timestamp() and s.kind = 'start' order by s.wake_at limit most)
+    (select s.run_id from orchestration_step s where s.status = 'waiting' and s.wake_at <= (select clock_timestamp()) and s.kind = 'start' order by s.wake_at limit most)
     union
-    (select q.run_id from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
-     where q.woken_at <= clock_timestamp() and q.key = 0 and s.status = 'waiting' and s.kind = 'start' order by q.woken_at limit most)
+    (select q.run_id from orchestration_limitqueue q
+     cross join lateral (select s.status, s.kind from orchestration_step s where s.run_id = q.run_id and s.key = q.key offset 0) s
+     where q.woken_at <= (select clock_timestamp()) and q.key = 0 and s.status = 'waiting' and s.kind = 'start' order by q.woken_at limit most)
 $$;

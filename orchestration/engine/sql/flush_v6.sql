@@ -46,8 +46,14 @@ begin
         -- steps that are still ready, by a guarded update with a snapshot later than the locks.
         with seen as materialized (
             select c.run_id, c.key, c.priority, c.rank from unnest(queues) q cross join lateral (
-                select s.run_id, s.key, s.priority, s.rank from orchestration_step s where s.status = 'ready' and s.queue = q and s.priority > parked
-                order by s.priority desc, s.rank limit want * 8) c
+                (select s.run_id, s.key, s.priority, s.rank from orchestration_step s where s.status = 'ready' and s.queue = q and s.priority > 0
+                 order by s.priority desc, s.rank limit want * 8)
+                union all
+                (select s.run_id, s.key, s.priority, s.rank from orchestration_step s where s.status = 'ready' and s.queue = q and s.priority = 0
+                 and s.rank >= coalesce((select f.floor from orchestration_queuefloor f where f.queue = q), 0) order by s.rank limit want * 8)
+                union all
+                (select s.run_id, s.key, s.priority, s.rank from orchestration_step s where s.status = 'ready' and s.queue = q and s.priority < 0 and s.priority > parked
+                 order by s.priority desc, s.rank limit want * 8)) c
             order by c.priority desc, c.rank limit want * 8
         ), wanted as (
             select run_id, count(*) as steps, max(priority) as priority, min(rank) as rank from seen group by run_id

@@ -11,10 +11,12 @@
 create function engine_sweep_v2(worker bigint, lease float8, lost_limit int, skip bigint[]) returns jsonb language plpgsql as $$
 declare
     most constant int := 500;
+    dead bigint[];
     mine bigint[];
     swept int := 0;
     failed jsonb := '[]';
     more boolean;
+    now timestamptz;  -- a variable: with a function that is asked anew for each row, an index is read to its end
 begin
     -- Lock 1: the own worker row.
     perform from orchestration_worker w where w.id = worker and w.dead_at is null
@@ -26,28 +28,42 @@ begin
             select d.id from orchestration_worker d where d.dead_at is null and d.lease_until < clock_timestamp() for update skip locked);
     end if;
 
+    -- Who is dead and owns nothing is not looked at again: what ran under it may lie in the index long after. First the lock, which no
+    -- commit for it outlasts, then the look.
+    select array_agg(d.id) into dead from (
+        select w.id from orchestration_worker w where w.dead_at is not null and w.cleared_at is null for update skip locked) d;
+    if dead is not null then
+        update orchestration_worker w set cleared_at = clock_timestamp()
+        where w.id = any (dead) and not exists (select from orchestration_step s where s.owner = w.id and s.status = 'running');
+    end if;
+
+    now := clock_timestamp();
+
     -- Lock 3: the runs to repair, those that are free.
     with orphaned as materialized (
-        select s.run_id from orchestration_step s join orchestration_worker w on w.id = s.owner
-        where s.status = 'running' and w.dead_at is not null and s.run_id <> all (skip) limit most
+        select s.run_id from orchestration_worker w cross join lateral (  -- laterals, here and below: a join made while the tables are short reads all of long ones
+            select s.run_id from orchestration_step s where s.owner = w.id and s.status = 'running' and s.run_id <> all (skip) limit most) s
+        where w.dead_at is not null and w.cleared_at is null limit most
     ), due as materialized (
-        select s.run_id from orchestration_step s where s.status = 'waiting' and s.wake_at <= clock_timestamp() and s.run_id <> all (skip)
+        select s.run_id from orchestration_step s where s.status = 'waiting' and s.wake_at <= now and s.run_id <> all (skip)
             and s.kind <> 'start' order by s.wake_at limit most
     ), late as materialized (
-        select s.run_id from orchestration_step s where s.deadline_at is not null and s.deadline_at <= clock_timestamp()
+        select s.run_id from orchestration_step s where s.deadline_at is not null and s.deadline_at <= now
             and s.status in ('ready', 'running', 'waiting') and s.run_id <> all (skip) order by s.deadline_at limit most
     ), over as materialized (
-        select s.run_id from orchestration_step s where s.expect_at is not null and s.expect_at <= clock_timestamp()
+        select s.run_id from orchestration_step s where s.expect_at is not null and s.expect_at <= now
             and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') and s.run_id <> all (skip) order by s.expect_at limit most
     ), promised as materialized (
         select r.id as run_id from orchestration_run r where r.ended_at is null and r.overdue_at is null and r.expect_at is not null
-            and r.expect_at <= clock_timestamp() and r.id <> all (skip) order by r.expect_at limit most
+            and r.expect_at <= now and r.id <> all (skip) order by r.expect_at limit most
     ), woken as materialized (
-        select q.run_id from orchestration_limitqueue q join orchestration_step s on s.run_id = q.run_id and s.key = q.key
-        where q.woken_at <= clock_timestamp() and q.key > 0 and s.status = 'waiting' and s.fence = q.fence and s.run_id <> all (skip) order by q.woken_at limit most
+        select q.run_id from orchestration_limitqueue q
+        cross join lateral (select s.status, s.fence from orchestration_step s where s.run_id = q.run_id and s.key = q.key offset 0) s
+        where q.woken_at <= now and q.key > 0 and s.status = 'waiting' and s.fence = q.fence and q.run_id <> all (skip) order by q.woken_at limit most
     ), answered as materialized (
-        select p.run_id from orchestration_cacheplace p join orchestration_step s on s.run_id = p.run_id and s.key = p.key
-        where p.woken_at is not null and s.status = 'waiting' and s.fence = p.fence and s.run_id <> all (skip) order by p.woken_at limit most
+        select p.run_id from orchestration_cacheplace p
+        cross join lateral (select s.status, s.fence from orchestration_step s where s.run_id = p.run_id and s.key = p.key offset 0) s
+        where p.woken_at is not null and s.status = 'waiting' and s.fence = p.fence and p.run_id <> all (skip) order by p.woken_at limit most
     ), heard as materialized (
         select w.run_id from orchestration_eventwait w where w.event_id is not null and w.run_id <> all (skip) order by w.event_id limit most
     ), wanted as (
@@ -75,27 +91,29 @@ begin
         end;
     end if;
 
+    perform engine_floors_v1();
+
     return jsonb_build_object(
         'swept', swept,
         'failed', failed,
         'more', more,
         'now', clock_timestamp(),
         'wake', (select extract(epoch from min(w.at) - clock_timestamp()) from (
-                    (select s.wake_at as at from orchestration_step s where s.status = 'waiting' and s.wake_at > clock_timestamp() order by s.wake_at limit 1)
+                    (select s.wake_at as at from orchestration_step s where s.status = 'waiting' and s.wake_at > now order by s.wake_at limit 1)
                     union all
-                    (select s.deadline_at from orchestration_step s where s.deadline_at is not null and s.deadline_at > clock_timestamp()
+                    (select s.deadline_at from orchestration_step s where s.deadline_at is not null and s.deadline_at > now
                      and s.status in ('ready', 'running', 'waiting') order by s.deadline_at limit 1)
                     union all
-                    (select s.expect_at from orchestration_step s where s.expect_at is not null and s.expect_at > clock_timestamp()
+                    (select s.expect_at from orchestration_step s where s.expect_at is not null and s.expect_at > now
                      and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') order by s.expect_at limit 1)
                     union all
-                    (select r.deadline_at from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at > clock_timestamp()
+                    (select r.deadline_at from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at > now
                      order by r.deadline_at limit 1)
                     union all
                     (select r.expect_at from orchestration_run r where r.ended_at is null and r.overdue_at is null and r.expect_at is not null
-                     and r.expect_at > clock_timestamp() order by r.expect_at limit 1)
+                     and r.expect_at > now order by r.expect_at limit 1)
                     union all
-                    (select q.woken_at from orchestration_limitqueue q where q.woken_at > clock_timestamp() order by q.woken_at limit 1)) w),
+                    (select q.woken_at from orchestration_limitqueue q where q.woken_at > now order by q.woken_at limit 1)) w),
         'deadline', (select extract(epoch from q.deadline_at - clock_timestamp()) from approvals_request q
                      where q.status = 'pending' and q.deadline_at is not null order by q.deadline_at limit 1),
         'neighbors', (select jsonb_agg(jsonb_build_array(w.id, w.pid)) from orchestration_worker w join orchestration_worker me on me.host = w.host
@@ -112,7 +130,7 @@ begin
         'answers', exists (select from approvals_request q where q.status in ('decided', 'expired') and q.acknowledged_at is null),
         'untold', exists (select from orchestration_run r where r.told_at is null and r.parent_run_id > 0 and r.ended_at is not null),
         'untidy', exists (select from orchestration_run r where r.tidy),
-        'overdue', exists (select from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at <= clock_timestamp()),
+        'overdue', exists (select from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at <= now),
         'events', exists (select from orchestration_outsideevent e where e.matched_at is null),
         'limits', exists (select from orchestration_limitslot l where l.stirred_at is not null)
                   or exists (select from orchestration_limitqueue q where q.stirred_at is not null),
