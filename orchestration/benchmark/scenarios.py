@@ -173,7 +173,7 @@ def growth(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
     bench.timed(chain, 5)
 
     def throughput() -> float:
-        return round(statistics.median(runs * steps / bench.timed(chain, runs) for _ in range(5)), 1)
+        return round(statistics.median(runs * steps / bench.timed(chain, runs) for _ in range(15)), 1)
 
     empty = throughput()
     (model,) = bench.start(small, 1, {"value": 0})
