@@ -1,6 +1,6 @@
 """Ends runs that take longer than their definition allows."""
 
-from accounts.clock import ClockTimestamp
+from accounts.clock import database_clock
 from orchestration.engine.settling import each
 from orchestration.engine.stopping import stop
 from orchestration.models import Run
@@ -9,7 +9,8 @@ from orchestration.models import Run
 def stop_overdue() -> int:
     """As a cancel does, but that the run fails. How many."""
     going = (Run.Status.RUNNING, Run.Status.WAITING, Run.Status.PAUSED)
-    late = Run.objects.filter(ended_at=None, deadline_at__lte=ClockTimestamp(), status__in=going, undoing=False)
+    now = database_clock()  # a value, so that the index is read up to it and not to its end
+    late = Run.objects.filter(ended_at=None, deadline_at__lte=now, status__in=going, undoing=False)
     return each(late, _stop)
 
 
