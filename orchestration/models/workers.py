@@ -41,10 +41,10 @@ class FairShare(models.Model):
 class QueueFloor(models.Model):
     """The rank below which nothing of priority 0 is ready in a queue; a hint, which a sweep corrects."""
 
-    queue = models.CharField(max_length=40, primary_key=True)
+    queue = models.TextField(primary_key=True)
     floor = models.BigIntegerField()
-    seen = models.BigIntegerField()  # the first that was ready at `at`: the next floor
-    at = models.DateTimeField(db_default=Now())
+    seen = models.BigIntegerField()  # the first that was ready a while ago: the next floor
+    look_at = models.DateTimeField(db_default=Now())  # nobody looks below the floor before then
 
     def __str__(self) -> str:
         return f"{self.queue} from {self.floor}"

@@ -9,12 +9,7 @@
 -- its turns with steps of that key that have another weight, or none; where it stands within a rank is `part` of the key's row.
 create function engine_clock_v1(of_queue text) returns bigint language plpgsql stable as $$
 begin
-    return coalesce((select s.rank from orchestration_step s where s.status = 'ready' and s.queue = of_queue and s.priority > 0 order by s.priority desc, s.rank limit 1),
-                    (select s.rank from orchestration_step s where s.status = 'ready' and s.queue = of_queue and s.priority = 0
-                     and s.rank >= coalesce((select q.floor from orchestration_queuefloor q where q.queue = of_queue), 0) order by s.rank limit 1),
-                    (select s.rank from orchestration_step s where s.status = 'ready' and s.queue = of_queue and s.priority < 0 and s.priority > -32768
-                     order by s.priority desc, s.rank limit 1),
-                    (select f.rank from orchestration_fairshare f where f.queue = of_queue order by f.rank desc limit 1), 0);
+    return coalesce(engine_first_v1(of_queue), (select f.rank from orchestration_fairshare f where f.queue = of_queue order by f.rank desc limit 1), 0);
 end $$;
 
 create function engine_weight_v1(of_key text) returns int language sql immutable as $$

@@ -28,15 +28,6 @@ begin
             select d.id from orchestration_worker d where d.dead_at is null and d.lease_until < clock_timestamp() for update skip locked);
     end if;
 
-    -- Who is dead and owns nothing is not looked at again: what ran under it may lie in the index long after. First the lock, which no
-    -- commit for it outlasts, then the look.
-    select array_agg(d.id) into dead from (
-        select w.id from orchestration_worker w where w.dead_at is not null and w.cleared_at is null for update skip locked) d;
-    if dead is not null then
-        update orchestration_worker w set cleared_at = clock_timestamp()
-        where w.id = any (dead) and not exists (select from orchestration_step s where s.owner = w.id and s.status = 'running');
-    end if;
-
     now := clock_timestamp();
 
     -- Lock 3: the runs to repair, those that are free.
@@ -91,7 +82,16 @@ begin
         end;
     end if;
 
-    perform engine_floors_v1();
+    -- Who is dead and owns nothing is not looked at again: what ran under it may lie in the index long after. First FOR UPDATE, which
+    -- no flush for it outlasts, then, with a later snapshot, the look.
+    select array_agg(d.id) into dead from (
+        select w.id from orchestration_worker w where w.dead_at is not null and w.cleared_at is null for update skip locked) d;
+    if dead is not null then
+        update orchestration_worker w set cleared_at = clock_timestamp() from unnest(dead) d(id)
+        cross join lateral (select count(*) as running from (
+            select from orchestration_step s where s.owner = d.id and s.status = 'running' limit 1) s) o
+        where w.id = d.id and o.running = 0;
+    end if;
 
     return jsonb_build_object(
         'swept', swept,
@@ -118,15 +118,7 @@ begin
                      where q.status = 'pending' and q.deadline_at is not null order by q.deadline_at limit 1),
         'neighbors', (select jsonb_agg(jsonb_build_array(w.id, w.pid)) from orchestration_worker w join orchestration_worker me on me.host = w.host
                       where me.id = worker and w.dead_at is null and w.id <> worker),
-        'ready', (
-            with recursive first as (  -- of each queue: steps of paused runs, of the last priority, are passed over
-                (select s.queue, s.priority from orchestration_step s where s.status = 'ready' order by s.queue, s.priority desc limit 1)
-                union all
-                select n.queue, n.priority from first f cross join lateral (
-                    select s.queue, s.priority from orchestration_step s where s.status = 'ready' and s.queue > f.queue
-                    order by s.queue, s.priority desc limit 1) n where f.priority = -32768
-            )
-            select count(*) > 0 from first where priority > -32768),
+        'ready', engine_floors_v1(),
         'answers', exists (select from approvals_request q where q.status in ('decided', 'expired') and q.acknowledged_at is null),
         'untold', exists (select from orchestration_run r where r.told_at is null and r.parent_run_id > 0 and r.ended_at is not null),
         'untidy', exists (select from orchestration_run r where r.tidy),
