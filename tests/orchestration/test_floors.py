@@ -92,6 +92,7 @@ def test_what_is_ready_below_the_floor_is_found_by_the_next_sweep(begin, begun, 
     run = begin(ONE)  # as if who gave its rank had read the clock long ago, and committed now
     rows("update orchestration_step set rank = 3 where run_id = %s", [run.pk])
     assert claim(worker) == []
+    rows(LOOK, [0])
     assert sweep(worker)["ready"]
     assert floors() == {queue: 3}
     ((found, _, _),) = claim(worker)
