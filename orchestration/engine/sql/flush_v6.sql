@@ -42,8 +42,9 @@ begin
     end if;
 
     if alive and want > 0 then
-        -- Look first, without a lock, in a window of eight times the need; lock the runs that are free; then take their
-        -- steps that are still ready, by a guarded update with a snapshot later than the locks.
+        -- Look first, without a lock, in a window of eight times the need, of the usual priority from the queue's floor on
+        -- (engine_floors); lock the runs that are free; then take their steps that are still ready, by a guarded update with a
+        -- snapshot later than the locks.
         with seen as materialized (
             select c.run_id, c.key, c.priority, c.rank from unnest(queues) q cross join lateral (
                 (select s.run_id, s.key, s.priority, s.rank from orchestration_step s where s.status = 'ready' and s.queue = q and s.priority > 0
