@@ -92,6 +92,7 @@ class Process:
                 except Error as exc:
                     log.warning("not_handed_back", run=run, error=str(exc).strip())
             failpoints.reach("drained")
+            rows("reset lock_timeout")  # a heartbeat whose commit takes long has the row
             self.lease.give_up()
         except Error as exc:
             log.warning("lease_not_given_up", error=str(exc).strip())
