@@ -27,7 +27,7 @@ from orchestration.models import Run, Step, Worker
 from tests.harness import ROOT, WorkerProcess, assert_sound, database_url, make_worker, until
 
 HERE = Path(__file__).resolve().parent
-RELEASED = "987aaffa92e22d39b703969ee4ed6d35a5b61163"  # the commit that released.json was made from
+RELEASED = "6badabfb29644cf5937a65d137d37af18ec55567"  # the commit that released.json was made from
 PATIENT = {"WORKER_LEASE_SECONDS": "600", "WORKER_HEARTBEAT_SECONDS": "1", "WORKER_SWEEP_SECONDS": "1"}
 APPS = ("accounts", "agents", "approvals", "orchestration")
 UNKNOWN_LEVEL = 99
