@@ -4,13 +4,14 @@ from accounts.clock import database_clock
 from orchestration.engine.settling import each
 from orchestration.engine.stopping import stop
 from orchestration.models import Run
+from orchestration.models.runs import none_of
 
 
 def stop_overdue() -> int:
     """As a cancel does, but that the run fails. How many."""
     going = (Run.Status.RUNNING, Run.Status.WAITING, Run.Status.PAUSED)
     now = database_clock()  # a value, so that the index is read up to it and not to its end
-    late = Run.objects.filter(ended_at=None, deadline_at__lte=now, status__in=going, undoing=False)
+    late = Run.objects.filter(none_of("ended_at"), deadline_at__lte=now, status__in=going, undoing=False)
     return each(late, _stop)
 
 

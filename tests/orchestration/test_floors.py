@@ -6,6 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from orchestration.engine.connection import rows, value
+from orchestration.engine.deadlines import stop_overdue
 from orchestration.engine.levers import pausing
 from tests.harness import claim, end, end_lease, make_worker, race, sweep
 
@@ -14,8 +15,9 @@ PRESSING = "name: pressing\npriority: '${{ input.priority }}'\nsteps:\n  a: {age
 LOOK = "update orchestration_queuefloor set look_at = clock_timestamp() + make_interval(secs => %s)"
 ENTRIES = """
 select sum(pg_stat_get_xact_tuples_returned(i.indexrelid)) from pg_index i join pg_class c on c.oid = i.indrelid
-where c.relname ~ '^orchestration_step_[0-9]+$'
+where c.relname ~ %s
 """
+STEPS, RUNS = "^orchestration_step_[0-9]+$", "^orchestration_run$"
 
 
 @pytest.fixture
@@ -50,9 +52,9 @@ def floors():
 def entries_of_a_claim(worker):
     """Entries of the steps' indexes that a claim reads which finds nothing."""
     with transaction.atomic():
-        before = value(ENTRIES)
+        before = value(ENTRIES, [STEPS])
         assert claim(worker, 64) == []
-        return value(ENTRIES) - before
+        return value(ENTRIES, [STEPS]) - before
 
 
 @contextlib.contextmanager
@@ -185,3 +187,20 @@ def test_who_is_dead_and_owns_nothing_is_not_looked_at_again(begin, worker):
     assert value(cleared, [dead])
     assert not value(cleared, [worker])
     assert claim(worker)[0][:2] == step[:2]
+
+
+@pytest.mark.parametrize("look", [sweep, lambda _: stop_overdue()], ids=["sweep", "deadlines"])
+def test_who_looks_for_runs_by_their_times_passes_over_those_that_an_old_snapshot_keeps(begun, worker, look):
+    def held(_):
+        begun(10)
+        assert not value("select count(*) from orchestration_run where ended_at is null")
+        rows("analyze orchestration_run")  # none is open, as far as plans know
+        with old_snapshot():
+            begun(100)
+            with transaction.atomic():
+                before = value(ENTRIES, [RUNS])
+                look(worker)
+                return value(ENTRIES, [RUNS]) - before
+
+    ((read,),) = race(1, held)
+    assert read < 10

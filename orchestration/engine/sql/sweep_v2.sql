@@ -17,6 +17,7 @@ declare
     failed jsonb := '[]';
     more boolean;
     now timestamptz;  -- a variable: with a function that is asked anew for each row, an index is read to its end
+    -- Of runs it says num_nonnulls(…) = 0 and not "is null": `run_open` would fit that, and be read to its end (models/runs.py).
 begin
     -- Lock 1: the own worker row.
     perform from orchestration_worker w where w.id = worker and w.dead_at is null
@@ -45,7 +46,7 @@ begin
         select s.run_id from orchestration_step s where s.expect_at is not null and s.expect_at <= now
             and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') and s.run_id <> all (skip) order by s.expect_at limit most
     ), promised as materialized (
-        select r.id as run_id from orchestration_run r where r.ended_at is null and r.overdue_at is null and r.expect_at is not null
+        select r.id as run_id from orchestration_run r where num_nonnulls(r.ended_at, r.overdue_at) = 0 and r.expect_at is not null
             and r.expect_at <= now and r.id <> all (skip) order by r.expect_at limit most
     ), woken as materialized (
         select q.run_id from orchestration_limitqueue q
@@ -107,10 +108,10 @@ begin
                     (select s.expect_at from orchestration_step s where s.expect_at is not null and s.expect_at > now
                      and s.status in ('blocked', 'ready', 'running', 'waiting', 'uncertain') order by s.expect_at limit 1)
                     union all
-                    (select r.deadline_at from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at > now
+                    (select r.deadline_at from orchestration_run r where num_nonnulls(r.ended_at) = 0 and r.deadline_at is not null and r.deadline_at > now
                      order by r.deadline_at limit 1)
                     union all
-                    (select r.expect_at from orchestration_run r where r.ended_at is null and r.overdue_at is null and r.expect_at is not null
+                    (select r.expect_at from orchestration_run r where num_nonnulls(r.ended_at, r.overdue_at) = 0 and r.expect_at is not null
                      and r.expect_at > now order by r.expect_at limit 1)
                     union all
                     (select q.woken_at from orchestration_limitqueue q where q.woken_at > now order by q.woken_at limit 1)) w),
@@ -122,7 +123,7 @@ begin
         'answers', exists (select from approvals_request q where q.status in ('decided', 'expired') and q.acknowledged_at is null),
         'untold', exists (select from orchestration_run r where r.told_at is null and r.parent_run_id > 0 and r.ended_at is not null),
         'untidy', exists (select from orchestration_run r where r.tidy),
-        'overdue', exists (select from orchestration_run r where r.ended_at is null and r.deadline_at is not null and r.deadline_at <= now),
+        'overdue', exists (select from orchestration_run r where num_nonnulls(r.ended_at) = 0 and r.deadline_at is not null and r.deadline_at <= now),
         'events', exists (select from orchestration_outsideevent e where e.matched_at is null),
         'limits', exists (select from orchestration_limitslot l where l.stirred_at is not null)
                   or exists (select from orchestration_limitqueue q where q.stirred_at is not null),
