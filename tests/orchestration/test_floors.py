@@ -64,6 +64,7 @@ def old_snapshot():
         reader.set_autocommit(False)
         with reader.cursor() as cursor:
             cursor.execute("set transaction isolation level repeatable read")
+            cursor.execute("set idle_in_transaction_session_timeout = 0")  # else a lease
             cursor.execute("select count(*) from orchestration_worker")
         yield
     finally:
