@@ -33,7 +33,7 @@ from tests.factories import MemberFactory, OrganizationFactory
 from tests.harness import ROOT, EngineHere, Hold, WorkerProcess, assert_sound, until
 from tests.launcher import Up
 
-# The same examples each time; others, and more of them, by hand: `bin/test PATH --hypothesis-profile long`.
+# The same examples each time; others, and more of them, by hand: docs/reliability.md.
 hypothesis.settings.register_profile("short", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("long", max_examples=2_000, deadline=None)
 hypothesis.settings.load_profile("short")
