@@ -107,6 +107,8 @@ class House:
         """Start what ought to run and does not: after an act, or because it ended by itself."""
         for name, part in self.parts.items():
             process = part.process
+            if isinstance(part, Postgres):
+                part.end_if_stuck()
             if name in self.down or process is None or process.poll() is None:
                 continue
             kill_group(process)

@@ -114,6 +114,24 @@ def command_of(pid: int) -> str | None:
     return listed.stdout.strip() or None
 
 
+def commands_of_children(pid: int) -> list[str]:
+    """The command lines of the live processes that `pid` has started."""
+    if Path("/proc/self").exists():
+        found = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+        return [command for child in found if parent_of(child) == pid and (command := command_of(child))]
+    listed = subprocess.run(["ps", "-A", "-o", "ppid=,command="], capture_output=True, text=True, check=False)  # noqa: S607
+    lines = [line.split(None, 1) for line in listed.stdout.splitlines()]
+    return [line[1] for line in lines if len(line) == 2 and line[0] == str(pid)]
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        status = (Path("/proc") / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(status.rpartition(")")[2].split()[1])  # proc(5): after the name, which may hold anything, and the state
+
+
 def stop_stray(pid: int, sign: signal.Signals, *, patience_seconds: float) -> None:
     """Stop a process that is not our child, and wait until it is gone."""
     for attempt in (sign, signal.SIGKILL):

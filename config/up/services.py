@@ -22,11 +22,21 @@ from pathlib import Path
 
 import psycopg
 
-from config.up.processes import Account, Refused, command_of, kill_group, start, stop, stop_stray
+from config.up.processes import (
+    Account,
+    Refused,
+    command_of,
+    commands_of_children,
+    kill_group,
+    start,
+    stop,
+    stop_stray,
+)
 
 AWAY = Path("/var/lib/countersign")  # for root: where another user reaches what lies below a private folder
 PRIVATE = 0o700
 ROLE = DATABASE = "countersign"
+ASK_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,9 @@ class Postgres:
     options: Mapping[str, str] = field(default_factory=dict)
     name: str = "postgres"
     process: subprocess.Popen[bytes] | None = None
+    answer: str = ""  # why it was not ready when it was asked last
+    _ask_at: float = 0.0
+    _idle: int = 0  # how often in a row it said that it recovers, and did not
 
     @property
     def url(self) -> str:
@@ -170,18 +183,45 @@ class Postgres:
         return "pre-existing shared memory block" in tail(self.log, lines=4)
 
     def recovers(self) -> bool:
-        """It said so to who asked last. That it has much to read again is no reason to stop it."""
-        words = tail(self.log, lines=4)
-        return "not yet accepting connections" in words or "the database system is starting up" in words
+        """It said so to who asked last, and a process of it does. That it has much to read again is no reason to stop
+        it."""
+        return self._says_that_it_recovers() and self._has_startup_process()
+
+    def end_if_stuck(self) -> bool:
+        """Kill it if twice in a row it says that it recovers and no process of it does: where that process failed in
+        the moment it had begun, for want of space say, PostgreSQL 18 waits for ever. Asks it every few seconds."""
+        now = time.monotonic()
+        if now < self._ask_at or self.process is None or self.process.poll() is not None:
+            return False
+        self._ask_at = now + ASK_SECONDS
+        idle = not self.is_ready() and self._says_that_it_recovers() and not self._has_startup_process()
+        self._idle = self._idle + 1 if idle else 0
+        if self._idle < 2:
+            return False
+        self._idle = 0
+        kill_group(self.process)
+        self.process.wait()
+        return True
+
+    def _says_that_it_recovers(self) -> bool:
+        return "not yet accepting connections" in self.answer or "the database system is starting up" in self.answer
+
+    def _has_startup_process(self) -> bool:
+        commands = commands_of_children(self.process.pid) if self.process else []
+        return any(command.startswith("postgres: startup") for command in commands)
 
     def is_ready(self) -> bool:
+        self.answer = ""
         try:
-            with psycopg.connect(f"host={self.sockets} user={ROLE} dbname=postgres", autocommit=True) as connection:
+            with psycopg.connect(
+                f"host={self.sockets} user={ROLE} dbname=postgres", autocommit=True, connect_timeout=ASK_SECONDS
+            ) as connection:
                 found = connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone()
                 if not found:
                     connection.execute(f"create database {DATABASE}")
                 return True
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as exc:
+            self.answer = str(exc)
             return False
 
     def stop(self) -> bool:
@@ -271,6 +311,9 @@ def wait_until_ready(services: Sequence[Postgres | Valkey], *, patience_seconds:
     began = time.monotonic()
     for service in services:
         while not service.is_ready():
+            if isinstance(service, Postgres) and service.end_if_stuck():
+                service.start()
+                continue
             ended = service.process is None or service.process.poll() is not None
             is_late = time.monotonic() - began > patience_seconds
             if ended and not is_late and isinstance(service, Postgres) and service.met_its_predecessor():

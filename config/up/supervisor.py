@@ -60,6 +60,8 @@ class Watch:
             code = process.returncode
             how = signal.Signals(-code).name if code < 0 else f"code {code}"
             say(f"{self.part.name} ended ({how}); starting it again in {wait:g} s. Its output: {self.part.log}")
+        elif isinstance(self.part, Postgres) and self.part.end_if_stuck():
+            say(f"{self.part.name} did not get on with its recovery and was killed. Its output: {self.part.log}")
 
     def _start_again(self, say: Callable[[str], None]) -> None:
         self.started_at, self.next_start = time.monotonic(), None

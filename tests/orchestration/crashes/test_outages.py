@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from django.db import DatabaseError, connections
 
 from config.chaos.disk import Disk, NoDisk
-from config.up.services import wait_until_ready
+from config.up import services
+from config.up.supervisor import Watch
 from orchestration.engine.connection import rows
 from orchestration.models import Run, Step
 from tests.harness import assert_all_sound, until
@@ -115,28 +117,71 @@ def cluster_disk(servers):
     subprocess.run(["cp", "-a", f"{postgres.cluster}/.", disk.path], check=True)
     disk.path.chmod(0o700)
     postgres.cluster = disk.path
+    postgres.options = {}  # as people run it
     connections.close_all()
     start_again(postgres)
     yield disk
     disk.unmount()
 
 
+def fill_the_log(disk):
+    """PostgreSQL panics when it can write no more of it."""
+    disk.fill()
+    with contextlib.suppress(DatabaseError):
+        while True:
+            rows("select pg_switch_wal(), pg_logical_emit_message(true, 'test', 'x')")
+
+
 def test_a_full_disk_of_the_log_stops_postgresql_and_no_run(cluster_disk, servers, committed, crew, order, at_rest):
-    """It panics when it can write no more of it, and comes up when there is room."""
     postgres, _ = servers
     run = order.begin("slow", 1.0)
     worker = crew.worker()
     running(run, "a")
-    cluster_disk.fill()
-    with contextlib.suppress(DatabaseError):
-        while True:
-            rows("select pg_switch_wal(), pg_logical_emit_message(true, 'test', 'x')")
+    fill_the_log(cluster_disk)
     until(lambda: "PANIC" in postgres.log.read_text())
     until(lambda: "connection_lost" in worker.words())
     cluster_disk.make_room()
     connections.close_all()
-    if postgres.process.poll() is not None:  # it has tried to recover on the full disk, and the supervisor tries again
-        start_again(postgres)
-    wait_until_ready([postgres])
+    supervisor = Watch(postgres)  # it has tried to recover on the full disk
+    until(lambda: supervisor.look(print) or postgres.is_ready(), 60)
     order.check(run, {})
     at_rest(worker)
+
+
+def freeze_while_it_recovers(postmaster):
+    """What does so fails before the postmaster hears that it had begun."""
+    children = Path(f"/proc/{postmaster.pid}/task/{postmaster.pid}/children")
+    while not (found := [child for child in words_of(children).split() if is_startup(child)]):
+        if postmaster.poll() is not None:
+            return
+    postmaster.send_signal(signal.SIGSTOP)
+    until(lambda: ") Z " in (words_of(f"/proc/{found[0]}/stat") or ") Z "))
+    postmaster.send_signal(signal.SIGCONT)
+
+
+def is_startup(pid):
+    return words_of(f"/proc/{pid}/cmdline").startswith("postgres: startup")
+
+
+def words_of(path):
+    """Empty when there is no such process any more."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(path).read_text(errors="replace")
+    return ""
+
+
+def test_a_postgresql_that_waits_for_its_recovery_in_vain_is_started_again(cluster_disk, servers, monkeypatch):
+    postgres, _ = servers
+    monkeypatch.setattr(services, "ASK_SECONDS", 1)
+    said = []
+    supervisor = Watch(postgres)
+    for _ in range(5):
+        rows("select pg_current_wal_lsn()")
+        fill_the_log(cluster_disk)
+        freeze_while_it_recovers(postgres.process)
+        cluster_disk.make_room()
+        connections.close_all()
+        until(lambda: supervisor.look(said.append) or postgres.is_ready())
+        if any("did not get on with its recovery" in words for words in said):
+            return
+    raise AssertionError(said)
