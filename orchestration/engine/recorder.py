@@ -281,8 +281,7 @@ class Recorder(Vital):
         self._freed(done)
         if wanted:
             self._elsewhere = any(row[1] == "elsewhere" for row in found)
-            # Those that follow count too: of one run nobody can tell them from what was taken from the queues.
-            self.more = self._elsewhere or len(claims) >= wanted
+            self.more = self._elsewhere or sum(row[0] for row in found if row[1] == "taken") >= wanted
             self._stride = min(2 * self._stride, settings.WORKER_THREADS) if self.more else FIRST_CLAIM
             if self._hint is not hint:  # what became ready during the claim may have come too late for it
                 self.more = True

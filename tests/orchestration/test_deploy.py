@@ -27,7 +27,7 @@ from orchestration.models import Run, Step, Worker
 from tests.harness import ROOT, WorkerProcess, assert_sound, database_url, make_worker, until
 
 HERE = Path(__file__).resolve().parent
-RELEASED = "6badabfb29644cf5937a65d137d37af18ec55567"  # the commit that released.json was made from
+RELEASED = "673bd41a32de36c8ff09b7782a76072f3732e2ab"  # the commit that released.json was made from
 PATIENT = {"WORKER_LEASE_SECONDS": "600", "WORKER_HEARTBEAT_SECONDS": "1", "WORKER_SWEEP_SECONDS": "1"}
 APPS = ("accounts", "agents", "approvals", "orchestration")
 UNKNOWN_LEVEL = 99

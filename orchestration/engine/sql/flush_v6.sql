@@ -6,9 +6,10 @@
 -- worker null settles on behalf of nobody: answers, children, a person's word.
 --
 -- Returns a row for each item that was not simply done (late, canceled, or busy: its run is locked elsewhere, hand it in
--- again), for each queue with steps left ready, one of verdict elsewhere if n more could be claimed were their runs not locked
--- by others at this moment, and, verdict claimed, one for each step that is now this worker's. `input` null: it is large, and its
--- process reads it once; `more` is null for plain steps.
+-- again), for each queue with steps left ready, one of verdict taken for the n that were claimed from the queues, one of
+-- verdict elsewhere if n more could be claimed were their runs not locked by others at this moment, and, verdict claimed,
+-- one for each step that is now this worker's. `input` null: it is large, and its process reads it once; `more` is null for
+-- plain steps.
 create function engine_flush_v6(worker bigint, runs bigint[], items jsonb, follow jsonb, want int, queues text[], patient boolean, understands int)
 returns table (n int, verdict text, run bigint, key int, fence bigint, attempt int, "position" int, name text, round int, index int, kind text,
     agent_version bigint, feedback jsonb, reads jsonb, definition_version bigint, public_id text, organization bigint, started_by bigint,
@@ -82,6 +83,9 @@ begin
                        'data', jsonb_strip_nulls(jsonb_build_object('step', name, 'round', round, 'index', index, 'pass', pass,
                            'attempt', attempt, 'gathering', nullif(phase > 0, false))))), '[]')
             into c_runs, c_keys, moves from taken;
+            n := coalesce(cardinality(c_runs), 0);
+            verdict := 'taken';
+            return next;
         end if;
 
         n := c_live - coalesce(cardinality(c_runs), 0);

@@ -85,6 +85,7 @@ def claims_in(found):
 
 
 WRITTEN_IN = {flush: 1, flush_one: 5}  # statements; in the general way two or three
+ENDED_IN = {"output": 3, "agent": 4}  # with a run, alone; in the general way one less
 
 
 def statements(run):
@@ -140,6 +141,45 @@ def test_the_short_ways_write_what_the_general_way_writes(begin, committed, name
     assert found == [found[0]] * 4
 
 
+LAST = """
+select s.kind, r.open_steps = 1 from orchestration_step s join orchestration_run r on r.id = s.run_id
+where s.run_id = %s and s.key = %s
+"""
+BESIDE_IT = """
+insert into orchestration_step select (jsonb_populate_record(s, '{"owner": null, %s}')).* from orchestration_step s
+where s.run_id = %%s and s.key = 1
+"""
+OUTPUT = '"kind": "output", "status": "completed", "output": {"c": 1}'
+UNDO = '"key": 9, "kind": "undo", "undoes": 1, "status": "failed"'
+UNDOES = "with undoing as (update orchestration_run set reversible = true, undoing = true where id = %s returning id)"
+AS_IF = {
+    "it had failed": 'update orchestration_run set error = \'{"class": "permanent"}\' where id = %s',
+    "more of it were open": "update orchestration_run set open_steps = 2 where id = %s",
+    "there were a newer output": BESIDE_IT % f'"key": 9, {OUTPUT}',
+    "there were an older output": BESIDE_IT % f'"key": 0, {OUTPUT}',
+    "not all could be undone": UNDOES + (BESIDE_IT % UNDO).replace("%s", "(select id from undoing)"),
+}
+
+
+@pytest.mark.parametrize("if_", [None, *AS_IF.values()], ids=["nothing else", *AS_IF])
+@pytest.mark.parametrize("name", ["a chain", "an output"])
+def test_a_run_ends_alone_as_it_ends_in_the_general_way(begin, committed, name, if_):
+    worker = make_worker()
+    found = []
+    for by in (flush, flush_one):
+        run = begin(of(name))
+        (step,) = claim(worker)
+        while step:
+            kind, is_last = rows(LAST, step[:2])[0]
+            if is_last and if_:
+                rows(if_, [run.pk])
+            step = next((claim.place for claim in by(worker, [item(step, output={"b": 1})])), None)
+        if if_ is None:
+            assert (statements(run.pk) == ENDED_IN[kind]) == (by is flush_one)
+        found.append(written(run))
+    assert found[0] == found[1]
+
+
 def test_a_batch_of_plain_and_other_steps(begin, committed):
     worker = make_worker()
     plain, other, late = (begin(of(name)) for name in ("a chain", "two that wait for one", "a chain"))
@@ -155,6 +195,23 @@ def test_a_batch_of_plain_and_other_steps(begin, committed):
         begun = [step for done in begun for step in flush(worker, [item(done.place)])]
     assert assert_sound(plain.pk).status == "completed"
     assert Run.objects.get(pk=late.pk).status == "running"
+
+
+def test_a_flush_says_how_many_steps_it_took_from_the_queues(begin, committed):
+    """What follows on the steps that it ends is not among them, of whichever run."""
+    worker = make_worker()
+    run = begin(of("a chain"))
+    (step,) = claim(worker)
+    begin(of("one that waits for two")), begin(of("a chain"))
+
+    def told(want, *items):
+        runs = [run.pk] if items else []
+        found = rows(FLUSH, [worker, runs, json.dumps(items), json.dumps({run.pk: 1}), want, QUEUES, False])
+        return sum(row[1] == "claimed" for row in found), [row[0] for row in found if row[1] == "taken"]
+
+    assert told(2, item(step)) == (3, [2])
+    assert told(2) == (1, [1])
+    assert told(2) == (0, [])
 
 
 def test_two_steps_of_a_run_in_one_batch(begin, committed):
