@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestration.engine.process import Process
 
 log = structlog.get_logger(__name__)
+COMPARING_SHARE = 1 / 300  # of the time: with an old snapshot a look passes all that the worker had since
 
 
 def boot_clock() -> float:
@@ -58,6 +59,8 @@ class Lease(Vital):
         self.process = process
         self.life = Life(0, -math.inf)
         self.ids: list[int] = []  # of all lives
+        self.compare_at = -math.inf
+        self._doubtful_until = -math.inf
 
     def take(self) -> None:
         sent = boot_clock()
@@ -103,10 +106,19 @@ class Lease(Vital):
 
     def _compare(self) -> None:
         """The server may have begun a claim after the recorder, its connection lost, had looked for it."""
+        began = time.monotonic()
+        if self._doubtful_until < began < self.compare_at:
+            return
         known = self.process.hands.owed()  # first: what ends meanwhile is in the rows no more, or known
         old = f"{OWNED} and started_at < clock_timestamp() - make_interval(secs => %s)"
         if set(rows(old, [[self.life.id], settings.WORKER_HEARTBEAT_SECONDS])) - known:
             self.process.recorder.look_for_lost_claims()
+        now = time.monotonic()
+        self.compare_at = now + min((now - began) / COMPARING_SHARE, settings.WORKER_LEASE_SECONDS)
+
+    def doubt(self) -> None:
+        """A connection was lost: for a lease, each heartbeat compares."""
+        self._doubtful_until = time.monotonic() + settings.WORKER_LEASE_SECONDS
 
     def give_up(self) -> None:
         rows(

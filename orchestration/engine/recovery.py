@@ -87,6 +87,7 @@ class Recovery:
         with transaction.atomic():
             rows(LOCK_LIVES, [lives])
             owned = set(rows(OWNED, [lives]))
+        self.process.lease.doubt()
         failpoints.reach("recovering")
         if self.claims:
             self._hand_back(owned - self.process.hands.owed())

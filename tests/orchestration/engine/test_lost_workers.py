@@ -1,9 +1,12 @@
 """What becomes of the steps of a worker that died, and of one that stops."""
 
+import time
+
 import pytest
+from django.db import transaction
 
 from accounts.clock import ClockTimestamp
-from orchestration.engine import answers
+from orchestration.engine import answers, lease
 from orchestration.engine.process import Process
 from orchestration.exceptions import NotUncertain
 from orchestration.models import Worker
@@ -31,6 +34,27 @@ def test_a_lost_try_does_not_count_and_runs_again_under_the_same_key(begin, comm
     engine_later()
     run = finished(run)
     assert (run.status, step(run, "a").attempt, hold.calls) == ("completed", 1, [f"{run.public_id}:a:1"])
+
+
+def test_a_claim_that_its_worker_never_heard_of_is_found_while_it_lives(
+    begin, engine_later, finished, settings, monkeypatch
+):
+    """Within a lease, however long a look takes; with a heartbeat after a connection was lost."""
+    monkeypatch.setattr(lease, "COMPARING_SHARE", 1e-9)
+    settings.WORKER_HEARTBEAT_SECONDS, settings.WORKER_SWEEP_SECONDS = 0.1, 600.0
+    process = engine_later().process
+
+    def lost():
+        with transaction.atomic():  # else its own recorder has it first
+            run = begin("  a: {agent: echo}\n")
+            assert [place[0] for place in claim(process.worker_id)] == [run.pk]
+        return run
+
+    assert step(finished(lost()), "a").attempt == 1
+    settings.WORKER_LEASE_SECONDS = 60.0
+    until(lambda: process.lease.compare_at > time.monotonic() + 30)
+    process.lease.doubt()
+    assert finished(lost()).status == "completed"
 
 
 def test_the_third_loss_in_a_row_fails_the_step_as_worker_lost(begin, committed):
