@@ -2,6 +2,7 @@
 
 import contextlib
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from approvals.models import Request
 from orchestration.benchmark.bench import Bench, chain_of, fan_of
 from orchestration.benchmark.flow import map_of_items, schedules, timers
 from orchestration.benchmark.server import slow_model
+from orchestration.benchmark.twin import twin
 from orchestration.engine.connection import rows, value
 from orchestration.models import DefinitionVersion
 
@@ -167,31 +169,45 @@ def waiting(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
 
 
 def growth(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
-    """Throughput in empty tables, with a million finished runs of three steps, an old snapshot besides, and emptied.
-
-    Of thirty rounds the last fifteen count: who needs a page at first writes one of those that filled the tables. What
-    the machine itself did meanwhile is most of the difference of the first and the last figure.
-    """
+    """Throughput with a million finished runs of three steps, and with an old snapshot besides, beside that of a
+    database without them: both in turn, since the machine's own pace changes more than what is looked for."""
     bench.start_workers(workers)
     chain, small = bench.save(chain_of(steps)), bench.save(chain_of(3).replace("benchmark-chain", "benchmark-small"))
     bench.timed(chain, 5)
-
-    def throughput() -> float:
-        rates = [runs * steps / bench.timed(chain, runs) for _ in range(30)]
-        return round(statistics.median(rates[15:]), 1)
-
-    figures: Figures = {"steps_per_s_empty": throughput()}
     (model,) = bench.start(small, 1, {"value": 0})
     bench.wait([model])
-    figures["runs"] = fill(model, 1_000_000)
-    figures["steps_per_s_full"] = throughput()
-    with _old_snapshot():
-        figures["steps_per_s_full_old_snapshot"] = throughput()
-    bench.stop_workers()  # sweeps lock the tables in another order
-    rows("truncate orchestration_run, orchestration_step, orchestration_event")
-    bench.start_workers(workers)
-    figures["steps_per_s_emptied"] = throughput()
+    figures: Figures = {"runs": fill(model, 1_000_000)}
+    with twin("asked", runs=runs, steps=steps, workers=workers) as of_empty:
+
+        def compare(pairs: int, which: str) -> None:
+            found = [(_throughput(bench, chain, runs, steps), of_empty()) for _ in range(pairs)]
+            figures[f"steps_per_s_{which}"], figures[f"steps_per_s_empty_beside_{which}"] = (
+                round(statistics.median(rates), 1) for rates in zip(*found, strict=True)
+            )
+            ratios = [full / empty for full, empty in found]
+            figures[f"ratio_{which}"] = round(statistics.median(ratios), 3)
+            figures[f"ratios_{which}"] = [round(ratio, 2) for ratio in ratios]
+
+        compare(4, "settling")  # who needs a page at first writes one of those that filled the tables
+        compare(10, "full")
+        with _old_snapshot():
+            compare(10, "full_old_snapshot")
     return figures
+
+
+def asked(bench: Bench, *, runs: int, steps: int, workers: int) -> Figures:
+    """Throughput, once for each line on standard input."""
+    bench.start_workers(workers)
+    chain = bench.save(chain_of(steps))
+    bench.timed(chain, 5)
+    for _ in sys.stdin:
+        sys.stdout.write(f"{_throughput(bench, chain, runs, steps)}\n")
+        sys.stdout.flush()
+    return {}
+
+
+def _throughput(bench: Bench, chain: DefinitionVersion, runs: int, steps: int) -> float:
+    return statistics.median(runs * steps / bench.timed(chain, runs) for _ in range(8))
 
 
 def fill(model: int, count: int) -> int:
@@ -255,6 +271,7 @@ SCENARIOS: dict[str, Callable[..., Figures]] = {
     "resume": resume,
     "waiting": waiting,
     "growth": growth,
+    "asked": asked,
     "map": map_of_items,
     "timers": timers,
     "schedules": schedules,
