@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 CHANGED = "countersign:changed"  # channel: JSON list of run ids with new events
 LOGGED = "countersign:logged"  # and of those with new lines in their logs
 PAUSE_SECONDS = 0.01  # gathers what comes together into one message
+CHANGES_PAUSE_SECONDS = 0.02  # and this long besides where only changes are to be told
 MOST_WAITING, KEPT_SECONDS = 64, 60  # hints that no worker takes do not pile up
 STEPS_EACH, MOST_WOKEN = 16, 8  # one worker is woken for so many ready steps; and at most so many at once
 
@@ -46,6 +47,7 @@ class Hints:
         self._lock = threading.Lock()
         self._some = threading.Event()
         self._urgent = threading.Event()
+        self._work = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
         self._queues: dict[str, int] = {}
@@ -57,6 +59,7 @@ class Hints:
         """So many steps became ready in this queue."""
         with self._lock:
             self._queues[queue] = self._queues.get(queue, 0) + steps
+            self._work.set()
             self._wake()
 
     def answer(self) -> None:
@@ -64,6 +67,7 @@ class Hints:
         with self._lock:
             self._queues[self.ANSWERS] = self._queues.get(self.ANSWERS, 0) + 1
             self._urgent.set()
+            self._work.set()
             self._wake()
 
     def changed(self, runs: Iterable[int]) -> None:
@@ -101,6 +105,7 @@ class Hints:
             self._some.clear()
             with self._lock:
                 self._urgent.clear()
+                self._work.clear()
                 queues, self._queues = self._queues, {}
                 runs, self._runs = self._runs, set()
                 logs, self._logs = self._logs, set()
@@ -118,6 +123,7 @@ class Hints:
             except (redis.RedisError, OSError) as exc:
                 log.warning("hint_lost", error=str(exc), queues=sorted(queues), runs=len(runs))
             self._urgent.wait(PAUSE_SECONDS)
+            self._work.wait(CHANGES_PAUSE_SECONDS)
 
 
 hints = Hints()

@@ -14,7 +14,7 @@ from django.db import Error, transaction
 
 from orchestration.engine import failpoints
 from orchestration.engine.charges import charge_of
-from orchestration.engine.connection import rows
+from orchestration.engine.connection import array, rows
 from orchestration.engine.hints import hints
 from orchestration.engine.outcomes import (
     UNDO,
@@ -241,13 +241,14 @@ class Recorder(Vital):
         return found
 
     def _call(self, batch: list[Ended], life: "Life", wanted: int, patient: bool) -> list[tuple[Any, ...]]:
+        queues = array(*settings.WORKER_QUEUES)
         if len(batch) == 1 and batch[0].is_plain and not wanted and not patient:
             (ended,) = batch
-            return rows(FLUSH_ONE, [life.id, ended.claim.run, ended.text, settings.WORKER_QUEUES])
+            return rows(FLUSH_ONE, [life.id, ended.claim.run, ended.text, queues])
         items = "[" + ",".join(ended.text for ended in batch) + "]"
         runs = sorted({ended.claim.run for ended in batch})
         follow = {} if patient else Counter(ended.claim.run for ended in batch if ended.follow)
-        return rows(FLUSH, [life.id, runs, items, json.dumps(follow), wanted, settings.WORKER_QUEUES, patient])
+        return rows(FLUSH, [life.id, runs, items, json.dumps(follow), wanted, queues, patient])
 
     def _dispatch(
         self, batch: list[Ended], found: list[tuple[Any, ...]], life: "Life", wanted: int = 0, hint: object = None

@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from orchestration.engine.connection import rows, value
+from orchestration.engine.connection import array, rows, value
 from orchestration.models import Event, Run
 from tests.harness import assert_sound, claim, until
 from tests.orchestration.conftest import END_SESSIONS, SESSIONS
@@ -63,3 +63,8 @@ def test_a_claim_that_its_worker_never_heard_of_is_handed_back(begin, engine_lat
     assert len(claim(engine.process.worker_id)) == 1
     until(lambda: step(run, "a").status == "ready")
     assert (assert_sound(run.pk).status, step(run, "a").attempt) == ("running", 0)
+
+
+def test_names_are_an_array_as_postgresql_reads_it(db):
+    names = ["default", "two words", 'a "b", {c}', "d\\e", "", "null", "ü"]
+    assert rows("select %s::text[]", [array(*names)]) == [(names,)]

@@ -79,6 +79,15 @@ def test_an_answer_is_said_while_other_words_are_gathered(list_of_work, monkeypa
     until(lambda: list_of_work() == 2)
 
 
+def test_work_is_said_while_changes_are_gathered(list_of_work, monkeypatch):
+    monkeypatch.setattr("orchestration.engine.hints.CHANGES_PAUSE_SECONDS", 3_600)
+    said = Hints()
+    for number in range(3):
+        said.changed([number])
+        said.work("test-threads")
+        until(lambda number=number: list_of_work() == number + 1)
+
+
 def test_a_process_takes_what_became_ready_by_itself_as_far_as_its_hands_go(engine):
     assert hints.takes("tool", 1)
     assert not hints.takes("tool", settings.WORKER_THREADS + 1)
