@@ -60,7 +60,7 @@ class Lease(Vital):
         self.life = Life(0, -math.inf)
         self.ids: list[int] = []  # of all lives
         self.compare_at = -math.inf
-        self._doubtful_until = -math.inf
+        self.doubtful_until = -math.inf
 
     def take(self) -> None:
         sent = boot_clock()
@@ -107,7 +107,7 @@ class Lease(Vital):
     def _compare(self) -> None:
         """The server may have begun a claim after the recorder, its connection lost, had looked for it."""
         began = time.monotonic()
-        if self._doubtful_until < began < self.compare_at:
+        if self.doubtful_until < began < self.compare_at:
             return
         known = self.process.hands.owed()  # first: what ends meanwhile is in the rows no more, or known
         old = f"{OWNED} and started_at < clock_timestamp() - make_interval(secs => %s)"
@@ -118,7 +118,7 @@ class Lease(Vital):
 
     def doubt(self) -> None:
         """A connection was lost: for a lease, each heartbeat compares."""
-        self._doubtful_until = time.monotonic() + settings.WORKER_LEASE_SECONDS
+        self.doubtful_until = time.monotonic() + settings.WORKER_LEASE_SECONDS
 
     def give_up(self) -> None:
         rows(

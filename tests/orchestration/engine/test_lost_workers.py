@@ -7,10 +7,12 @@ from django.db import transaction
 
 from accounts.clock import ClockTimestamp
 from orchestration.engine import answers, lease
+from orchestration.engine.connection import rows
 from orchestration.engine.process import Process
 from orchestration.exceptions import NotUncertain
 from orchestration.models import Worker
 from tests.harness import assert_sound, claim, end, end_lease, make_worker, sweep, until
+from tests.orchestration.conftest import END_SESSIONS
 from tests.orchestration.engine.looks import statuses, step, types, waiting
 
 
@@ -53,7 +55,9 @@ def test_a_claim_that_its_worker_never_heard_of_is_found_while_it_lives(
     assert step(finished(lost()), "a").attempt == 1
     settings.WORKER_LEASE_SECONDS = 60.0
     until(lambda: process.lease.compare_at > time.monotonic() + 30)
-    process.lease.doubt()
+    rows(END_SESSIONS)
+    process.recorder.look()
+    until(lambda: process.lease.doubtful_until > time.monotonic())
     assert finished(lost()).status == "completed"
 
 
