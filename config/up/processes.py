@@ -108,7 +108,7 @@ def command_of(pid: int) -> str | None:
     if (proc / "self").exists():
         try:
             return (proc / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace") or None
-        except (FileNotFoundError, ProcessLookupError):
+        except OSError:  # it has ended, or is not to be seen
             return None
     listed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
     return listed.stdout.strip() or None
@@ -119,15 +119,15 @@ def commands_of_children(pid: int) -> list[str]:
     if Path("/proc/self").exists():
         found = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
         return [command for child in found if parent_of(child) == pid and (command := command_of(child))]
-    listed = subprocess.run(["ps", "-A", "-o", "ppid=,command="], capture_output=True, text=True, check=False)  # noqa: S607
-    lines = [line.split(None, 1) for line in listed.stdout.splitlines()]
+    listed = subprocess.run(["ps", "-A", "-o", "ppid=,command="], capture_output=True, check=False)  # noqa: S607
+    lines = [line.split(None, 1) for line in listed.stdout.decode(errors="replace").splitlines()]
     return [line[1] for line in lines if len(line) == 2 and line[0] == str(pid)]
 
 
 def parent_of(pid: int) -> int | None:
     try:
         status = (Path("/proc") / str(pid) / "stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # it has ended, or is not to be seen
         return None
     return int(status.rpartition(")")[2].split()[1])  # proc(5): after the name, which may hold anything, and the state
 

@@ -167,6 +167,7 @@ class Postgres:
             self._make_cluster()
         self._clean_after_crash()
         settings = {"listen_addresses": "", "unix_socket_permissions": "0700", "timezone": "UTC", **self.options}
+        settings["cluster_name"] = ""  # which would stand in the names of its processes
         command = [str(self.binaries / "postgres"), "-D", str(self.cluster), "-k", str(self.sockets)]
         for key, value in settings.items():
             command += ["-c", f"{key}={value}"]
@@ -182,20 +183,19 @@ class Postgres:
         """The last processes of a server that was killed take a moment to go, and no other starts meanwhile."""
         return "pre-existing shared memory block" in tail(self.log, lines=4)
 
-    def recovers(self) -> bool:
-        """It said so to who asked last, and a process of it does. That it has much to read again is no reason to stop
-        it."""
-        return self._says_that_it_recovers() and self._has_startup_process()
+    def says_that_it_recovers(self) -> bool:
+        """To who asked last."""
+        return "not yet accepting connections" in self.answer or "the database system is starting up" in self.answer
 
     def end_if_stuck(self) -> bool:
         """Kill it if twice in a row it says that it recovers and no process of it does: where that process failed in
         the moment it had begun, for want of space say, PostgreSQL 18 waits for ever. Asks it every few seconds."""
-        now = time.monotonic()
-        if now < self._ask_at or self.process is None or self.process.poll() is not None:
+        if time.monotonic() < self._ask_at or self.process is None or self.process.poll() is not None:
             return False
-        self._ask_at = now + ASK_SECONDS
-        idle = not self.is_ready() and self._says_that_it_recovers() and not self._has_startup_process()
-        self._idle = self._idle + 1 if idle else 0
+        with contextlib.suppress(psycopg.Error):
+            self._connect(2).close()
+        self._idle = self._idle + 1 if self.says_that_it_recovers() and self._lacks_startup_process() else 0
+        self._ask_at = time.monotonic() + ASK_SECONDS
         if self._idle < 2:
             return False
         self._idle = 0
@@ -203,25 +203,28 @@ class Postgres:
         self.process.wait()
         return True
 
-    def _says_that_it_recovers(self) -> bool:
-        return "not yet accepting connections" in self.answer or "the database system is starting up" in self.answer
+    def _lacks_startup_process(self) -> bool:
+        """Of those that can be seen: a system may hide them all."""
+        children = commands_of_children(self.process.pid) if self.process else []
+        return bool(children) and not any(command.startswith("postgres: startup") for command in children)
 
-    def _has_startup_process(self) -> bool:
-        commands = commands_of_children(self.process.pid) if self.process else []
-        return any(command.startswith("postgres: startup") for command in commands)
+    def _connect(self, patience_seconds: int) -> psycopg.Connection:
+        self.answer = ""
+        words = f"host={self.sockets} user={ROLE} dbname=postgres"
+        try:
+            return psycopg.connect(words, autocommit=True, connect_timeout=patience_seconds)
+        except psycopg.OperationalError as exc:
+            self.answer = str(exc)
+            raise
 
     def is_ready(self) -> bool:
-        self.answer = ""
         try:
-            with psycopg.connect(
-                f"host={self.sockets} user={ROLE} dbname=postgres", autocommit=True, connect_timeout=ASK_SECONDS
-            ) as connection:
+            with self._connect(10) as connection:
                 found = connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone()
                 if not found:
                     connection.execute(f"create database {DATABASE}")
                 return True
-        except psycopg.OperationalError as exc:
-            self.answer = str(exc)
+        except psycopg.OperationalError:
             return False
 
     def stop(self) -> bool:
@@ -311,16 +314,17 @@ def wait_until_ready(services: Sequence[Postgres | Valkey], *, patience_seconds:
     began = time.monotonic()
     for service in services:
         while not service.is_ready():
-            if isinstance(service, Postgres) and service.end_if_stuck():
-                service.start()
-                continue
+            if isinstance(service, Postgres) and service.says_that_it_recovers():
+                began = time.monotonic()  # that it has much to read again is no reason to stop it
+                if service.end_if_stuck():
+                    service.start()
             ended = service.process is None or service.process.poll() is not None
             is_late = time.monotonic() - began > patience_seconds
             if ended and not is_late and isinstance(service, Postgres) and service.met_its_predecessor():
                 time.sleep(0.1)
                 service.start()
                 continue
-            if ended or (is_late and not (isinstance(service, Postgres) and service.recovers())):
+            if ended or is_late:
                 if service.process is not None:
                     kill_group(service.process)
                 raise Refused(f"{service.name} did not start. The end of {service.log}:\n{tail(service.log)}")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -150,17 +151,19 @@ def test_a_full_disk_of_the_log_stops_postgresql_and_no_run(cluster_disk, server
 
 def freeze_while_it_recovers(postmaster):
     """What does so fails before the postmaster hears that it had begun."""
-    children = Path(f"/proc/{postmaster.pid}/task/{postmaster.pid}/children")
-    while not (found := [child for child in words_of(children).split() if is_startup(child)]):
-        if postmaster.poll() is not None:
-            return
-    postmaster.send_signal(signal.SIGSTOP)
-    until(lambda: ") Z " in (words_of(f"/proc/{found[0]}/stat") or ") Z "))
-    postmaster.send_signal(signal.SIGCONT)
+    end = time.monotonic() + 5
+    while not (child := startup_of(postmaster)) and postmaster.poll() is None and time.monotonic() < end:
+        pass  # it takes some milliseconds
+    if child:
+        postmaster.send_signal(signal.SIGSTOP)
+        until(lambda: ") Z " in (words_of(f"/proc/{child}/stat") or ") Z "))
+        postmaster.send_signal(signal.SIGCONT)
 
 
-def is_startup(pid):
-    return words_of(f"/proc/{pid}/cmdline").startswith("postgres: startup")
+def startup_of(postmaster):
+    """The process that recovers, as it is called in /proc."""
+    children = words_of(f"/proc/{postmaster.pid}/task/{postmaster.pid}/children").split()
+    return next((pid for pid in children if words_of(f"/proc/{pid}/cmdline").startswith("postgres: startup")), None)
 
 
 def words_of(path):
