@@ -39,7 +39,7 @@ begin
             where s.run_id = run and s.key = (given -> 'key')::int and s.fence = (given -> 'fence')::bigint and s.status = 'running'
                   and s.dependants = '{}' and s.kind not in ('start', 'wait') and not s.limited and not s.windowed and s.item_count is null and s.head is null
                   -- the newest output of its run is the run's: this one's, or none
-                  and not exists (select from orchestration_step o where o.run_id = s.run_id and o.kind = 'output' and (s.kind <> 'output' or o.key > s.key))
+                  and coalesce((select o.key from orchestration_step o where o.run_id = s.run_id and o.kind = 'output' order by o.key desc limit 1), s.key) = s.key
             returning s.key, null::int as next, s.kind, s.name, s.round, s.index, s.pass, nullif(s.attempt, 0) as attempt, s.position, s.decision into ended;
         else
             update orchestration_step s set

@@ -314,3 +314,21 @@ def test_what_a_step_reads_is_found_without_a_look_at_all_others_of_its_run(begi
 
     ((read,),) = race(1, ten_steps_by_each)
     assert max(read) < 10 * 20
+
+
+def test_the_last_step_of_a_run_ends_it_without_a_look_at_all_others(begin, committed):
+    worker = make_worker()
+    long = begin(f"name: long\nsteps:\n  s0: {{agent: echo}}\n{LONG}output: ${{{{ steps.s79.output.value }}}}\n")
+
+    def by_the_last(_):
+        with transaction.atomic():
+            (step,), read = claim(worker), []
+            while step:
+                before = value(READ)
+                step = next((claim.place for claim in flush_one(worker, [item(step, output={"value": 1})])), None)
+                read.append(value(READ) - before)
+            return read
+
+    ((read,),) = race(1, by_the_last)
+    assert Run.objects.get(pk=long.pk).status == "completed"
+    assert (len(read), read[-1] < 20) == (81, True), read
