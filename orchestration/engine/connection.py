@@ -1,6 +1,7 @@
 import contextlib
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -79,7 +80,7 @@ def value(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
 @cache
 def array(*names: str) -> str:
     """As PostgreSQL writes it: what stays the same is not to be put together for each statement."""
-    return "{" + ",".join(json.dumps(name, ensure_ascii=False) for name in names) + "}"
+    return "{" + ",".join('"' + re.sub(r'(["\\])', r"\\\1", name) + '"' for name in names) + "}"
 
 
 def decoded(text: str | None) -> Any:

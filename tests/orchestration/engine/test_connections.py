@@ -66,5 +66,5 @@ def test_a_claim_that_its_worker_never_heard_of_is_handed_back(begin, engine_lat
 
 
 def test_names_are_an_array_as_postgresql_reads_it(db):
-    names = ["default", "two words", 'a "b", {c}', "d\\e", "", "null", "ü"]
+    names = ["default", "two words", 'a "b", {c}', "d\\e\n", "", "null", "ü"]
     assert rows("select %s::text[]", [array(*names)]) == [(names,)]
