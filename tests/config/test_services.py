@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from config.up import services
 from config.up.processes import Account, Refused, command_of
 from config.up.services import private_folder, services_of, wait_until_ready
 
@@ -96,6 +97,19 @@ def test_a_server_killed_with_kill_9_recovers(both):
     postgres.start()
     wait_until_ready([postgres])
     assert postgres.is_ready()
+
+
+def test_a_recovery_is_waited_for_however_long_it_takes(both, monkeypatch):
+    monkeypatch.setattr(services, "ASK_SECONDS", 0.2)
+    postgres, _ = both
+    start(both)
+    postgres.stop()
+    (postgres.cluster / "recovery.signal").touch()
+    postgres.options = {**FAST, "restore_command": "sleep 2; false"}  # asked for several files
+    postgres.start()
+    process, began = postgres.process, time.monotonic()
+    wait_until_ready([postgres], patience_seconds=3)
+    assert (postgres.process, time.monotonic() - began > 4) == (process, True)
 
 
 def test_a_pid_file_that_names_a_stranger_is_cleaned(both):
