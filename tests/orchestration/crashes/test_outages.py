@@ -118,7 +118,7 @@ def cluster_disk(servers):
     subprocess.run(["cp", "-a", f"{postgres.cluster}/.", disk.path], check=True)
     disk.path.chmod(0o700)
     postgres.cluster = disk.path
-    postgres.options = {}  # as people run it
+    postgres.options = {}  # with fsync: what recovers syncs all files first, and can be caught at it
     connections.close_all()
     start_again(postgres)
     yield disk
